@@ -1,0 +1,89 @@
+"""Where an array lives (NumPy or CuPy), how to move it, and the one random generator.
+
+This is the only module that imports CuPy, and it does so when a GPU is first asked for.
+"""
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that is not there, or arrays of two devices were mixed."""
+
+
+@functools.cache
+def cupy():
+    """The CuPy module.
+
+    Raises:
+        DeviceError: CuPy is not installed, or it finds no CUDA device.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError('device "gpu" needs CuPy, which is not installed: install '
+                          'tinyvision[cuda13] or tinyvision[cuda12]') from error
+    if not cupy.cuda.is_available():
+        raise DeviceError('device "gpu" needs a CUDA device, and CuPy finds none: stay on "cpu"')
+    return cupy
+
+
+def gpu_available() -> bool:
+    """Whether `Tensor.to("gpu")` would work here."""
+    try:
+        return cupy() is not None
+    except DeviceError:
+        return False
+
+
+def device_of(array) -> str:
+    """"cpu" for NumPy arrays, "gpu" for CuPy arrays."""
+    return "cpu" if isinstance(array, (np.ndarray, np.generic)) else "gpu"
+
+
+def module_of(array):
+    """numpy or cupy: the module whose functions work on `array`."""
+    return np if device_of(array) == "cpu" else cupy()
+
+
+def to_device(array, device: str):
+    """`array` on `device`, itself if it is there already."""
+    if device not in ("cpu", "gpu"):
+        raise ValueError(f'device must be "cpu" or "gpu", got {device!r}')
+    if device == device_of(array):
+        return array
+    return cupy().asarray(array) if device == "gpu" else cupy().asnumpy(array)
+
+
+def zeros(shape, like):
+    """Zeros of the dtype and on the device of `like`."""
+    return module_of(like).zeros(shape, like.dtype)
+
+
+def contiguous(*arrays):
+    """The arrays, C-contiguous, of one dtype and writable: what every kernel expects.
+
+    Floating arrays are promoted to their common dtype; integer arrays keep theirs.
+    """
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
+    common = np.result_type(*floats) if floats else None
+    return tuple(module_of(a).require(a, common if a.dtype.kind == "f" else None, "CAW")
+                 if device_of(a) == "cpu" else
+                 cupy().ascontiguousarray(a, common if a.dtype.kind == "f" else None)
+                 for a in arrays)
+
+
+_generator = np.random.default_rng(0)
+
+
+def manual_seed(seed: int) -> None:
+    """Restart the random generator that initialisations, dropout and shuffling draw from."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+
+
+def generator() -> np.random.Generator:
+    """The generator that `manual_seed` restarts."""
+    return _generator

@@ -1,0 +1,25 @@
+"""Every picture. Arrays (or Tensors) in, a matplotlib Figure out, which a notebook shows.
+
+Importing this package does not import matplotlib; the first use of one of the names below does.
+"""
+from importlib import import_module
+
+HOMES = {
+    "numbers": "matrices", "numbers_row": "matrices",
+    "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
+    "images": "pictures", "masks": "pictures", "curve": "pictures",
+    "graph": "graph",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name):
+    if name not in HOMES:
+        raise AttributeError(f"tinyvision.draw has no {name!r}; it has {', '.join(HOMES)}.")
+    found = getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
+    globals()[name] = found    # importing draw/graph.py has just put the module there
+    return found
+
+
+def __dir__():
+    return sorted(HOMES)

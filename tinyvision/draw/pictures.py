@@ -1,0 +1,107 @@
+"""Images, masks with a legend, and training curves."""
+import numpy as np
+from matplotlib.patches import Patch
+
+from .board import Picture, to_array
+from .palette import ACCENT, GREY, INK, LINE, category, rgb
+
+
+def images(images, titles=None, columns=None, side=1.6):
+    """Images in a grid. images (N, 3, H, W), (N, 1, H, W) or a list of (H, W), (3, H, W), all in
+    [0, 1]; titles: one for each; columns: how many stand in a row (at most 8 unless told
+    otherwise); side: the width of one, in inches."""
+    pictures = [displayable(image) for image in images]
+    columns = columns or min(8, len(pictures))
+    rows = -(-len(pictures) // columns)
+    figure, axes = panels(rows, columns, side, 0.28 if titles else 0.04)
+    for k, image in enumerate(pictures):
+        show(axes[k], image, titles[k] if titles else None)
+    return figure
+
+
+def displayable(image):
+    """(H, W) or (H, W, 3) in [0, 1], of (H, W), (1, H, W) or (3, H, W)."""
+    image = to_array(image)
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+    elif image.ndim != 2:
+        raise ValueError(f"images: an image is (H, W), (1, H, W) or (3, H, W); got {image.shape}.")
+    return np.clip(image.astype(float), 0, 1)
+
+
+def panels(rows, columns, side, above):
+    """A figure of rows x columns square panels, empty and without axes, row by row."""
+    figure = Picture(figsize=(columns * side, rows * (side + above)), dpi=80)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - above / (rows * (side + above)),
+                           wspace=0.04, hspace=0.02 + above / side)
+    for one in axes:
+        one.axis("off")
+    return figure, axes
+
+
+def show(axes, image, title=None):
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    if title is not None:
+        axes.set_title(str(title), size=9, color=INK, pad=3)
+
+
+def masks(images, masks, predictions=None, names=None, side=1.6):
+    """Images above their maps of classes, above the predicted maps if there are any, with a
+    legend. images (N, 3, H, W); masks and predictions (N, H, W) integers, 0 the background, -1
+    ignored (grey); names: of the classes from 1 on."""
+    rows = [to_array(masks)] + ([] if predictions is None else [to_array(predictions)])
+    n, classes = len(images), max(int(maps.max(initial=0)) for maps in rows)
+    figure, axes = panels(1 + len(rows), n, side, 0.04)
+    for k in range(n):
+        show(axes[k], displayable(images[k]))
+        for row, maps in enumerate(rows, 1):
+            axes[row * n + k].imshow(coloured(maps[k]), interpolation="nearest")
+    label_rows(axes[::n], ("image", "truth", "predicted"))
+    put_legend(figure, names or [f"class {k}" for k in range(1, classes + 1)])
+    return figure
+
+
+def coloured(mask):
+    """(H, W, 3): the background nearly black, so that every class stands out."""
+    picture = np.full((*mask.shape, 3), 0.13)
+    for k in np.unique(mask):
+        if k:
+            picture[mask == k] = rgb(GREY) if k < 0 else rgb(category(k - 1))
+    return picture
+
+
+def label_rows(axes, labels):
+    for one, label in zip(axes, labels):
+        one.text(-0.06, 0.5, label, transform=one.transAxes, rotation=90, ha="right", va="center",
+                 size=9, color=INK)
+
+
+def put_legend(figure, names):
+    patches = [Patch(color=category(k), label=name) for k, name in enumerate(names)]
+    figure.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False,
+                  ncols=min(8, len(patches)), fontsize=9)
+
+
+def curve(values, title=None, xlabel="step", ylabel="loss", floor=None):
+    """A training curve. values: numbers, or a dictionary of names and numbers for several lines,
+    each named at its end; floor: a value to reach, as a dashed line."""
+    lines = values if isinstance(values, dict) else {"": values}
+    figure = Picture(figsize=(6, 2.8), dpi=80)
+    axes = figure.add_subplot()
+    for k, (name, line) in enumerate(lines.items()):
+        put_line(axes, to_array(line), name, category(k))
+    if floor is not None:
+        axes.axhline(floor, color=ACCENT, linestyle="--", linewidth=1.2)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title or "", size=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=LINE, linewidth=0.6)
+    return figure
+
+
+def put_line(axes, line, name, colour):
+    axes.plot(np.arange(len(line)), line, color=colour, linewidth=1.8)
+    if name and len(line):
+        axes.annotate(name, (len(line) - 1, line[-1]), xytext=(5, 0), textcoords="offset points",
+                      color=colour, va="center", size=9)

@@ -1,0 +1,80 @@
+"""What an exercise is: functions to write, cases that test them, and the mistakes people make.
+
+One exercise is one file of this package. It defines plain NumPy functions (its solution), between
+the markers ``### BEGIN SOLUTION`` and ``### END SOLUTION`` the part that the student writes, and
+one `Exercise` named ``EXERCISE`` that ties them together. Everything here is data and pure
+functions: who runs a student's code, and where, is the business of `tinyvision.grading`.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Sequence
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One call of one function of the student's.
+
+    Attributes:
+        function: the name of the function called, such as ``"conv2d"``.
+        name: what the case is about, a few words: ``"stride 2"``.
+        args: positional arguments: float64 or int64 arrays, ints, floats, bools, tuples of ints.
+        points: what a right answer is worth.
+    """
+    function: str
+    name: str
+    args: tuple
+    points: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A known way to get a function wrong: named when a student's answers equal its answers.
+
+    Attributes:
+        function: the function that it replaces.
+        name: a slug, unique in the exercise: ``"kernel-flipped"``.
+        hint: one or two sentences for the student, about the idea, without the solution.
+        implementation: the wrong function; same signature as the solution's.
+    """
+    function: str
+    name: str
+    hint: str
+    implementation: Callable
+
+
+@dataclass(frozen=True, eq=False)
+class Exercise:
+    """Everything that `start`, `check` and `grade` need to know.
+
+    Attributes:
+        name: the exercise's name and its module's name, such as ``"conv2d"``.
+        title: one line for the listing.
+        lecture: where it is taught (lecture and slide or notebook).
+        source: the library's own file on the subject, to be read afterwards.
+        functions: name -> solution, in the order in which the student should write them.
+        cases: ``cases(rng) -> list[Case]``. The generator only changes the numbers: names, shapes,
+            points and order are the same for every generator.
+        mistakes: at least five.
+        magnitude: name -> function of the same arguments that bounds the rounding error's scale:
+            the same sum with every term replaced by its absolute value, broadcastable to the
+            answer. Functions that choose (nms) have none: their answers are compared exactly.
+        terms: name -> function of the same arguments: how many products each answer sums, the n
+            of Higham's gamma_n = n u / (1 - n u).
+    """
+    name: str
+    title: str
+    lecture: str
+    source: str
+    functions: dict[str, Callable]
+    cases: Callable[[np.random.Generator], Sequence[Case]]
+    mistakes: tuple[Mistake, ...]
+    magnitude: dict[str, Callable] = field(default_factory=dict)
+    terms: dict[str, Callable] = field(default_factory=dict)
+
+    @property
+    def points(self) -> float:
+        """The sum of all points."""
+        return sum(case.points for case in self.cases(np.random.default_rng(0)))

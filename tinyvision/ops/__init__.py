@@ -1,0 +1,49 @@
+"""Every operation. One operation with its adjoint partners is one file; see any of them.
+
+Operations take Tensors or plain arrays and return Tensors. Choosers (nms, box_iou) unwrap Tensors
+and return arrays.
+"""
+from tinyvision.engine import Tensor
+from tinyvision.ops.activation import leaky_relu, relu, sigmoid, tanh
+from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
+from tinyvision.ops.matmul import linear, matmul
+from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
+                                  sum, take, transpose)
+
+
+def _move(self, device: str) -> Tensor:
+    """This tensor on "cpu" or "gpu" (itself if it is there); differentiable.
+
+    Raises:
+        DeviceError: there is no such device here.
+    """
+    from tinyvision.ops.move import Move
+    return self if device == self.device else Move(device)(self)
+
+
+_METHODS = {
+    "__add__": add, "__radd__": lambda a, b: add(b, a),
+    "__sub__": sub, "__rsub__": lambda a, b: sub(b, a),
+    "__mul__": mul, "__rmul__": lambda a, b: mul(b, a),
+    "__truediv__": div, "__rtruediv__": lambda a, b: div(b, a),
+    "__pow__": power, "__rpow__": lambda a, b: power(b, a),
+    "__matmul__": matmul, "__rmatmul__": lambda a, b: matmul(b, a),
+    "__neg__": neg, "__getitem__": take, "astype": cast, "to": _move,
+    "exp": exp, "log": log, "sqrt": sqrt, "relu": relu, "tanh": tanh, "sigmoid": sigmoid,
+    "sum": sum, "mean": mean, "reshape": reshape, "flatten": flatten, "permute": permute,
+    "transpose": transpose,
+}
+for _name, _function in _METHODS.items():
+    setattr(Tensor, _name, _function)
+
+
+def _comparison(name):
+    def compare(self, other):
+        other = other._data if isinstance(other, Tensor) else other
+        return Tensor(getattr(self._data, name)(other))
+    compare.__doc__ = f"{name} of the elements: a boolean Tensor outside the graph."
+    return compare
+
+
+for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(Tensor, _name, _comparison(_name))

@@ -1,0 +1,56 @@
+"""matmul: a @ b for matrices and batches of them, and linear layers.
+
+Bilinear: <a @ b, y> = <a, y @ b^T> = <b, a^T @ y>.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.ops.shape import reshape, sum_to, transpose
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """a (..., N, K) @ b (..., K, M); leading axes are broadcast."""
+    needs = "a", "b"
+
+    def forward(self, a, b):
+        return a @ b
+
+    def backward(self, g, y, a, b):
+        return (a.requires_grad and sum_to(self(g, transpose(b)), a.shape),
+                b.requires_grad and sum_to(self(transpose(a), g), b.shape))
+
+
+def matmul(a, b) -> Tensor:
+    """The matrix product; vectors are rows on the left, columns on the right, as in NumPy.
+
+    Args:
+        a: (..., N, K) or (K,).
+        b: (..., K, M) or (K,).
+
+    Raises:
+        ValueError: a scalar, or inner sizes that differ.
+    """
+    A, B = as_array(a).shape, as_array(b).shape
+    if not A or not B:
+        raise ValueError(f"matmul: shapes {A} and {B}, expected at least one axis each")
+    if A[-1] != B[-2 if len(B) > 1 else 0]:
+        raise ValueError(f"matmul: inner sizes differ: {A} @ {B}")
+    a2 = reshape(a, 1, *A) if len(A) == 1 else a
+    b2 = reshape(b, *B, 1) if len(B) == 1 else b
+    y = MatMul()(a2, b2)
+    if len(A) > 1 and len(B) > 1:
+        return y
+    shape = y.shape[:-2] + (() if len(A) == 1 else y.shape[-2:-1])
+    return reshape(y, *shape, *(() if len(B) == 1 else y.shape[-1:]))
+
+
+def linear(x, weight, bias=None) -> Tensor:
+    """x (..., K) times weight (M, K) transposed, plus bias (M,): (..., M). Like torch's."""
+    X, W = as_array(x).shape, as_array(weight).shape
+    if len(W) != 2 or X[-1] != W[1]:
+        raise ValueError(f"linear: weight has shape {W}, expected (M, {X[-1]}) for x {X}")
+    y = matmul(x, transpose(weight))
+    return y if bias is None else y + bias

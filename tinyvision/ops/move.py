@@ -1,0 +1,19 @@
+"""Moving between devices: linear, and the way back is the adjoint."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyvision.device import to_device
+from tinyvision.engine import Op
+
+
+@dataclass(frozen=True)
+class Move(Op):
+    """The same numbers on "cpu" or "gpu"; the gradient travels back."""
+    device: str
+
+    def forward(self, a):
+        return to_device(a, self.device)
+
+    def backward(self, g, y, a):
+        return Move("cpu" if self.device == "gpu" else "gpu")(g),
