@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 from .palette import ACCENT, GREY, INK, LINE, PAPER, signed
 
 CELL = 0.52     # inches
+DPI = 96
 
 
 class Picture(Figure):
@@ -20,10 +21,14 @@ class Picture(Figure):
 
 
 class Board:
-    """Cells, words and frames at places (x, y); `figure()` fits the paper around them."""
+    """Cells, words and frames at places (x, y); `figure()` fits the paper around them.
 
-    def __init__(self):
-        self.picture = Picture(dpi=80)
+    longest: the longest text that a cell will hold; cells are as wide as it needs.
+    """
+
+    def __init__(self, longest=0):
+        self.wide = min(1.8, max(1, longest / 5.2))     # width of a cell over its height
+        self.picture = Picture(dpi=DPI)
         self.axes = self.picture.add_axes((0, 0, 1, 1))
         self.axes.axis("off")
         self.corners = []
@@ -33,13 +38,17 @@ class Board:
 
     def cell(self, x, y, words="", fill=PAPER, colour=INK, edge=LINE):
         self.axes.add_patch(Rectangle((x, y), 1, 1, facecolor=fill, edgecolor=edge, linewidth=0.8))
-        self.words(x + 0.5, y + 0.5, words, size=cell_size(words), colour=colour)
+        self.words(x + 0.5, y + 0.5, words, size=self.fitting(words), colour=colour)
         self.reach(x, y)
         self.reach(x + 1, y + 1)
 
+    def fitting(self, words):
+        """The font size at which `words` fit into a cell."""
+        return min(11, 48 * self.wide / max(1, len(words)))
+
     def words(self, x, y, words, size=11, colour=INK, align="center", weight="normal"):
         self.axes.text(x, y, words, size=size, color=colour, ha=align, va="center", weight=weight)
-        half = 0.014 * size * len(words) / 2 / CELL
+        half = 0.0096 * size * len(words) / 2 / CELL / self.wide
         shift = {"center": 0, "left": half, "right": -half}[align]
         self.reach(x + shift - half, y - 0.35)
         self.reach(x + shift + half, y + 0.35)
@@ -59,13 +68,8 @@ class Board:
         corners = np.array(self.corners)
         low, high = corners.min(0) - 0.1, corners.max(0) + 0.1
         self.axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]))
-        self.picture.set_size_inches(*(CELL * (high - low)))
+        self.picture.set_size_inches(*(CELL * (high - low) * (self.wide, 1)))
         return self.picture
-
-
-def cell_size(words):
-    """The font size at which `words` fit into a cell."""
-    return min(11, 44 / max(1, len(words)))
 
 
 def to_array(x):

@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.patches import Patch
 
-from .board import Picture, to_array
+from .board import DPI, Picture, to_array
 from .palette import ACCENT, GREY, INK, LINE, category, rgb
 
 
@@ -31,7 +31,7 @@ def displayable(image):
 
 def panels(rows, columns, side, above):
     """A figure of rows x columns square panels, empty and without axes, row by row."""
-    figure = Picture(figsize=(columns * side, rows * (side + above)), dpi=80)
+    figure = Picture(figsize=(columns * side, rows * (side + above)), dpi=DPI)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - above / (rows * (side + above)),
                            wspace=0.04, hspace=0.02 + above / side)
@@ -87,7 +87,7 @@ def curve(values, title=None, xlabel="step", ylabel="loss", floor=None):
     """A training curve. values: numbers, or a dictionary of names and numbers for several lines,
     each named at its end; floor: a value to reach, as a dashed line."""
     lines = values if isinstance(values, dict) else {"": values}
-    figure = Picture(figsize=(6, 2.8), dpi=80)
+    figure = Picture(figsize=(6, 2.8), dpi=DPI)
     axes = figure.add_subplot()
     for k, (name, line) in enumerate(lines.items()):
         put_line(axes, to_array(line), name, category(k))

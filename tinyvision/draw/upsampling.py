@@ -1,9 +1,9 @@
 """Upsampling step by step: stamps, switches, and the matrix of a convolution."""
 import numpy as np
 
-from .board import Board, number, to_array, to_matrix, value_fills, written
+from .board import Board, number, to_array, to_matrix, written
 from .matrices import put_matrix
-from .palette import ACCENT, GREY, LINE, category, rgb, signed, tint, PAPER
+from .palette import INK, PAPER, category, rgb, signed, tint
 
 
 # Transposed convolution
@@ -17,15 +17,26 @@ def stamps(x, kernel, stride=1, padding=0):
     dashed frame is what remains.
     """
     x, kernel = to_matrix(x, "stamps"), to_matrix(kernel, "stamps")
-    board, size = Board(), canvas_size(x, kernel, stride, padding)
-    put_question(board, x, kernel)
-    top = max(x.shape[0], kernel.shape[0]) + 1.8
-    total = np.zeros(size)
-    for row, column in np.ndindex(x.shape):
-        place = column * (size[1] + 1.2), top + row * (size[0] + 1.5)
-        total = put_stamp(board, place, total, x, kernel, (row, column), stride)
-        put_kept(board, place, size, padding)
+    steps = list(stamping(x, kernel, stride, padding))
+    board = Board(longest_text(texts for _, _, texts, _ in steps))
+    put_equation(board, x, kernel, steps[-1][-1], padding)
+    top = max(len(x), len(kernel), len(steps[-1][-1])) + 1.8
+    for (row, column), stamp, texts, after in steps:
+        place = column * (after.shape[1] + 0.8), top + row * (len(after) + 1.5)
+        put_stamp(board, place, texts, stamp, f"+ {number(x[row, column])} · kernel")
+        put_kept(board, place, after.shape, padding)
     return board.figure()
+
+
+def stamping(x, kernel, stride, padding):
+    """Yields for each pixel: (row, column), its stamp (NaN where it is not), the texts of all
+    cells, the sums after it."""
+    total = np.zeros(canvas_size(x, kernel, stride, padding))
+    for row, column in np.ndindex(x.shape):
+        stamp, top, left = np.full(total.shape, np.nan), row * stride, column * stride
+        stamp[top:top + len(kernel), left:left + kernel.shape[1]] = x[row, column] * kernel
+        texts, total = sums(total, stamp), total + np.nan_to_num(stamp)
+        yield (row, column), stamp, texts, total
 
 
 def canvas_size(x, kernel, stride, padding):
@@ -36,24 +47,28 @@ def canvas_size(x, kernel, stride, padding):
     return size
 
 
-def put_question(board, x, kernel):
+def longest_text(tables):
+    return max(len(text) for table in tables for line in table for text in line)
+
+
+def put_equation(board, x, kernel, total, padding):
+    """What goes in and what comes out, in one row above the steps."""
     put_matrix(board, 0, 0, x, "input")
-    put_matrix(board, x.shape[1] + 1.5, 0, kernel, "kernel")
+    put_matrix(board, x.shape[1] + 0.8, 0, kernel, "kernel")
+    left = x.shape[1] + kernel.shape[1] + 2.2
+    board.words(left - 0.7, min(len(x), len(kernel)) / 2, "→", size=18)
+    put_matrix(board, left, 0, total, "sum of the stamps")
+    put_kept(board, (left, 0), total.shape, padding)
 
 
-def put_stamp(board, place, before, x, kernel, pixel, stride):
-    """One step: the sums so far, the new stamp framed; returns the new sums."""
-    row, column = pixel[0] * stride, pixel[1] * stride
-    stamp = np.full(before.shape, np.nan)
-    stamp[row:row + kernel.shape[0], column:column + kernel.shape[1]] = x[pixel] * kernel
-    largest = np.abs(x).max() * np.abs(kernel).max()
-    after = before + np.nan_to_num(stamp)
-    fills = [[signed(new, largest) if new == new else PAPER for new in line] for line in stamp]
-    board.grid(*place, sums(before, stamp), fills)
-    board.frame(place[0] + column, place[1] + row, kernel.shape[1], kernel.shape[0])
-    title = f"+ {number(x[pixel])} · kernel"
-    board.words(place[0] + before.shape[1] / 2, place[1] - 0.45, title, size=10, weight="bold")
-    return after
+def put_stamp(board, place, texts, stamp, title):
+    """One step: all sums, the new stamp coloured and framed."""
+    largest = np.nanmax(np.abs(stamp))
+    fills = [[PAPER if new != new else signed(new, largest) for new in line] for line in stamp]
+    board.grid(*place, texts, fills)
+    rows, columns = np.nonzero(~np.isnan(stamp))
+    board.frame(place[0] + columns[0], place[1] + rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)
+    board.words(place[0] + stamp.shape[1] / 2, place[1] - 0.45, title, size=10, weight="bold")
 
 
 def sums(before, stamp):
@@ -70,7 +85,7 @@ def written_sum(values):
 def put_kept(board, place, size, padding):
     if padding:
         board.frame(place[0] + padding, place[1] + padding, size[1] - 2 * padding,
-                    size[0] - 2 * padding, colour="#222222", line=1.6, style="--")
+                    size[0] - 2 * padding, colour=INK, line=1.6, style="--")
 
 
 # Max-pooling and max-unpooling
@@ -88,15 +103,16 @@ def switches(x, kernel_size, stride=None, values=None):
     if values.shape != maxima.shape:
         raise ValueError(f"switches: values are one for each window, {maxima.shape}; "
                          f"got {values.shape}.")
-    board, gap = Board(), 1.6
-    put_windows(board, 0, x, places)
-    put_coloured(board, x.shape[1] + gap, maxima, f"{kernel_size}x{kernel_size} max, stride "
-                 f"{stride}")
-    left = x.shape[1] + maxima.shape[1] + 2 * gap
-    put_coloured(board, left, values, "to unpool")
-    put_unpooled(board, left + maxima.shape[1] + gap, x.shape, values, places)
-    for at in (x.shape[1], x.shape[1] + gap + maxima.shape[1], left + maxima.shape[1]):
-        board.words(at + gap / 2, x.shape[0] / 2, "→", size=18)
+    texts, windows = unpooled(values, places, x.shape)
+    board, gap = Board(longest_text([texts])), 1.4
+    lefts = np.cumsum([0] + [m.shape[1] + gap for m in (x, maxima, values)])
+    put_windows(board, x, places)
+    put_coloured(board, lefts[1], maxima, f"{kernel_size}x{kernel_size} max, stride {stride}")
+    put_coloured(board, lefts[2], values, "to unpool")
+    board.grid(lefts[3], 0, texts, [[mixed(cell) for cell in line] for line in windows])
+    board.words(lefts[3] + x.shape[1] / 2, -0.45, "unpooled", weight="bold", size=10)
+    for left in lefts[1:]:
+        board.words(left - gap / 2, len(x) / 2, "→", size=18)
     return board.figure()
 
 
@@ -113,15 +129,15 @@ def pooled(x, size, stride):
     return maxima, places
 
 
-def put_windows(board, x0, x, places):
+def put_windows(board, x, places):
     """The input; each remembered place is framed in the colour of its window, a second window
     inside the first's frame."""
-    board.grid(x0, 0, written(x))
-    board.words(x0 + x.shape[1] / 2, -0.45, "input", weight="bold", size=10)
+    board.grid(0, 0, written(x))
+    board.words(x.shape[1] / 2, -0.45, "input", weight="bold", size=10)
     frames = np.zeros(x.shape, int)
     for k, (row, column) in enumerate(places.reshape(-1, 2)):
         inset = 0.04 + 0.09 * frames[row, column]
-        board.frame(x0 + column + inset, row + inset, 1 - 2 * inset, 1 - 2 * inset, category(k))
+        board.frame(column + inset, row + inset, 1 - 2 * inset, 1 - 2 * inset, category(k))
         frames[row, column] += 1
 
 
@@ -129,19 +145,17 @@ def put_coloured(board, x0, matrix, title):
     """One value a window, in the colour of its window."""
     fills = [[tint(category(a * matrix.shape[1] + b), 0.4) for b in range(matrix.shape[1])]
              for a in range(matrix.shape[0])]
-    board.grid(x0, 0.5, written(matrix), fills)
-    board.words(x0 + matrix.shape[1] / 2, 0.05, title, weight="bold", size=10)
+    board.grid(x0, 0, written(matrix), fills)
+    board.words(x0 + matrix.shape[1] / 2, -0.45, title, weight="bold", size=10)
 
 
-def put_unpooled(board, x0, shape, values, places):
-    terms = np.frompyfunc(lambda _: [], 1, 1)(np.zeros(shape))
-    windows = np.frompyfunc(lambda _: [], 1, 1)(np.zeros(shape))
+def unpooled(values, places, shape):
+    """The text of each place, sums written out, and the windows that remember it."""
+    windows = [[[] for _ in range(shape[1])] for _ in range(shape[0])]
     for k, (row, column) in enumerate(places.reshape(-1, 2)):
-        terms[row, column].append(values.flat[k])
-        windows[row, column].append(k)
-    fills = [[mixed(cell) for cell in line] for line in windows]
-    board.grid(x0, 0, [[written_sum(cell) for cell in line] for line in terms], fills)
-    board.words(x0 + shape[1] / 2, -0.45, "unpooled", weight="bold", size=10)
+        windows[row][column].append(k)
+    texts = [[written_sum([values.flat[k] for k in cell]) for cell in line] for line in windows]
+    return texts, windows
 
 
 def mixed(windows):
@@ -188,7 +202,7 @@ def put_product(board, texts, vector):
         raise ValueError(f"conv_matrix: the matrix has {columns} columns, so the vector has "
                          f"{columns} elements; got {len(vector)}.")
     middle, results = rows / 2, [product(line, vector) for line in texts]
-    board.words(columns + 0.5, middle, "·", size=18)
+    board.words(columns + 0.5, middle, "·", size=24)
     board.grid(columns + 1, middle - columns / 2, [[v] for v in vector])
     board.words(columns + 2.7, middle, "=", size=18)
     for row, result in enumerate(results):

@@ -1,0 +1,119 @@
+"""An exercise made ready for grading: its cases, right answers, error bounds and mistakes' answers.
+
+Made once, used for every submission. The numbers come from one generator, so the same seed gives
+the same bytes on every machine.
+"""
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.grading import worker
+from tinyvision.grading.verdict import Answer, Expected
+
+LEAST_SECONDS, TIMES_REFERENCE = 2.0, 50.0
+PUBLIC_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """One exercise with numbers in it; lists are parallel to ``cases``.
+
+    Attributes:
+        exercise: the `tinyvision.exercises.Exercise`.
+        cases: its cases.
+        expected: the right answers, `Expected`.
+        seconds: how long each case may take.
+        bank: for each mistake its answers to the cases of its function: ``{case number: Answer}``,
+            None where it raises.
+        digest: SHA-256 of everything that a mark depends on here.
+    """
+    exercise: object
+    cases: list
+    expected: list
+    seconds: list
+    bank: list
+    digest: str
+
+
+def generator(secret: bytes, exercise: str) -> np.random.Generator:
+    """The exercise's numbers for one grading: HMAC-SHA256 of its name under the secret."""
+    digest = hmac.new(secret, exercise.encode(), hashlib.sha256).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def prepare(exercise, rng: np.random.Generator) -> Assignment:
+    """Run the solution and every known mistake on the cases that ``rng`` gives."""
+    cases = list(exercise.cases(rng))
+    expected, seconds = [], []
+    for case in cases:
+        start = time.perf_counter()
+        answer = run(exercise.functions[case.function], case)
+        took = time.perf_counter() - start
+        seconds.append(max(LEAST_SECONDS, TIMES_REFERENCE * took))
+        expected.append(_expected(exercise, case, answer))
+    bank = [(mistake, _answers(mistake, cases)) for mistake in exercise.mistakes]
+    return Assignment(exercise, cases, expected, seconds, bank, _digest(exercise, cases, expected))
+
+
+def run(function, case):
+    """The function's answer to a case; the case keeps its own arrays."""
+    return function(*copy.deepcopy(case.args))
+
+
+def parts_of(answer) -> tuple[tuple, bool]:
+    """(the arrays of an answer, whether it is a tuple)."""
+    several = isinstance(answer, (tuple, list))
+    return tuple(np.asarray(part) for part in (answer if several else (answer,))), several
+
+
+def _expected(exercise, case, answer) -> Expected:
+    parts, several = parts_of(answer)
+    magnitude, terms = (_bound(table, case, len(parts)) for table in
+                        (exercise.magnitude, exercise.terms))
+    return Expected(parts, several,
+                    tuple(None if m is None else np.abs(np.asarray(m, float)) for m in magnitude),
+                    tuple(1.0 if t is None else float(np.max(t)) for t in terms))
+
+
+def _bound(table: dict, case, count: int) -> tuple:
+    """A bound for each part of the answer: None where the exercise names none."""
+    if case.function not in table:
+        return (None,) * count
+    bound = run(table[case.function], case)
+    return tuple(bound) if isinstance(bound, (tuple, list)) else (bound,) * count
+
+
+def _answers(mistake, cases) -> dict:
+    return {i: _attempt(mistake.implementation, case)
+            for i, case in enumerate(cases) if case.function == mistake.function}
+
+
+def _attempt(function, case) -> Answer | None:
+    try:
+        with np.errstate(all="ignore"):
+            parts, several = parts_of(run(function, case))
+    except Exception:                   # a mistake may well raise: that is then its answer
+        return None
+    return Answer(parts, (), "tuple" if several else "")
+
+
+def _digest(exercise, cases, expected) -> str:
+    sha = hashlib.sha256()
+    for case, right in zip(cases, expected):
+        blobs: list = []
+        code = worker.encode(tuple(case.args), blobs)
+        about = [case.function, case.name, case.points, code,
+                 [[part.dtype.str, part.shape] for part in right.parts]]
+        sha.update(json.dumps(about).encode())
+        for data in (*blobs, *(part.tobytes() for part in right.parts)):
+            sha.update(data)
+    for mistake in exercise.mistakes:
+        sha.update(json.dumps([mistake.function, mistake.name, mistake.hint]).encode())
+    return sha.hexdigest()

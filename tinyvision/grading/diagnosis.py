@@ -1,0 +1,219 @@
+"""Which mistake it is: known ones by their answers, others by how the answer relates to the right one.
+
+Nothing here changes a mark. What is not recognised is said to be so.
+"""
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.grading.verdict import Answer, Expected, Verdict, differs, gamma, number
+
+SLACK = 8.0                             # times the bound, which was made for the right answer
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a function's wrong answers look like.
+
+    Attributes:
+        function: whose answers.
+        name: a slug; a known mistake's, a pattern's, or ``""`` where nothing was recognised.
+        hint: one or two sentences for the student.
+    """
+    function: str
+    name: str
+    hint: str
+
+
+def diagnose(assignment, answers: dict[int, Answer], verdicts: dict[int, Verdict],
+             judgements: dict) -> list[Diagnosis]:
+    """One diagnosis for every function that has wrong answers.
+
+    Arguments:
+        answers: case number -> what came back; a case that raised or timed out is not in it.
+        verdicts, judgements: of every case and of every case that was compared.
+    """
+    wrong = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE)
+    found = []
+    for function in assignment.exercise.functions:
+        mine = [i for i, case in enumerate(assignment.cases) if case.function == function]
+        failing = [i for i in mine if verdicts[i] in wrong and i in answers]
+        if failing:
+            found.append(_name(assignment, function, mine, failing, answers, verdicts, judgements))
+    return found
+
+
+def _name(assignment, function, mine, failing, answers, verdicts, judgements) -> Diagnosis:
+    mistake = known(assignment, mine, answers, verdicts)
+    if mistake:
+        return Diagnosis(function, mistake.name, mistake.hint)
+    same = pattern([(answers[i], assignment.expected[i], judgements[i]) for i in failing])
+    where = parameter(assignment, function, mine, failing, verdicts)
+    if same or where:
+        name, hint = same or (f"only-{where[0]}", "")
+        return Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))
+    return Diagnosis(function, "", "This is none of the known mistakes.")
+
+
+def known(assignment, mine, answers, verdicts):
+    """The first mistake of the bank that answers every case exactly as the student did."""
+    comparable = [i for i in mine if i in answers or verdicts[i] is Verdict.EXCEPTION]
+    for mistake, bank in assignment.bank:
+        if all(i in bank for i in comparable) and all(
+                same(answers.get(i), bank[i], assignment.expected[i]) for i in comparable):
+            return mistake
+    return None
+
+
+def same(mine: Answer | None, theirs: Answer | None, expected: Expected) -> bool:
+    """Whether two answers agree; where neither could answer they agree too."""
+    if mine is None or theirs is None:
+        return mine is theirs
+    if bool(mine.several) != bool(theirs.several) or len(mine.parts) != len(theirs.parts):
+        return False
+    return all(_same_part(a, b, expected, i) for i, (a, b) in
+               enumerate(zip(mine.parts, theirs.parts)))
+
+
+def _same_part(a, b, expected: Expected, part: int) -> bool:
+    if a is None or a.shape != b.shape:
+        return False
+    magnitudes = expected.magnitudes
+    if a.dtype.kind != "f" or part >= len(magnitudes) or magnitudes[part] is None:
+        return not differs(a, b, 0.0).any() or np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale = np.max(magnitudes[part], initial=0.0) + np.abs(b)
+        close = np.abs(a - b) <= SLACK * gamma(expected.terms[part] + 4, a.dtype) * scale
+    return bool((close | (a == b) | (np.isnan(a) & np.isnan(b))).all())
+
+
+# ---- patterns ------------------------------------------------------------------------------------
+
+def pattern(wrong) -> tuple[str, str] | None:
+    """(slug, sentence) of the first pattern that explains every wrong answer."""
+    pairs = []
+    for answer, expected, judgement in wrong:
+        got, want = answer.parts[judgement.part], expected.parts[judgement.part]
+        if got is None or got.dtype.kind not in "fiu" or want.size == 0:
+            return None
+        scale = max(1.0, float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0)))
+        error = np.max(expected.tolerance(judgement.part, got.dtype), initial=0.0)
+        pairs.append((got, want, max(SLACK * error, 1e-12 * scale)))
+    for test in PATTERNS:
+        found = [test(*pair) for pair in pairs]
+        if all(found):
+            return found[0]
+    return None
+
+
+def _close(a, b, tolerance) -> bool:
+    return a.shape == b.shape and a.size > 0 and bool((np.abs(a - b) <= tolerance).all())
+
+
+def zero(got, want, tolerance):
+    """All zeros."""
+    if not got.any() and want.any():
+        return "all-zero", "Every number of your result is zero: was it ever filled in?"
+
+
+def sign(got, want, tolerance):
+    """The negative."""
+    if _close(got, -want, tolerance):
+        return "sign", "Your result is the right one with the opposite sign."
+
+
+def transposed(got, want, tolerance):
+    """Two axes exchanged."""
+    for a in range(want.ndim):
+        for b in range(a):
+            if _close(got, want.swapaxes(a, b), tolerance):
+                return "transposed", f"Your result is the right one with axes {b} and {a} exchanged."
+
+
+def reversed_axis(got, want, tolerance):
+    """One axis backwards."""
+    for axis in range(want.ndim):
+        if _close(got, np.flip(want, axis), tolerance):
+            return "reversed", f"Your result is the right one with axis {axis} backwards."
+
+
+def factor(got, want, tolerance):
+    """A constant multiple."""
+    if got.shape == want.shape and want.size > 1 and want.any():
+        scale = float((got * want).sum() / (want * want).sum())
+        if abs(scale) > 1e-6 and _close(got, scale * want, tolerance * max(1, abs(scale))):
+            return "factor", f"Your result is {number(scale)} times the right one."
+
+
+def offset(got, want, tolerance):
+    """A constant added."""
+    if got.shape == want.shape and want.size > 2:
+        shift = float(np.mean(got - want))
+        if _close(got, want + shift, tolerance):
+            return "offset", f"Your result is the right one plus {number(shift)} everywhere."
+
+
+def shifted(got, want, tolerance):
+    """Moved by one element along a spatial axis."""
+    if got.shape != want.shape:
+        return None
+    for axis in range(max(0, want.ndim - 2), want.ndim):
+        if want.shape[axis] < 3:
+            continue
+        a, b = np.moveaxis(got, axis, 0), np.moveaxis(want, axis, 0)
+        for direction, (c, d) in {"later": (a[1:], b[:-1]), "earlier": (a[:-1], b[1:])}.items():
+            if _close(c, d, tolerance):
+                return "shifted", (f"Your result is the right one, one element {direction} along "
+                                   f"axis {axis}.")
+
+
+def border(got, want, tolerance):
+    """Right inside, wrong at the border."""
+    if got.shape == want.shape and want.ndim >= 2 and min(want.shape[-2:]) >= 3:
+        inner = (..., slice(1, -1), slice(1, -1))
+        if _close(got[inner], want[inner], tolerance):
+            return "border", "Your result is right inside and wrong only at the border."
+
+
+def channel(got, want, tolerance):
+    """One index of the first two axes only."""
+    if got.shape != want.shape:
+        return None
+    for axis in range(min(2, want.ndim - 1)):
+        others = tuple(i for i in range(want.ndim) if i != axis)
+        wrong = (np.abs(got - want) > tolerance).any(axis=others)
+        for which, mask in (("only right", ~wrong), ("only wrong", wrong)):
+            if wrong.size > 2 and mask.sum() == 1:
+                what = ("sample", "channel")[axis] if want.ndim == 4 else f"axis {axis}, index"
+                return "one-index", f"Your result is {which} in {what} {int(mask.argmax())}."
+
+
+PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)
+
+
+def parameter(assignment, function, mine, failing, verdicts) -> tuple[str, str] | None:
+    """(name, sentence) of an argument whose value decides whether the answer is right."""
+    passing = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
+    names = list(inspect.signature(assignment.exercise.functions[function]).parameters)
+    for position, name in enumerate(names):
+        values = [[_plain(assignment.cases[i].args, position) for i in group]
+                  for group in (passing, failing)]
+        right, wrong = (set(group) - {None} for group in values)
+        if right and wrong and not right & wrong and None not in values[0] + values[1] and (
+                len(right) == 1 or len(wrong) == 1 and len(failing) > 1):
+            return name, (f"It is right with {name} = {_listed(right)} and wrong with {name} = "
+                          f"{_listed(wrong)}.")
+    return None
+
+
+def _plain(args, position):
+    """An argument that can be compared: a number, a word, a tuple of numbers; arrays cannot."""
+    value = args[position] if position < len(args) else None
+    return value if isinstance(value, (bool, int, float, str, tuple)) else None
+
+
+def _listed(values) -> str:
+    return " or ".join(sorted(map(str, values)))

@@ -1,0 +1,43 @@
+"""The checks that operations share: one sentence that names function, argument, got, expected."""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.engine import as_array
+
+
+def rank(name, **arguments):
+    """The shapes of the arguments, each given as argument=(tensor, number of axes).
+
+    Raises:
+        ValueError: a tensor with another number of axes.
+    """
+    shapes = []
+    for argument, (tensor, axes) in arguments.items():
+        shape = as_array(tensor).shape
+        if len(shape) != axes:
+            raise ValueError(f"{name}: {argument} has shape {shape}, expected {axes} axes")
+        shapes.append(shape)
+    return shapes
+
+
+def at_least(name, argument, value, least):
+    """`value`, an int of at least `least`.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: {argument} is {value!r}, expected a whole number")
+    if value < least:
+        raise ValueError(f"{name}: {argument} is {value}, expected at least {least}")
+    return int(value)
+
+
+def pair(name, argument, value, least):
+    """`value` for (H, W): an int for both, or two ints, each at least `least`."""
+    values = (value, value) if isinstance(value, (int, np.integer)) else value
+    if not isinstance(values, (tuple, list)) or len(values) != 2:
+        raise TypeError(f"{name}: {argument} is {value!r}, expected an int or a pair of ints")
+    return tuple(at_least(name, argument, v, least) for v in values)

@@ -1,0 +1,392 @@
+"""conv2d, its transpose, and its weight gradient: one trilinear form, read in three ways.
+
+    <conv2d(x, w), y> = <x, conv_transpose2d(y, w)> = <w, conv2d_weight(x, y)>
+      = sum over n, o, a, b, c, i, j of  y[n,o,a,b] w[o,c,i,j] x[n, c, a S + i D - P, b S + j D - P]
+
+so each one's gradients are the other two, and derivatives of every order exist. (What deep
+learning calls convolution is the cross-correlation: the kernel is not flipped.)
+
+Sizes: x (N, C, H, W), w (O, C / G, I, J), y (N, O, A, B), with
+A = floor((H + 2 P - D (I - 1) - 1) / S) + 1. Lectures: K2, K3; Dumoulin & Visin 2016.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.device import contiguous, zeros
+from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.ops.check import at_least, pair, rank
+from tinyvision.ops.shape import reshape, sum
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """y[n,o,a,b] = bias[o] + sum w[o,c,i,j] x[n, c, a S + i D - P, b S + j D - P]."""
+    stride: tuple = (1, 1)
+    padding: tuple = (0, 0)
+    dilation: tuple = (1, 1)
+    groups: int = 1
+    needs = "x", "w"
+
+    def size(self, H, W, I, J):
+        """(A, B), the size of the result."""
+        return tuple((h + 2 * p - d * (k - 1) - 1) // s + 1 for h, k, s, p, d in
+                     zip((H, W), (I, J), self.stride, self.padding, self.dilation))
+
+    def forward(self, x, w, bias=None):
+        x, w = contiguous(x, w)
+        y = zeros((len(x), len(w), *self.size(*x.shape[2:], *w.shape[2:])), like=x)
+        conv2d_kernel(x, w, *self.stride, *self.padding, *self.dilation, self.groups, y)
+        if bias is not None:
+            y += bias.reshape(-1, 1, 1)
+        return y
+
+    def backward(self, g, y, x, w, bias=None):
+        gradients = (x.requires_grad and self.transpose(x.shape[2:])(g, w),
+                     w.requires_grad and self.weight(w.shape)(x, g))
+        return gradients if bias is None else (*gradients, bias.requires_grad and sum(g, (0, 2, 3)))
+
+    def transpose(self, size):
+        """The transposed convolution onto images of `size` (H, W)."""
+        return ConvTranspose2d(self, tuple(size))
+
+    def weight(self, shape):
+        """The weight gradient, of `shape`."""
+        return Conv2dWeight(self, tuple(shape))
+
+
+@dataclass(frozen=True)
+class ConvTranspose2d(Op):
+    """x[n,c,h,v] = bias[c] + sum of w[o,c,i,j] y[n,o,a,b] over a S + i D - P = h, b S + j D - P = v.
+
+    Every y[n,o,a,b] stamps one copy of w[o] onto x, S apart; where stamps overlap they add up.
+    """
+    conv: Conv2d
+    image: tuple
+    needs = "y", "w"
+
+    def forward(self, y, w, bias=None):
+        y, w = contiguous(y, w)
+        conv = self.conv
+        x = zeros((len(y), w.shape[1] * conv.groups, *self.image), like=y)
+        conv_transpose2d_kernel(y, w, *conv.stride, *conv.padding, *conv.dilation, conv.groups, x)
+        if bias is not None:
+            x += bias.reshape(-1, 1, 1)
+        return x
+
+    def backward(self, g, x, y, w, bias=None):
+        gradients = (y.requires_grad and self.conv(g, w),
+                     w.requires_grad and self.conv.weight(w.shape)(g, y))
+        return gradients if bias is None else (*gradients, bias.requires_grad and sum(g, (0, 2, 3)))
+
+
+@dataclass(frozen=True)
+class Conv2dWeight(Op):
+    """w[o,c,i,j] = sum y[n,o,a,b] x[n, c, a S + i D - P, b S + j D - P]."""
+    conv: Conv2d
+    shape: tuple
+    needs = "x", "y"
+
+    def forward(self, x, y):
+        x, y = contiguous(x, y)
+        w, conv = zeros(self.shape, like=x), self.conv
+        conv2d_weight_kernel(x, y, *conv.stride, *conv.padding, *conv.dilation, conv.groups, w)
+        return w
+
+    def backward(self, g, w, x, y):
+        return (x.requires_grad and self.conv.transpose(x.shape[2:])(y, g),
+                y.requires_grad and self.conv(x, g))
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
+    """Slide `weight` over `x`; every position gives one dot product per filter.
+
+    Args:
+        x: images (N, C, H, W).
+        weight: filters (O, C / groups, I, J).
+        bias: (O,), added to every position.
+        stride, padding, dilation: an int, or one for each of (H, W). Padding is with zeros, on
+            both sides.
+        groups: output channel block g sees input channel block g only; depthwise at groups = C.
+
+    Returns:
+        (N, O, A, B). Like `torch.nn.functional.conv2d`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a kernel larger than the padded image.
+    """
+    X, W = rank("conv2d", x=(x, 4), weight=(weight, 4))
+    conv = _conv("conv2d", stride, padding, dilation, groups)
+    if X[1] != W[1] * groups:
+        raise ValueError(f"conv2d: weight has {W[1]} input channels per group, x has "
+                         f"{X[1] / groups:g} (x is {X}, groups={groups})")
+    if W[0] % groups:
+        raise ValueError(f"conv2d: weight has {W[0]} filters, which groups={groups} does not divide")
+    if min(conv.size(*X[2:], *W[2:])) < 1:
+        raise ValueError(f"conv2d: the kernel {W[2:]} with dilation {conv.dilation} is larger than "
+                         f"the padded image (x is {X}, padding {conv.padding})")
+    return _with_bias("conv2d", conv, x, weight, bias, W[0])
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
+                     dilation=1) -> Tensor:
+    """Stamp `weight` onto the result once for every element of `x`, `stride` apart, and add up.
+
+    It multiplies by the transpose of the matrix that conv2d multiplies by (see `conv_matrix`), so
+    it is conv2d's gradient with respect to the image; it does not undo it.
+
+    Args:
+        x: (N, C, A, B).
+        weight: (C, O / groups, I, J).
+        bias: (O,).
+        stride, padding, dilation: those of the convolution that it transposes: padding crops.
+        output_padding: rows and columns added at the lower right. A convolution with stride s maps
+            s sizes to one; this says which of them is meant. Less than stride or dilation.
+        groups: as in conv2d.
+
+    Returns:
+        (N, O, H, W), H = (A - 1) stride - 2 padding + dilation (I - 1) + 1 + output_padding.
+        Like `torch.nn.functional.conv_transpose2d`.
+
+    Raises:
+        ValueError: shapes that do not fit, an output_padding too large, an empty result.
+    """
+    name = "conv_transpose2d"
+    X, W = rank(name, x=(x, 4), weight=(weight, 4))
+    conv = _conv(name, stride, padding, dilation, groups)
+    extra = pair(name, "output_padding", output_padding, 0)
+    if X[1] != W[0]:
+        raise ValueError(f"{name}: weight has {W[0]} input channels, x has {X[1]} (x is {X})")
+    if W[0] % groups:
+        raise ValueError(f"{name}: x has {X[1]} channels, which groups={groups} does not divide")
+    if any(e >= max(s, d) for e, s, d in zip(extra, conv.stride, conv.dilation)):
+        raise ValueError(f"{name}: output_padding {extra} must be smaller than stride {conv.stride}"
+                         f" or dilation {conv.dilation}")
+    size = tuple((a - 1) * s - 2 * p + d * (k - 1) + 1 + e for a, s, p, d, k, e in
+                 zip(X[2:], conv.stride, conv.padding, conv.dilation, W[2:], extra))
+    if min(size) < 1:
+        raise ValueError(f"{name}: padding {conv.padding} leaves an image of size {size} "
+                         f"(x is {X}, weight {W})")
+    return _with_bias(name, conv.transpose(size), x, weight, bias, W[1] * groups)
+
+
+def _conv(name, stride, padding, dilation, groups):
+    at_least(name, "groups", groups, 1)
+    return Conv2d(pair(name, "stride", stride, 1), pair(name, "padding", padding, 0),
+                  pair(name, "dilation", dilation, 1), groups)
+
+
+def _with_bias(name, op, x, weight, bias, channels):
+    if bias is None:
+        return op(x, weight)
+    if as_array(bias).shape != (channels,):
+        raise ValueError(f"{name}: bias has shape {as_array(bias).shape}, expected ({channels},)")
+    return op(x, weight, bias)
+
+
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
+    """conv2d on signals: x (N, C, W), weight (O, C / groups, J) -> (N, O, B)."""
+    X, W = rank("conv1d", x=(x, 3), weight=(weight, 3))
+    y = conv2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
+               (1, stride), (0, padding), (1, dilation), groups)
+    return reshape(y, *y.shape[:2], y.shape[3])
+
+
+def conv_transpose1d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
+                     dilation=1) -> Tensor:
+    """conv_transpose2d on signals: x (N, C, B), weight (C, O / groups, J) -> (N, O, W)."""
+    X, W = rank("conv_transpose1d", x=(x, 3), weight=(weight, 3))
+    y = conv_transpose2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
+                         (1, stride), (0, padding), (0, output_padding), groups, (1, dilation))
+    return reshape(y, *y.shape[:2], y.shape[3])
+
+
+def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
+    """The matrix X with conv(a) = X a, acting on the padded input: one row an output element.
+
+    Args:
+        weight: (J,) for signals or (I, J) for images; any dtype, objects (symbols) included.
+        input_size: the length W, or (H, W), before padding.
+        stride, padding, dilation: an int, or one an axis.
+
+    Returns:
+        An array (outputs, padded inputs), both counted row by row. Its transpose is the matrix of
+        the transposed convolution onto the padded input. Lecture UW, "Convolution as matrix
+        multiplication".
+    """
+    weight = np.asarray(weight._data if isinstance(weight, Tensor) else weight)
+    sizes = (input_size,) if isinstance(input_size, int) else tuple(input_size)
+    steps, margins, gaps = (np.broadcast_to(v, len(sizes)) for v in (stride, padding, dilation))
+    if weight.ndim != len(sizes):
+        raise ValueError(f"conv_matrix: weight has shape {weight.shape}, input_size {input_size}: "
+                         "expected one size for every axis of the weight")
+    padded = tuple(int(n + 2 * p) for n, p in zip(sizes, margins))
+    outputs = tuple(int((n - d * (k - 1) - 1) // s + 1)
+                    for n, k, s, d in zip(padded, weight.shape, steps, gaps))
+    X = np.zeros((*outputs, *padded), weight.dtype)
+    for a in np.ndindex(outputs):
+        for i in np.ndindex(weight.shape):
+            X[(*a, *(np.array(a) * steps + np.array(i) * gaps))] = weight[i]
+    return X.reshape(int(np.prod(outputs)), int(np.prod(padded)))
+
+
+# --- the kernels ----------------------------------------------------------------------------------
+@Kernel
+def conv2d_kernel(x, w, S, T, P, Q, D, E, G, y):
+    """Stride (S, T), padding (P, Q), dilation (D, E): down and across."""
+    (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    for n, o, a, b in np.ndindex(N, O, A, B):
+        first = o // (O // G) * C                            # this group's first input channel
+        for c, i, j in np.ndindex(C, I, J):
+            h, v = a * S + i * D - P, b * T + j * E - Q
+            if 0 <= h < H and 0 <= v < W:
+                y[n, o, a, b] += w[o, c, i, j] * x[n, first + c, h, v]
+
+
+@Kernel
+def conv_transpose2d_kernel(y, w, S, T, P, Q, D, E, G, x):
+    """Every y[n, o, a, b] stamps one copy of w[o], S apart."""
+    (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    for n, o, a, b in np.ndindex(N, O, A, B):
+        first = o // (O // G) * C
+        for c, i, j in np.ndindex(C, I, J):
+            h, v = a * S + i * D - P, b * T + j * E - Q
+            if 0 <= h < H and 0 <= v < W:
+                x[n, first + c, h, v] += w[o, c, i, j] * y[n, o, a, b]
+
+
+@Kernel
+def conv2d_weight_kernel(x, y, S, T, P, Q, D, E, G, w):
+    """Every weight meets every position once."""
+    (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    for n, o, a, b in np.ndindex(N, O, A, B):
+        first = o // (O // G) * C
+        for c, i, j in np.ndindex(C, I, J):
+            h, v = a * S + i * D - P, b * T + j * E - Q
+            if 0 <= h < H and 0 <= v < W:
+                w[o, c, i, j] += y[n, o, a, b] * x[n, first + c, h, v]
+
+
+@conv2d_kernel.cpu(parallel=True, fastmath=True)             # a core owns one y[n, o]
+def _(x, w, S, T, P, Q, D, E, G, y):
+    (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    for k in prange(N * O):
+        n, o = np.int64(k) // O, np.int64(k) % O
+        for c in range(C):
+            plane = x[n, o // (O // G) * C + c]
+            for i in range(I):
+                for j in range(J):
+                    scale, shift = w[o, c, i, j], j * E - Q
+                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    for a in range(A):
+                        h = a * S + i * D - P
+                        if 0 <= h < H:
+                            row, out = plane[h], y[n, o, a]
+                            if T == 1:                       # its own loop: contiguous, so SIMD
+                                for b in range(lo, hi):
+                                    out[b] += scale * row[b + shift]
+                            else:
+                                for b in range(lo, hi):
+                                    out[b] += scale * row[b * T + shift]
+
+
+@conv_transpose2d_kernel.cpu(parallel=True, fastmath=True)   # a core owns one x[n, c]: no race
+def _(y, w, S, T, P, Q, D, E, G, x):
+    (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    F = O // G
+    for k in prange(N * C * G):
+        n, c = np.int64(k) // (C * G), np.int64(k) % (C * G)
+        for o in range(c // C * F, c // C * F + F):
+            for i in range(I):
+                for j in range(J):
+                    scale, shift = w[o, c % C, i, j], j * E - Q
+                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    for a in range(A):
+                        h = a * S + i * D - P
+                        if 0 <= h < H:
+                            row, out = y[n, o, a], x[n, c, h]
+                            if T == 1:
+                                for b in range(lo, hi):
+                                    out[b + shift] += scale * row[b]
+                            else:
+                                for b in range(lo, hi):
+                                    out[b * T + shift] += scale * row[b]
+
+
+@conv2d_weight_kernel.cpu(parallel=True, fastmath=True)      # a core owns one w[o]
+def _(x, y, S, T, P, Q, D, E, G, w):
+    (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    for k in prange(O * C):
+        o, c = np.int64(k) // C, np.int64(k) % C
+        for n in range(N):
+            plane = x[n, o // (O // G) * C + c]
+            for i in range(I):
+                for j in range(J):
+                    shift, total = j * E - Q, w[o, c, i, j]
+                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    for a in range(A):
+                        h = a * S + i * D - P
+                        if 0 <= h < H:
+                            row, cotangent = plane[h], y[n, o, a]
+                            if T == 1:
+                                for b in range(lo, hi):
+                                    total += cotangent[b] * row[b + shift]
+                            else:
+                                for b in range(lo, hi):
+                                    total += cotangent[b] * row[b * T + shift]
+                    w[o, c, i, j] = total
+
+
+@conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]
+def _(x, w, S, T, P, Q, D, E, G, y):
+    (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    per_element(y, """
+        int b = i % B, a = i / B % A, o = i / (A * B) % O, n = i / (A * B * O);
+        const real *plane = x + (n * C * G + o / (O / G) * C) * H * W, *filter = w + o * C * I * J;
+        for (int c = 0; c < C; ++c, plane += H * W)
+            for (int k = 0; k < I; ++k)
+                for (int l = 0; l < J; ++l, ++filter) {
+                    int h = a * S + k * D - P, v = b * U + l * E - Q;
+                    if (0 <= h && h < H && 0 <= v && v < W) out += *filter * plane[h * W + v];
+                }""", x=x, w=w, O=O, A=A, B=B, C=C, I=I, J=J, H=H, W=W,
+                S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
+
+
+@conv_transpose2d_kernel.gpu                                 # a thread owns one pixel: it gathers
+def _(y, w, S, T, P, Q, D, E, G, x):
+    (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    per_element(x, """
+        int v = i % W, h = i / W % H, c = i / (H * W) % (C * G), n = i / (H * W * C * G);
+        int F = O / G, first = c / C * F;
+        for (int k = 0; k < I; ++k)
+            for (int l = 0; l < J; ++l) {
+                int p = h + P - k * D, q = v + Q - l * E;    // S times the a that reaches this pixel
+                if (p < 0 || q < 0 || p % S || q % U || p / S >= A || q / U >= B) continue;
+                for (int o = first; o < first + F; ++o)
+                    out += y[((n * O + o) * A + p / S) * B + q / U]
+                         * w[((o * C + c % C) * I + k) * J + l];
+            }""", y=y, w=w, O=O, A=A, B=B, C=C, I=I, J=J, H=H, W=W,
+                S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
+
+
+@conv2d_weight_kernel.gpu                                    # a thread owns one weight
+def _(x, y, S, T, P, Q, D, E, G, w):
+    (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
+    per_element(w, """
+        int l = i % J, k = i / J % I, c = i / (I * J) % C, o = i / (I * J * C);
+        for (int n = 0; n < N; ++n) {
+            const real *plane = x + (n * C * G + o / (O / G) * C + c) * H * W;
+            const real *cotangent = y + (n * O + o) * A * B;
+            for (int a = 0; a < A; ++a) {
+                int h = a * S + k * D - P;
+                if (h < 0 || h >= H) continue;
+                for (int b = 0; b < B; ++b) {
+                    int v = b * U + l * E - Q;
+                    if (0 <= v && v < W) out += cotangent[a * B + b] * plane[h * W + v];
+                }
+            }
+        }""", x=x, y=y, N=N, O=O, A=A, B=B, C=C, I=I, J=J, H=H, W=W,
+                S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
