@@ -62,6 +62,14 @@ def zeros(shape, like):
     return module_of(like).zeros(shape, like.dtype)
 
 
+def scatter_add(out, index, values) -> None:
+    """out[index] += values, in place, where an index that occurs twice counts twice."""
+    if device_of(out) == "cpu":
+        np.add.at(out, index, values)
+    else:
+        cupy().add.at(out, index, values)
+
+
 def contiguous(*arrays):
     """The arrays, C-contiguous, of one dtype and writable: what every kernel expects.
 

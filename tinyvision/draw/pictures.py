@@ -3,7 +3,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from .board import DPI, Picture, to_array
-from .palette import ACCENT, GREY, INK, LINE, category, rgb
+from .palette import ACCENT, GREY, INK, LINE, PAPER, category, rgb
 
 
 def images(images, titles=None, columns=None, side=1.6):
@@ -104,4 +104,5 @@ def put_line(axes, line, name, colour):
     axes.plot(np.arange(len(line)), line, color=colour, linewidth=1.8)
     if name and len(line):
         axes.annotate(name, (len(line) - 1, line[-1]), xytext=(5, 0), textcoords="offset points",
-                      color=colour, va="center", size=9)
+                      color=colour, va="center", size=9,
+                      bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})

@@ -8,16 +8,16 @@ from .palette import INK, PAPER, category, rgb, signed, tint
 
 # Transposed convolution
 
-def stamps(x, kernel, stride=1, padding=0):
+def stamps(x, kernel, stride=1, padding=0, output_padding=0):
     """Transposed convolution, one picture for each input pixel: the pixel times the kernel is
     stamped onto the output, and where stamps overlap the sum is written out, as in "-120+150".
 
-    x (H, W) and kernel (I, J); stride and padding are integers. The picture of pixel (row,
-    column) stands in that row and column. Padding takes rows and columns off the result: the
-    dashed frame is what remains.
+    x (H, W) and kernel (I, J); the others are integers. The picture of pixel (row, column) stands
+    in that row and column. Output padding adds rows and columns at the lower right, padding then
+    takes some off on every side: the dashed frame is what remains.
     """
     x, kernel = to_matrix(x, "stamps"), to_matrix(kernel, "stamps")
-    steps = list(stamping(x, kernel, stride, padding))
+    steps = list(stamping(x, kernel, stride, padding, output_padding))
     board = Board(longest_text(texts for _, _, texts, _ in steps))
     put_equation(board, x, kernel, steps[-1][-1], padding)
     top = max(len(x), len(kernel), len(steps[-1][-1])) + 1.8
@@ -28,10 +28,10 @@ def stamps(x, kernel, stride=1, padding=0):
     return board.figure()
 
 
-def stamping(x, kernel, stride, padding):
+def stamping(x, kernel, stride, padding, output_padding):
     """Yields for each pixel: (row, column), its stamp (NaN where it is not), the texts of all
     cells, the sums after it."""
-    total = np.zeros(canvas_size(x, kernel, stride, padding))
+    total = np.zeros(canvas_size(x, kernel, stride, padding, output_padding))
     for row, column in np.ndindex(x.shape):
         stamp, top, left = np.full(total.shape, np.nan), row * stride, column * stride
         stamp[top:top + len(kernel), left:left + kernel.shape[1]] = x[row, column] * kernel
@@ -39,8 +39,8 @@ def stamping(x, kernel, stride, padding):
         yield (row, column), stamp, texts, total
 
 
-def canvas_size(x, kernel, stride, padding):
-    size = tuple((n - 1) * stride + k for n, k in zip(x.shape, kernel.shape))
+def canvas_size(x, kernel, stride, padding, output_padding):
+    size = tuple((n - 1) * stride + k + output_padding for n, k in zip(x.shape, kernel.shape))
     if stride < 1 or padding < 0 or min(size) <= 2 * padding:
         raise ValueError(f"stamps: stride is at least 1 and padding leaves something of the "
                          f"{size[0]}x{size[1]} sums; got stride {stride}, padding {padding}.")

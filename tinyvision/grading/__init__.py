@@ -1,1 +1,11 @@
-"""Grading: student code runs in a sandbox; what it returns is judged outside."""
+"""Grading: student code runs in a sandbox; what comes back is judged outside.
+
+    tinyvision.grading.grade(folder, out)       a folder of submissions
+    tinyvision.grading.check(path)              one file, for the student who writes it
+
+`worker` is the untrusted side, `sandbox` runs it, `examine` asks it, `verdict` and `diagnosis`
+judge, `store` keeps, `report` shows.
+"""
+from tinyvision.grading.grader import IsolationError, Summary, check, grade
+
+__all__ = ["IsolationError", "Summary", "check", "grade"]

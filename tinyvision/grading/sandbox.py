@@ -171,6 +171,15 @@ def probe() -> tuple[str, str]:
 
 # ---- one running worker --------------------------------------------------------------------------
 
+_RUNNING: set = set()                   # of sessions
+
+
+def kill_all() -> None:
+    """End every worker that is running."""
+    for session in list(_RUNNING):
+        session.kill()
+
+
 class Session:
     """One worker with one submission in it.
 
@@ -192,6 +201,7 @@ class Session:
             cwd="/" if strong else self.folder.name, start_new_session=True,
             env=environment if strong or os.name != "posix"
             else {**environment, "TMPDIR": self.folder.name, "HOME": self.folder.name})
+        _RUNNING.add(self)
         setup = {"name": name, "frame_cap": 256 << 20, "limits": limits.rlimits(level)}
         hello = self._exchange(worker.pack(setup, [source]), START_SECONDS, 1 << 16)
         if hello[0].get("status") != "hello":
@@ -250,6 +260,7 @@ class Session:
     def close(self) -> None:
         """End the worker and remove its folder."""
         self.alive = False
+        _RUNNING.discard(self)
         self.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):

@@ -90,10 +90,18 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came back from a student: arrays, or None where a part is no array; and their types."""
+    """What came back from a student.
+
+    Attributes:
+        parts: arrays; None where a part is no array of numbers or is far too large.
+        types: for each part its type in words.
+        several: ``"tuple"`` or ``"list"`` where there are several parts.
+        shapes: for each part its shape; None where it has none.
+    """
     parts: tuple
     types: tuple
     several: str
+    shapes: tuple = ()
 
 
 def gamma(n: float, dtype: np.dtype) -> float:
@@ -108,7 +116,9 @@ def received(header: dict, blobs: list[bytes]) -> tuple[Answer, list[bytes]]:
         described, inputs = header["answers"], blobs[int(header["inputs"]):]
         parts = tuple(_array(about, blobs) for about in described)
         types = tuple(_type_name(about) for about in described)
-        return Answer(parts, types, str(header["several"])[:80]), inputs
+        shapes = tuple(tuple(map(int, about["shape"])) if "shape" in about else None
+                       for about in described)
+        return Answer(parts, types, str(header["several"])[:80], shapes), inputs
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"a garbled answer: {type(error).__name__}: {error}") from None
 
@@ -165,7 +175,7 @@ def _kind(name: str) -> str:
 def _judge_part(answer: Answer, expected: Expected, part: int) -> Judgement | None:
     got, want, name = answer.parts[part], expected.parts[part], answer.types[part]
     where = f"answer {part + 1}: " if expected.several else ""
-    for verdict, message in _form(got, want, name):
+    for verdict, message in _form(got, want, name, answer.shapes[part]):
         return Judgement(verdict, where + message, part)
     wrong = ~np.isfinite(got) & np.isfinite(want)
     if wrong.any():
@@ -176,17 +186,16 @@ def _judge_part(answer: Answer, expected: Expected, part: int) -> Judgement | No
     return None
 
 
-def _form(got, want: np.ndarray, name: str):
+def _form(got, want: np.ndarray, name: str, shape: tuple | None):
     """Yield what is wrong with an answer's type, shape and dtype, the first first."""
     array = name.startswith("ndarray of")
     scalar = name.startswith("scalar ") and want.ndim == 0
     if not array and not scalar:
         yield Verdict.WRONG_TYPE, f"returned {_kind(name)}, expected a numpy.ndarray"
-    if got is not None and got.shape != want.shape:
-        yield Verdict.WRONG_SHAPE, f"shape {got.shape}, expected {want.shape}"
+    if shape != want.shape:
+        yield Verdict.WRONG_SHAPE, f"shape {shape}, expected {want.shape}"
     if got is None:
-        yield Verdict.WRONG_DTYPE, (f"{name}, which is too large or has no number type, expected "
-                                    f"{want.dtype} of shape {want.shape}")
+        yield Verdict.WRONG_DTYPE, f"{name}, expected {accepted(want.dtype)}"
     elif not right_dtype(got.dtype, want.dtype):
         yield Verdict.WRONG_DTYPE, f"dtype {got.dtype}, expected {accepted(want.dtype)}"
 

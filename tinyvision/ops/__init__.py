@@ -6,11 +6,13 @@ and return arrays.
 from tinyvision.engine import Tensor
 from tinyvision.ops.activation import leaky_relu, relu, sigmoid, tanh
 from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
+from tinyvision.ops.batch_norm import batch_norm
 from tinyvision.ops.conv2d import (conv1d, conv2d, conv_matrix, conv_transpose1d,
                                    conv_transpose2d)
 from tinyvision.ops.matmul import linear, matmul
 from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
                                   sum, take, transpose)
+from tinyvision.ops.softmax import cross_entropy, log_softmax, softmax
 
 
 def _move(self, device: str) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyvision.device import device_of, module_of
+from tinyvision.device import module_of, scatter_add
 from tinyvision.engine import Op, Tensor, as_array
 
 
@@ -122,11 +122,8 @@ def add_at(out, index, values):
     """out[index] += values, where an index that occurs twice counts twice."""
     if _is_basic(index):
         out[index] += values
-    elif device_of(out) == "cpu":
-        np.add.at(out, index, values)
     else:
-        import cupyx                                     # CuPy is there: `out` is one of its arrays
-        cupyx.scatter_add(out, index, values)
+        scatter_add(out, index, values)
 
 
 def _is_basic(index):

@@ -1,0 +1,183 @@
+r"""# Intersection over union of boxes
+
+Write `box_iou`: how well each box of one set fits each box of another.
+
+$$\text{IoU} = \frac{\text{area of intersection}}{\text{area of union}}$$
+
+It is 1 for equal boxes, 0 for boxes that do not overlap. Detectors use it to match predictions
+to the truth ("above 0.5 is a good match") and to drop duplicates.
+
+**By hand.** The boxes (0, 0, 4, 3) and (2, 1, 5, 7) overlap from x = 2 to 4 and from y = 1 to 3:
+
+    area of intersection    2 * 2          =  4
+    area of union           12 + 18 - 4    = 26       IoU = 4 / 26 = 0.1538
+
+**Conventions.** A box is (x0, y0, x1, y1) in continuous coordinates: its width is x1 - x0, with
+no "+1". A box with x1 <= x0 or y1 <= y0 is empty, its area is 0; the IoU with an empty box is 0
+(also of two empty boxes: never NaN).
+
+**Shapes.** boxes1 (N, 4) and boxes2 (M, 4) give (N, M).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def box_iou(boxes1, boxes2):
+    """IoU of every box of one set with every box of another.
+
+    Arguments:
+        boxes1: (N, 4) boxes (x0, y0, x1, y1).
+        boxes2: (M, 4) boxes.
+
+    Returns:
+        (N, M) numbers from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    def area(boxes):
+        size = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
+        return size[..., 0] * size[..., 1]
+
+    first, second = boxes1[:, None], boxes2[None]
+    overlap = np.concatenate([np.maximum(first[..., :2], second[..., :2]),
+                              np.minimum(first[..., 2:], second[..., 2:])], axis=-1)
+    intersection = area(overlap)
+    union = area(first) + area(second) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _parts(boxes1, boxes2, extra=0.0, clip=0.0):
+    """(area of intersection, areas of boxes1, areas of boxes2), to be put together wrongly."""
+    def area(boxes):
+        size = np.maximum(boxes[..., 2:] - boxes[..., :2] + extra, clip)
+        return size[..., 0] * size[..., 1]
+    first, second = boxes1[:, None], boxes2[None]
+    overlap = np.concatenate([np.maximum(first[..., :2], second[..., :2]),
+                              np.minimum(first[..., 2:], second[..., 2:])], axis=-1)
+    return area(overlap), area(first), area(second)
+
+
+def _ratio(a, b):
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b != 0)
+
+
+def _plus_one(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2, extra=1.0)
+    return _ratio(both, first + second - both)
+
+
+def _not_clipped(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2, clip=-np.inf)
+    return _ratio(both, first + second - both)
+
+
+def _twice_counted(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    return _ratio(both, first + second)
+
+
+def _smaller_area(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    return _ratio(both, np.minimum(first, second))
+
+
+def _dice(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    return _ratio(2 * both, first + second)
+
+
+def _read_as_sizes(boxes1, boxes2):
+    corners = [np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1) for b in (boxes1, boxes2)]
+    return box_iou(*corners)
+
+
+def _transposed(boxes1, boxes2):
+    return box_iou(boxes2, boxes1)
+
+
+def _nan(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    with np.errstate(invalid="ignore"):
+        return both / (first + second - both)
+
+
+def _pairs_only(boxes1, boxes2):
+    count = min(len(boxes1), len(boxes2))
+    return np.diagonal(box_iou(boxes1[:count], boxes2[:count])).copy()
+
+
+MISTAKES = (
+    Mistake("box_iou", "plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. "
+            "The + 1 belongs to boxes that count whole pixels.", _plus_one),
+    Mistake("box_iou", "not-clipped", "Where two boxes are apart, the overlap's width is negative; "
+            "two negative sides multiply to a positive area.", _not_clipped),
+    Mistake("box_iou", "union-counts-twice", "The sum of both areas counts the part that they "
+            "share twice.", _twice_counted),
+    Mistake("box_iou", "smaller-area", "You divide by the smaller box, so a box inside another "
+            "always gets 1. What does a union of two sets hold?", _smaller_area),
+    Mistake("box_iou", "dice", "Twice the intersection over the sum of areas is the Dice "
+            "coefficient, a relative of the IoU.", _dice),
+    Mistake("box_iou", "read-as-sizes", "The last two numbers of a box are its other corner, "
+            "not its width and height.", _read_as_sizes),
+    Mistake("box_iou", "transposed", "The first set belongs to the rows of the result, the second "
+            "to the columns.", _transposed),
+    Mistake("box_iou", "nan", "Two empty boxes have an empty union: what is 0 / 0, and what should "
+            "it be here?", _nan),
+    Mistake("box_iou", "pairs-only", "Every box of the first set is compared with every box of "
+            "the second, not only with the one at the same position.", _pairs_only),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _boxes(rng, count):
+    """Random boxes of about a third to all of the unit square: most of them overlap."""
+    corner, size = rng.uniform(-0.2, 0.4, (count, 2)), rng.uniform(0.3, 0.8, (count, 2))
+    return np.concatenate([corner, corner + size], axis=1)
+
+
+def _moved(rng, *sets):
+    """Lists of boxes of small integers, all moved by the same whole number of pixels."""
+    dx, dy = rng.integers(0, 5, 2)
+    return tuple(np.array(boxes, float) + [dx, dy, dx, dy] for boxes in sets)
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    args = [
+        ("one overlap", 1, _moved(rng, [(0, 0, 4, 3)], [(2, 1, 5, 7)])),
+        ("the same box", 1, _moved(rng, [(1, 1, 3, 4)], [(1, 1, 3, 4), (1, 1, 4, 3)])),
+        ("one inside the other", 1, _moved(rng, [(0, 0, 5, 4)], [(1, 1, 3, 2), (-1, -2, 6, 7)])),
+        ("side by side", 1, _moved(rng, [(0, 0, 2, 3)], [(2, 0, 5, 3), (3, 0, 6, 3)])),
+        ("apart in both directions", 1,
+         _moved(rng, [(0, 0, 2, 3)], [(4, 5, 7, 9), (-3, 4, -1, 6)])),
+        ("degenerate boxes", 1, _moved(rng, [(1, 1, 1, 1), (0, 2, 4, 2)],
+                                       [(1, 1, 1, 1), (0, 0, 3, 4), (2, 0, 2, 5)])),
+        ("inverted boxes", 1, _moved(rng, [(3, 0, 1, 4), (0, 0, 4, 5)],
+                                     [(4, 5, 0, 0), (1, 3, 3, 1), (2, 1, 6, 4)])),
+        ("fractions", 1, (_boxes(rng, 2), _boxes(rng, 3))),
+        ("many boxes", 2, (_boxes(rng, 7), _boxes(rng, 5))),
+    ]
+    return [Case("box_iou", name, arrays, points) for name, points, arrays in args]
+
+
+def _magnitude(boxes1, boxes2):
+    """First-order error of the ratio when each coordinate has an error of its own size."""
+    def error(boxes, area):
+        return reach * np.maximum(boxes[..., 2:] - boxes[..., :2], 0).sum(-1) + area
+    both, first, second = _parts(boxes1, boxes2)
+    reach = max(np.abs(boxes1).max(), np.abs(boxes2).max())
+    errors = error(boxes1[:, None], first) + error(boxes2[None], second)
+    return _ratio(errors * (1 + box_iou(boxes1, boxes2)), first + second - both)
+
+
+EXERCISE = Exercise(
+    name="box_iou", title="Intersection over union of boxes",
+    lecture="Kempten L 10.5, Evaluating Boxes", source="tinyvision/boxes/iou.py",
+    functions={"box_iou": box_iou}, cases=cases, mistakes=MISTAKES,
+    magnitude={"box_iou": _magnitude}, terms={"box_iou": lambda boxes1, boxes2: 8})

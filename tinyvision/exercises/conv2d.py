@@ -1,0 +1,271 @@
+r"""# Convolution
+
+Write `conv2d` and its gradient `conv2d_backward`.
+
+A window as large as the kernel moves over the padded image; each answer is the dot product of
+the kernel and the window, plus a bias. With stride S and padding P:
+
+$$y_{n,o,a,b} = \beta_o + \sum_{c,i,j} w_{o,c,i,j}\; x_{n,\,c,\;aS+i-P,\;bS+j-P}$$
+
+where x is 0 outside the image. The kernel is **not** flipped (deep learning's convolution is the
+cross-correlation).
+
+**By hand**, in one dimension (the lecture's example): kernel (x, y, z), stride 2, padding 1, on
+(a, b, c, d):
+
+    padded      0 a b c d 0
+    windows     0 a b   and   b c d
+    answer      (a y + b z,  b x + c y + d z)
+
+with kernel (1, 2, 3) and image (4, 5, 6, 7):  (4*2 + 5*3, 5*1 + 6*2 + 7*3) = (23, 38).
+
+**Backward.** Given g = dL/dy, return dL/dx, dL/dweight and dL/dbias: every product
+w[o,c,i,j] * x[...] that went into y[n,o,a,b] sends g[n,o,a,b] * x[...] to its weight and
+g[n,o,a,b] * w[o,c,i,j] to its pixel; what arrives at one place is summed. For the example with
+g = (1, 10): dL/dx = (y, z + 10 x, 10 y, 10 z) = (2, 13, 20, 30), and for the kernel
+(0 + 10 b, a + 10 c, b + 10 d) = (50, 64, 75).
+
+**Shapes.** x (N, C, H, W), weight (O, C, I, J), bias (O,); y (N, O, A, B) with
+A = floor((H + 2 P - I) / S) + 1, B likewise from W and J. Gradients have their argument's shape.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.bounds import absolute
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def conv2d(x, weight, bias, stride, padding):
+    """Convolution of images with kernels.
+
+    Arguments:
+        x: (N, C, H, W) images.
+        weight: (O, C, I, J) kernels.
+        bias: (O,) added to each output channel.
+        stride: pixels that the window moves, in both directions.
+        padding: rows and columns of zeros around the image.
+
+    Returns:
+        (N, O, A, B), A = floor((H + 2 padding - I) / stride) + 1, B likewise.
+    """
+    ### BEGIN SOLUTION
+    (N, C, H, W), (O, _, I, J) = x.shape, weight.shape
+    A, B = (H + 2 * padding - I) // stride + 1, (W + 2 * padding - J) // stride + 1
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    y = np.zeros((N, O, A, B))
+    for a in range(A):
+        for b in range(B):
+            window = padded[:, :, a * stride:a * stride + I, b * stride:b * stride + J]
+            y[:, :, a, b] = np.einsum("ncij,ocij->no", window, weight) + bias
+    return y
+    ### END SOLUTION
+
+
+def conv2d_backward(g, x, weight, bias, stride, padding):
+    """Gradients of a loss with respect to the arguments of `conv2d`.
+
+    Arguments:
+        g: (N, O, A, B) gradient with respect to the result.
+        x, weight, bias, stride, padding: what `conv2d` was called with.
+
+    Returns:
+        (gx, gweight, gbias) with the shapes of x, weight and bias.
+    """
+    ### BEGIN SOLUTION
+    (N, C, H, W), (O, _, I, J), (A, B) = x.shape, weight.shape, g.shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    gpadded, gweight = np.zeros(padded.shape), np.zeros(weight.shape)
+    for a in range(A):
+        for b in range(B):
+            here = np.s_[:, :, a * stride:a * stride + I, b * stride:b * stride + J]
+            gpadded[here] += np.einsum("no,ocij->ncij", g[:, :, a, b], weight)
+            gweight += np.einsum("no,ncij->ocij", g[:, :, a, b], padded[here])
+    gx = gpadded[:, :, padding:padding + H, padding:padding + W]
+    return gx, gweight, g.sum(axis=(0, 2, 3))
+    ### END SOLUTION
+
+
+# ---- mistakes: forward ---------------------------------------------------------------------------
+
+def _pad(x, padding, mode="constant"):
+    return np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), mode=mode)
+
+
+def _flipped(x, weight, bias, stride, padding):
+    return conv2d(x, weight[:, :, ::-1, ::-1], bias, stride, padding)
+
+
+def _no_bias(x, weight, bias, stride, padding):
+    return conv2d(x, weight, 0 * bias, stride, padding)
+
+
+def _bias_per_channel(x, weight, bias, stride, padding):
+    return conv2d(x, weight, x.shape[1] * bias, stride, padding)
+
+
+def _edge_padding(x, weight, bias, stride, padding):
+    return conv2d(_pad(x, padding, "edge"), weight, bias, stride, 0)
+
+
+def _stride_in_size_only(x, weight, bias, stride, padding):
+    A, B = conv2d(x, weight, bias, stride, padding).shape[2:]
+    return conv2d(x, weight, bias, 1, padding)[:, :, :A, :B]
+
+
+def _kernel_transposed(x, weight, bias, stride, padding):
+    return conv2d(x, weight.swapaxes(2, 3), bias, stride, padding)
+
+
+def _first_channel(x, weight, bias, stride, padding):
+    return conv2d(x[:, :1], weight[:, :1], bias, stride, padding)
+
+
+def _no_padding(x, weight, bias, stride, padding):
+    return conv2d(x, weight, bias, stride, 0)
+
+
+def _padded_at_the_end(x, weight, bias, stride, padding):
+    after = ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding))
+    return conv2d(np.pad(x, after), weight, bias, stride, 0)
+
+
+def _channel_mean(x, weight, bias, stride, padding):
+    return conv2d(x, weight / x.shape[1], bias, stride, padding)
+
+
+# ---- mistakes: backward --------------------------------------------------------------------------
+
+def _batch_mean(g, x, weight, bias, stride, padding):
+    gx, gweight, gbias = conv2d_backward(g, x, weight, bias, stride, padding)
+    return gx, gweight / len(x), gbias / len(x)
+
+
+def _not_cropped(g, x, weight, bias, stride, padding):
+    return conv2d_backward(g, _pad(x, padding), weight, bias, stride, 0)
+
+
+def _gx_flipped(g, x, weight, bias, stride, padding):
+    gx = conv2d_backward(g, x, weight[:, :, ::-1, ::-1], bias, stride, padding)[0]
+    return gx, *conv2d_backward(g, x, weight, bias, stride, padding)[1:]
+
+
+def _gweight_flipped(g, x, weight, bias, stride, padding):
+    gx, gweight, gbias = conv2d_backward(g, x, weight, bias, stride, padding)
+    return gx, gweight[:, :, ::-1, ::-1].copy(), gbias
+
+
+def _gbias_per_image(g, x, weight, bias, stride, padding):
+    return *conv2d_backward(g, x, weight, bias, stride, padding)[:2], g.sum(axis=(2, 3))
+
+
+def _gbias_mean(g, x, weight, bias, stride, padding):
+    return *conv2d_backward(g, x, weight, bias, stride, padding)[:2], g.mean(axis=(0, 2, 3))
+
+
+def _gx_overwritten(g, x, weight, bias, stride, padding):
+    gpadded = np.zeros(_pad(x, padding).shape)
+    I, J = weight.shape[2:]
+    for a, b in np.ndindex(g.shape[2:]):
+        here = np.s_[:, :, a * stride:a * stride + I, b * stride:b * stride + J]
+        gpadded[here] = np.einsum("no,ocij->ncij", g[:, :, a, b], weight)
+    gx = gpadded[:, :, padding:padding + x.shape[2], padding:padding + x.shape[3]]
+    return gx, *conv2d_backward(g, x, weight, bias, stride, padding)[1:]
+
+
+def _stride_ignored(g, x, weight, bias, stride, padding):
+    return conv2d_backward(g, x, weight, bias, 1, padding)
+
+
+MISTAKES = (
+    Mistake("conv2d", "kernel-flipped", "Your kernel is turned by 180 degrees: that is the "
+            "convolution of mathematics. Which kernel element meets the window's first pixel "
+            "here?", _flipped),
+    Mistake("conv2d", "bias-forgotten", "The bias is missing.", _no_bias),
+    Mistake("conv2d", "bias-per-channel", "The bias is added once for every input channel. On "
+            "which side of the sum does it stand in the formula?", _bias_per_channel),
+    Mistake("conv2d", "edge-padding", "You repeat the border's pixels; the formula takes x to be "
+            "0 outside the image.", _edge_padding),
+    Mistake("conv2d", "stride-in-size-only", "The stride changes the size of your result, but "
+            "not the step of the window.", _stride_in_size_only),
+    Mistake("conv2d", "kernel-transposed", "The kernel's height and width are exchanged: i goes "
+            "down, j goes to the right.", _kernel_transposed),
+    Mistake("conv2d", "first-channel-only", "Only the first input channel counts in your result. "
+            "What does the formula sum over?", _first_channel),
+    Mistake("conv2d", "padding-ignored", "The image is never padded.", _no_padding),
+    Mistake("conv2d", "padded-at-the-end", "All the padding is below and to the right of the "
+            "image. It belongs on all four sides.", _padded_at_the_end),
+    Mistake("conv2d", "channel-mean", "The channels are averaged; the formula sums them.",
+            _channel_mean),
+    Mistake("conv2d_backward", "batch-mean", "The weight's and bias's gradients are means over "
+            "the batch. The mean is the loss's affair; here the images' shares are summed.",
+            _batch_mean),
+    Mistake("conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the padded image. "
+            "Which part of it belongs to x?", _not_cropped),
+    Mistake("conv2d_backward", "gx-kernel-flipped", "In dL/dx the kernel is turned by 180 degrees. "
+            "Which weight did a pixel meet on the way forward? It is the same one on the way "
+            "back.", _gx_flipped),
+    Mistake("conv2d_backward", "gweight-flipped", "dL/dweight is turned by 180 degrees.",
+            _gweight_flipped),
+    Mistake("conv2d_backward", "gbias-per-image", "dL/dbias still has a batch axis. One bias "
+            "serves all images and all places.", _gbias_per_image),
+    Mistake("conv2d_backward", "gbias-mean", "dL/dbias is a mean. What arrives at one place "
+            "is summed.", _gbias_mean),
+    Mistake("conv2d_backward", "gx-overwritten", "Where windows overlap, a pixel takes part in "
+            "several answers; in your dL/dx only the last one counts.", _gx_overwritten),
+    Mistake("conv2d_backward", "stride-ignored", "Your gradient comes from windows that move by "
+            "one pixel, whatever the stride.", _stride_ignored),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _small(rng, *shapes):
+    """Arrays of small integers, different and not 0, in a random order."""
+    return [rng.permutation(np.arange(1.0, 1 + np.prod(s))).reshape(s) for s in shapes]
+
+
+def _case(rng, name, points, sizes, stride=1, padding=0, backward=False, draw=None):
+    """A case of sizes N, C, H, W, O, I, J."""
+    N, C, H, W, O, I, J = sizes
+    draw = draw or (lambda rng, *shapes: [rng.standard_normal(s) for s in shapes])
+    args = (*draw(rng, (N, C, H, W), (O, C, I, J), (O,)), stride, padding)
+    if not backward:
+        return Case("conv2d", name, args, points)
+    A, B = ((n + 2 * padding - k) // stride + 1 for n, k in ((H, I), (W, J)))
+    return Case("conv2d_backward", name, (*draw(rng, (N, O, A, B)), *args), points)
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    return [
+        _case(rng, "1x1 kernel", 1, (1, 1, 2, 2, 1, 1, 1), draw=_small),
+        _case(rng, "2x3 kernel", 1, (1, 1, 3, 4, 1, 2, 3), draw=_small),
+        _case(rng, "several channels", 1, (1, 2, 7, 6, 3, 4, 5)),
+        _case(rng, "stride 2", 1, (1, 2, 9, 8, 3, 4, 5), stride=2),
+        _case(rng, "padding 1", 1, (1, 2, 7, 6, 3, 4, 5), padding=1),
+        _case(rng, "two images, stride 3, padding 2", 1, (2, 3, 8, 9, 4, 5, 6), 3, 2),
+        _case(rng, "backward, 1x2 kernel", 1, (1, 1, 2, 3, 1, 1, 2), backward=True, draw=_small),
+        _case(rng, "backward, several channels", 1, (1, 2, 7, 6, 3, 4, 5), backward=True),
+        _case(rng, "backward, stride 2", 1, (1, 2, 9, 8, 3, 4, 5), stride=2, backward=True),
+        _case(rng, "backward, two images, stride 2, padding 1", 1, (2, 3, 8, 9, 4, 5, 6), 2, 1,
+              backward=True),
+    ]
+
+
+def _terms(x, weight, bias, stride, padding):
+    return weight[0].size + 1
+
+
+def _backward_terms(g, x, weight, bias, stride, padding):
+    return weight[:, 0].size, g[:, 0].size, g[:, 0].size
+
+
+EXERCISE = Exercise(
+    name="conv2d", title="Convolution and its gradient",
+    lecture="UW, Convolution as Matrix Multiplication (1D Example)",
+    source="tinyvision/ops/conv2d.py",
+    functions={"conv2d": conv2d, "conv2d_backward": conv2d_backward}, cases=cases,
+    mistakes=MISTAKES,
+    magnitude={f.__name__: absolute(f) for f in (conv2d, conv2d_backward)},
+    terms={"conv2d": _terms, "conv2d_backward": _backward_terms})

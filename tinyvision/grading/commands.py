@@ -1,0 +1,130 @@
+"""The commands ``tinyvision grade`` and ``tinyvision check``."""
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+from tinyvision.grading.grader import IsolationError, Summary, check, grade
+from tinyvision.grading.sandbox import LEVELS
+from tinyvision.grading.verdict import Verdict
+
+INTERRUPTED = 130
+WIDTH = 96
+
+
+def add(subparsers) -> None:
+    """Add both commands to the subparsers of the ``tinyvision`` command."""
+    grading = subparsers.add_parser("grade", help="grade a folder of submissions")
+    grading.add_argument("where", nargs="+", metavar="[EXERCISE] FOLDER",
+                         help="the folder; before it, one exercise for all submissions")
+    grading.add_argument("-o", "--out", required=True, help="folder for the results")
+    grading.add_argument("--isolation", choices=LEVELS, help="default: the best there is")
+    grading.add_argument("-j", "--jobs", type=int, help="submissions at a time")
+    grading.add_argument("--seed", help="secret for the cases' numbers; default: random, kept in OUT")
+    grading.set_defaults(run=run_grade)
+    checking = subparsers.add_parser("check", help="check one file of your own")
+    checking.add_argument("file", help="a .py or .ipynb file")
+    checking.add_argument("--exercise", help="default: the one that the file names")
+    checking.set_defaults(run=run_check)
+
+
+def run_grade(args) -> int:
+    """Grade, and print the summary. 0, 130 if interrupted, 1 with faults of the grader, else 2."""
+    if len(args.where) > 2:
+        print("grade: give one folder, and at most one exercise before it", file=sys.stderr)
+        return 2
+    try:
+        summary = grade(args.where[-1], args.out, args.where[0] if len(args.where) == 2 else None,
+                        args.isolation, args.jobs, args.seed)
+    except (ValueError, OSError, IsolationError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(summary_text(summary))
+    if summary.interrupted:
+        return INTERRUPTED
+    return 1 if "GRADER_ERROR" in summary.count() else 0
+
+
+def run_check(args) -> int:
+    """Check, and print what is right and what is not. 0 if everything is right, else 1 or 2."""
+    try:
+        record = check(args.file, args.exercise)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(check_text(record))
+    return 0 if record["verdict"] == "OK" else 1
+
+
+# ---- what is printed -----------------------------------------------------------------------------
+
+def summary_text(summary: Summary) -> str:
+    """The end of a run: counts, mistakes, what to look at, where the files are."""
+    graded = len(summary.records)
+    took = f"{int(summary.seconds // 60)}:{summary.seconds % 60:04.1f}"
+    already = f", {summary.reused} from before" if summary.reused else ""
+    lines = [f"{graded} of {summary.submitted} graded in {took} ({summary.jobs} workers, "
+             f"isolation {summary.isolation}{already})"]
+    lines += _section("verdicts", [f"{verdict} {n}" for verdict, n in summary.count().items()])
+    lines += _section("common mistakes", [f"{function}: {name.replace('-', ' ')} {n}" for
+                                          (function, name), n in
+                                          itertools.islice(summary.mistakes().items(), 8)])
+    lines += _section("look at these", [
+        f"{record['file']} ({'; '.join(record['remarks'][:2])})"
+        for record in summary.records if record["remarks"]][:12])
+    for verdict, title in ((Verdict.GRADER_ERROR, "grader's fault"), (Verdict.MISSING, "missing"),
+                           (Verdict.UNREADABLE, "not readable")):
+        lines += _section(title, [f"{record['file']}: {record['message']}" for record in
+                                  summary.records if record["verdict"] == verdict])
+    if summary.interrupted:
+        lines.append("interrupted: the same command goes on from here")
+    return "\n".join([*lines, f"{summary.gradebook}   {summary.report}   "
+                              f"{Path(summary.report).parent / 'results'}{os.sep}"])
+
+
+def _section(title: str, items: list[str]) -> list[str]:
+    text = " · ".join(items)
+    return textwrap.wrap(f"{title:17}{text}", WIDTH, subsequent_indent=" " * 17,
+                         drop_whitespace=True) if items else []
+
+
+def check_text(record: dict) -> str:
+    """What a student reads: for each function its points, a mark per case, and the diagnosis."""
+    lines = []
+    for function, cases in itertools.groupby(record["cases"], lambda case: case["function"]):
+        lines += _function_lines(function, list(cases), record["diagnoses"])
+    if not record["cases"]:
+        lines += textwrap.wrap(f"{record['verdict']}: {record['message']}", WIDTH)
+    score = f"{record['score']:g}" if record["score"] is not None else "not graded"
+    lines.append(f"{record['exercise']}: {score} of {record['points']:g} points"
+                 + (", everything is right" if record["verdict"] == "OK" else ""))
+    return "\n".join(lines)
+
+
+def _function_lines(function: str, cases: list[dict], diagnoses: list[dict]) -> list[str]:
+    earned, points = (sum(case[key] for case in cases) for key in ("earned", "points"))
+    marks = "   ".join(f"{'✓' if case['verdict'] == 'OK' else '✗'} {case['name']}"
+                       for case in cases)
+    lines = [f"{function:30} {earned:g} / {points:g}", *_indented(marks)]
+    failing = [case for case in cases if case["verdict"] != "OK"]
+    for found in diagnoses:
+        if found["function"] == function:
+            title = found["name"].replace("-", " ")
+            lines += _indented(f"It looks like: {title}. {found['hint']}" if title
+                               else found["hint"])
+    for message, same in itertools.groupby(failing, lambda case: _message(case)):
+        names = ", ".join(case["name"] for case in same)
+        lines += _indented(f"{names}: {message}")
+    return lines
+
+
+def _message(case: dict) -> str:
+    frame = f" [{case['frames'][-1]}]" if case.get("frames") else ""
+    return f"{case['verdict'].replace('_', ' ').lower()}: {case['message']}{frame}"
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -1,0 +1,2 @@
+"""Semantic segmentation: images (N, 3, H, W) to labels (N, H, W)."""
+from tinyvision.models.segment.segnet import SegNet, tiny_segnet

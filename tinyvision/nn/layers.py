@@ -1,0 +1,192 @@
+"""The layers: parameters, their initial values, and one call of an operation each."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinyvision import ops
+from tinyvision.device import generator
+from tinyvision.nn.module import Module, Parameter
+from tinyvision.ops.check import at_least, pair
+
+
+def uniform(shape, fan_in):
+    """Uniform in +-1/sqrt(fan_in): PyTorch's default for weights and biases (He et al. 2015)."""
+    bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
+    return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
+
+
+class _Convolution(Module):
+    """What conv2d's and conv_transpose2d's layers share: hyper-parameters, weight, bias."""
+
+    def __init__(self, name, shape, fan_in, out_channels, bias, options):
+        self.options = options
+        self.weight = uniform(shape, fan_in)
+        self.bias = uniform((out_channels,), fan_in) if bias else None
+
+    def extra_repr(self):
+        """The weight's shape and the hyper-parameters."""
+        return ", ".join([str(self.weight.shape), *(f"{k}={v}" for k, v in self.options.items())])
+
+
+class Conv2d(_Convolution):
+    """`ops.conv2d` with weight (out, in / groups, I, J) and bias (out,). PyTorch's arguments."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
+                 groups=1, bias=True):
+        kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
+        _check_groups("Conv2d", in_channels, out_channels, groups)
+        shape = (out_channels, in_channels // groups, *kernel)
+        super().__init__("Conv2d", shape, math.prod(shape[1:]), out_channels, bias,
+                         dict(stride=stride, padding=padding, dilation=dilation, groups=groups))
+
+    def forward(self, x):
+        """(N, in, H, W) -> (N, out, A, B)."""
+        return ops.conv2d(x, self.weight, self.bias, **self.options)
+
+
+class ConvTranspose2d(_Convolution):
+    """`ops.conv_transpose2d` with weight (in, out / groups, I, J). PyTorch's arguments."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0,
+                 output_padding=0, groups=1, bias=True, dilation=1):
+        kernel = pair("ConvTranspose2d", "kernel_size", kernel_size, 1)
+        _check_groups("ConvTranspose2d", in_channels, out_channels, groups)
+        shape = (in_channels, out_channels // groups, *kernel)
+        super().__init__("ConvTranspose2d", shape, math.prod(shape[1:]), out_channels, bias,
+                         dict(stride=stride, padding=padding, output_padding=output_padding,
+                              groups=groups, dilation=dilation))
+
+    def forward(self, x):
+        """(N, in, A, B) -> (N, out, H, W)."""
+        return ops.conv_transpose2d(x, self.weight, self.bias, **self.options)
+
+
+def _check_groups(name, in_channels, out_channels, groups):
+    for argument, value in (("in_channels", in_channels), ("out_channels", out_channels),
+                            ("groups", groups)):
+        at_least(name, argument, value, 1)
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(f"{name}: groups={groups} does not divide in_channels={in_channels} "
+                         f"and out_channels={out_channels}")
+
+
+class Linear(Module):
+    """x weight^T + bias, weight (out, in)."""
+
+    def __init__(self, in_features, out_features, bias=True):
+        at_least("Linear", "in_features", in_features, 1)
+        at_least("Linear", "out_features", out_features, 1)
+        self.weight = uniform((out_features, in_features), in_features)
+        self.bias = uniform((out_features,), in_features) if bias else None
+
+    def forward(self, x):
+        """(..., in) -> (..., out)."""
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self):
+        """in and out."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+class BatchNorm2d(Module):
+    """`ops.batch_norm` with its running statistics; weight 1 and bias 0 at first."""
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        at_least("BatchNorm2d", "num_features", num_features, 1)
+        self.eps, self.momentum = eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
+        self.register_buffer("running_var", np.ones(num_features, np.float32))
+
+    def forward(self, x):
+        """(N, C, H, W) -> the same shape."""
+        return ops.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                              self.training, self.momentum, self.eps)
+
+    def extra_repr(self):
+        """The channels."""
+        return str(self.weight.shape[0])
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x):
+        """Any shape."""
+        return ops.relu(x)
+
+
+class Flatten(Module):
+    """Every image's features as one row."""
+
+    def forward(self, x):
+        """(N, ...) -> (N, features)."""
+        return ops.flatten(x, 1)
+
+
+class _Pool(Module):
+    """A layer without parameters: an operation and its arguments."""
+
+    def __init__(self, kernel_size, stride=None, padding=0):
+        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
+
+    def extra_repr(self):
+        """Kernel, stride, padding."""
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(_Pool):
+    """The largest value of every window, and with return_indices where it stood."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, return_indices=False):
+        super().__init__(kernel_size, stride, padding)
+        self.return_indices = return_indices
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, A, B), or a pair with the indices."""
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding,
+                              return_indices=self.return_indices)
+
+
+class MaxUnpool2d(_Pool):
+    """Every value put back where its maximum stood, zeros elsewhere."""
+
+    def forward(self, x, indices, output_size=None):
+        """(N, C, A, B) and its indices -> (N, C, H, W)."""
+        return ops.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding,
+                                output_size)
+
+
+class AvgPool2d(_Pool):
+    """The mean of every window."""
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, A, B)."""
+        return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class Upsample(Module):
+    """`ops.interpolate`."""
+
+    def __init__(self, size=None, scale_factor=None, mode="nearest", align_corners=None):
+        self.options = dict(size=size, scale_factor=scale_factor, mode=mode,
+                            align_corners=align_corners)
+
+    def forward(self, x):
+        """(N, C, H, W) -> (N, C, H', W')."""
+        return ops.interpolate(x, **self.options)
+
+
+class CrossEntropyLoss(Module):
+    """`ops.cross_entropy` of scores (N, C, ...) and labels (N, ...)."""
+
+    def __init__(self, weight=None, ignore_index=-1, reduction="mean", label_smoothing=0.0):
+        self.options = dict(weight=weight, ignore_index=ignore_index, reduction=reduction,
+                            label_smoothing=label_smoothing)
+
+    def forward(self, input, target):
+        """A scalar, unless reduction is "none"."""
+        return ops.cross_entropy(input, target, **self.options)
