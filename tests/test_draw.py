@@ -135,6 +135,7 @@ def test_masks_have_a_legend_and_rows():
 
 def test_curve_names_its_lines():
     figure = draw.curve({"training": [3, 2, 1], "held out": [3, 3, 2]}, title="loss", floor=1)
-    assert texts(figure) == ["training", "held out"]
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "held out"]
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [3, 2, 1])
-    draw.curve([1.0, 0.5])
+    assert draw.curve([1.0, 0.5], log=True).axes[0].get_legend() is None

@@ -327,6 +327,12 @@ class Op:
         t._version = t._version or [0]
         return t._data, t._version
 
+    def fit(self, g, shape) -> Tensor:
+        """A gradient that backward returned for an input of another `shape`: a mistake, unless
+        the op broadcasts its inputs and says here how to sum the gradient back."""
+        raise GraphError(f"backward: {self!r} gave a gradient of shape {g.shape} "
+                         f"for an input of shape {shape}")
+
     def forward(self, *arrays):
         """The function, on arrays."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -424,7 +430,7 @@ def _cotangent(g, y, caller):
     g = g if isinstance(g, Tensor) else Tensor(g)
     if g.shape != y.shape:
         raise ValueError(f"{caller}: the cotangent has shape {g.shape}, the output {y.shape}")
-    return g
+    return g if g.dtype == y.dtype else g.astype(y.dtype)
 
 
 def _run(roots, wanted, create_graph, keep):
@@ -441,7 +447,7 @@ def _run(roots, wanted, create_graph, keep):
     with recording(create_graph):
         while order:
             node = order.pop()
-            g = gradients.pop(node)
+            g = gradients.sums.pop(node, None)
             if g is None:
                 continue
             if wanted is not None and node in wanted:
@@ -449,7 +455,7 @@ def _run(roots, wanted, create_graph, keep):
             if node.op is not None:
                 _step(node, g, gradients, useful, keep)
             elif wanted is None:
-                _accumulate(node, g, gradients, create_graph)
+                _accumulate(node, g, create_graph)
 
 
 def _step(node, g, gradients, useful, keep):
@@ -473,8 +479,14 @@ def _step(node, g, gradients, useful, keep):
         op.into(gradients.buffer(inputs[0]._node, g), g._data)
     else:
         for x, gx in zip(inputs, op.backward(g, y, *inputs), strict=True):
-            if gx is not None and gx is not False:
-                gradients.add(x._node, gx)
+            if gx is None or gx is False or (behind := x._node) is None:
+                continue
+            data = gx._data
+            if data.shape != behind.shape:
+                gx = op.fit(gx, behind.shape)
+            if data.dtype is not behind.dtype and data.dtype != behind.dtype:
+                gx = gx.astype(behind.dtype)
+            gradients.add(behind, gx)
     if not keep:
         node.inputs = node.output = None
 
@@ -506,53 +518,33 @@ class Gradients:
     __slots__ = ("create_graph", "sums", "owned")
 
     def __init__(self, create_graph):
-        self.create_graph, self.sums, self.owned = create_graph, {}, {}
-
-    def pop(self, node):
-        """The sum for `node`, None where none came."""
-        if node in self.owned:
-            return self.owned.pop(node)
-        return self.sums.pop(node, None)
+        self.create_graph, self.sums, self.owned = create_graph, {}, set()
 
     def add(self, node, g):
         """Add `g` to the sum for `node`."""
-        data = g._data
-        if node is None or data.shape != node.shape or data.dtype is not node.dtype:
-            if node is None:
-                return
-            g = _fitted(g, node)
-            data = g._data
-        if node in self.owned:
-            if self.create_graph:
-                self.owned[node] = self.owned[node] + g
-            else:
-                self.owned[node]._data += data
-        elif node in self.sums:
-            before = self.sums.pop(node)
-            self.owned[node] = (before + g if self.create_graph else
-                                _tensor(as_array(before._data + data)))
-        else:
+        before = self.sums.get(node)
+        if before is None:
             self.sums[node] = g
+        elif self.create_graph:
+            self.sums[node] = before + g
+        elif node in self.owned:
+            before._data += g._data
+        else:
+            self.sums[node] = _tensor(as_array(before._data + g._data))
+            self.owned.add(node)
 
     def buffer(self, node, like):
         """An array of zeros, or of the sum so far, for `node`, to be added to in place."""
         if node not in self.owned:
             data = module_of(like._data).zeros(node.shape, node.dtype)
             if node in self.sums:
-                data += self.sums.pop(node)._data
-            self.owned[node] = _tensor(data)
-        return self.owned[node]._data
+                data += self.sums[node]._data
+            self.sums[node] = _tensor(data)
+            self.owned.add(node)
+        return self.sums[node]._data
 
 
-def _fitted(g, node):
-    """`g` in the dtype of the tensor it belongs to, if it has its shape."""
-    if g._data.shape != node.shape:
-        raise GraphError(f"backward: a gradient of shape {g.shape} came for a tensor of "
-                         f"shape {node.shape}; an op's backward is wrong")
-    return g if g.dtype == node.dtype else g.astype(node.dtype)
-
-
-def _accumulate(leaf, g, gradients, create_graph):
+def _accumulate(leaf, g, create_graph):
     """Add to `.grad`, which is always an owned, writable, contiguous array of the leaf's dtype."""
     if create_graph:
         leaf.grad, leaf.owned = g if leaf.grad is None else leaf.grad + g, False

@@ -4,6 +4,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image      # matplotlib needs it, too
 
 from .palette import ACCENT, GREY, INK, LINE, PAPER, signed
 
@@ -15,9 +16,12 @@ class Picture(Figure):
     """A Figure that a notebook shows as a PNG without pyplot being imported."""
 
     def _repr_png_(self):
-        png = io.BytesIO()
-        self.savefig(png, format="png", dpi=self.dpi, bbox_inches="tight", pad_inches=0.08)
-        return png.getvalue()
+        """The PNG, in 256 colours: lectures are committed with their pictures, and a third of
+        the size is as readable."""
+        full, small = io.BytesIO(), io.BytesIO()
+        self.savefig(full, format="png", dpi=self.dpi, bbox_inches="tight", pad_inches=0.08)
+        Image.open(full).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+        return small.getvalue()
 
 
 class Board:

@@ -3,7 +3,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from .board import DPI, Picture, to_array
-from .palette import ACCENT, GREY, INK, LINE, PAPER, category, rgb
+from .palette import ACCENT, GREY, INK, LINE, category, rgb
 
 
 def images(images, titles=None, columns=None, side=1.6):
@@ -46,18 +46,19 @@ def show(axes, image, title=None):
         axes.set_title(str(title), size=9, color=INK, pad=3)
 
 
-def masks(images, masks, predictions=None, names=None, side=1.6):
+def masks(images, masks, predictions=None, names=None, side=1.6,
+          rows=("image", "truth", "predicted")):
     """Images above their maps of classes, above the predicted maps if there are any, with a
     legend. images (N, 3, H, W); masks and predictions (N, H, W) integers, 0 the background, -1
-    ignored (grey); names: of the classes from 1 on."""
-    rows = [to_array(masks)] + ([] if predictions is None else [to_array(predictions)])
-    n, classes = len(images), max(int(maps.max(initial=0)) for maps in rows)
-    figure, axes = panels(1 + len(rows), n, side, 0.04)
-    for k in range(n):
-        show(axes[k], displayable(images[k]))
-        for row, maps in enumerate(rows, 1):
-            axes[row * n + k].imshow(coloured(maps[k]), interpolation="nearest")
-    label_rows(axes[::n], ("image", "truth", "predicted"))
+    ignored (grey); names: of the classes from 1 on; rows: what stands beside each row."""
+    images, maps = to_array(images), [to_array(m) for m in (masks, predictions) if m is not None]
+    n, classes = len(images), max(int(m.max(initial=0)) for m in maps)
+    figure, axes = panels(1 + len(maps), n, side, 0.04)
+    for axis, image in zip(axes, [displayable(image) for image in images]):
+        show(axis, image)
+    for axis, mask in zip(axes[n:], [mask for m in maps for mask in m]):
+        axis.imshow(coloured(mask), interpolation="nearest")
+    label_rows(axes[::n], rows)
     put_legend(figure, names or [f"class {k}" for k in range(1, classes + 1)])
     return figure
 
@@ -83,26 +84,26 @@ def put_legend(figure, names):
                   ncols=min(8, len(patches)), fontsize=9)
 
 
-def curve(values, title=None, xlabel="step", ylabel="loss", floor=None):
-    """A training curve. values: numbers, or a dictionary of names and numbers for several lines,
-    each named at its end; floor: a value to reach, as a dashed line."""
+def curve(values, title=None, xlabel="step", ylabel="loss", floor=None, log=False):
+    """A training curve. values: numbers, or a dictionary of names and numbers for several lines;
+    floor: a value to reach, as a dashed line;
+    log: a logarithmic axis of values."""
     lines = values if isinstance(values, dict) else {"": values}
     figure = Picture(figsize=(6, 2.8), dpi=DPI)
     axes = figure.add_subplot()
     for k, (name, line) in enumerate(lines.items()):
-        put_line(axes, to_array(line), name, category(k))
+        axes.plot(to_array(line), color=category(k), linewidth=1.8, label=name or None)
     if floor is not None:
         axes.axhline(floor, color=ACCENT, linestyle="--", linewidth=1.2)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     axes.set_title(title or "", size=11, loc="left")
+    if any(lines):
+        axes.legend(frameon=False, fontsize=9)
+    return plain(figure, axes)
+
+
+def plain(figure, axes):
+    """The figure, with no more lines around it than one reads values off."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=LINE, linewidth=0.6)
     return figure
-
-
-def put_line(axes, line, name, colour):
-    axes.plot(np.arange(len(line)), line, color=colour, linewidth=1.8)
-    if name and len(line):
-        axes.annotate(name, (len(line) - 1, line[-1]), xytext=(5, 0), textcoords="offset points",
-                      color=colour, va="center", size=9,
-                      bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})

@@ -47,7 +47,7 @@ def nms(boxes, scores, iou_threshold):
         intersection = size[:, 0] * size[:, 1]
         union = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) \
             - intersection
-        return intersection / union
+        return intersection / np.where(union > 0, union, 1)
 
     left, keep = np.argsort(-scores, kind="stable"), []
     while len(left):

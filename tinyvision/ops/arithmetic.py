@@ -16,40 +16,47 @@ from tinyvision.engine import Op, Tensor, as_array, binary
 from tinyvision.ops.shape import sum_to
 
 
+class Elementwise(Op):
+    """An op that broadcasts its inputs; the engine has their gradients summed back."""
+
+    def fit(self, g, shape):
+        """`g` summed over the axes along which an input of `shape` was repeated."""
+        return sum_to(g, shape)
+
+
 @dataclass(frozen=True)
-class Add(Op):
+class Add(Elementwise):
     """a + b."""
 
     forward = staticmethod(operator.add)
 
     def backward(self, g, y, a, b):
-        return (a.requires_grad and sum_to(g, a.shape), b.requires_grad and sum_to(g, b.shape))
+        return g, g
 
 
 @dataclass(frozen=True)
-class Sub(Op):
+class Sub(Elementwise):
     """a - b."""
 
     forward = staticmethod(operator.sub)
 
     def backward(self, g, y, a, b):
-        return (a.requires_grad and sum_to(g, a.shape), b.requires_grad and sum_to(-g, b.shape))
+        return g, b.requires_grad and -g
 
 
 @dataclass(frozen=True)
-class Mul(Op):
+class Mul(Elementwise):
     """a * b: bilinear, each gradient is the cotangent times the other."""
     needs = "a", "b"
 
     forward = staticmethod(operator.mul)
 
     def backward(self, g, y, a, b):
-        return (a.requires_grad and sum_to(g * b, a.shape),
-                b.requires_grad and sum_to(g * a, b.shape))
+        return a.requires_grad and g * b, b.requires_grad and g * a
 
 
 @dataclass(frozen=True)
-class Div(Op):
+class Div(Elementwise):
     """a / b."""
     needs = "y", "b"
 
@@ -57,8 +64,7 @@ class Div(Op):
         return a / b
 
     def backward(self, g, y, a, b):
-        return (a.requires_grad and sum_to(g / b, a.shape),
-                b.requires_grad and sum_to(-(g * y / b), b.shape))
+        return a.requires_grad and g / b, b.requires_grad and -(g * y / b)
 
 
 @dataclass(frozen=True)

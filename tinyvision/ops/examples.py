@@ -1,0 +1,246 @@
+"""One or more examples of every operation, for gradcheck, the kernels' tests and the device.
+
+All sizes of an example differ from each other (N, C, H, W, kernel, stride, ...), so that swapping
+two of them cannot go unnoticed; data are random and stay away from ties and kinks. Whoever adds an
+operation adds its examples here; the tests say so if not.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision import ops
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A call of one operation.
+
+    Attributes:
+        name: of the operation, in `tinyvision.ops`.
+        note: what is special about this example.
+        function: takes the tensors; gives a Tensor, for choosers one or several arrays.
+        tensors: its arguments, arrays.
+        linear_in: the arguments in each of which it is linear (a constant may be added), or at
+            least f(c x) = c f(x) for c > 0, as in max pooling: the adjoint identity then holds.
+        wrt: the arguments with gradients; those of floating dtype unless given.
+    """
+    name: str
+    note: str
+    function: Callable
+    tensors: tuple
+    linear_in: tuple = ()
+    wrt: tuple | None = None
+
+    def __post_init__(self):
+        if self.wrt is None:
+            floating = tuple(k for k, a in enumerate(self.tensors) if a.dtype.kind == "f")
+            object.__setattr__(self, "wrt", floating)
+
+    def of_wrt(self, *xs):
+        """The function of the arguments with gradients alone; the others stay as they are."""
+        every = list(self.tensors)
+        for k, x in zip(self.wrt, xs, strict=True):
+            every[k] = x
+        return self.function(*every)
+
+    def __str__(self):
+        return f"{self.name} ({self.note})" if self.note else self.name
+
+
+class Random:
+    """Random arrays of one dtype."""
+
+    def __init__(self, rng, dtype):
+        self.rng, self.dtype = rng, np.dtype(dtype)
+
+    def normal(self, *shape):
+        """Normally distributed."""
+        return self.rng.standard_normal(shape).astype(self.dtype)
+
+    def positive(self, *shape):
+        """Between 0.5 and 2."""
+        return self.rng.uniform(0.5, 2.0, shape).astype(self.dtype)
+
+    def distinct(self, *shape):
+        """Between -2 and 2; no two are close to each other, none to 0."""
+        size = int(np.prod(shape))
+        steps = self.rng.permutation(size) - size // 2 + 0.4
+        return (steps * (4.0 / size)).reshape(shape).astype(self.dtype)
+
+    def whole(self, high, *shape):
+        """Whole numbers from 0, below `high`."""
+        return self.rng.integers(0, high, shape)
+
+    def boxes(self, count, H, W):
+        """Boxes (x0, y0, x1, y1), some over the border; their edges lie nowhere special."""
+        x0, y0 = self.rng.uniform(-0.2, 0.6, (2, count)) * [[W], [H]]
+        x1, y1 = [x0, y0] + self.rng.uniform(0.3, 0.7, (2, count)) * [[W], [H]]
+        return np.stack([x0, y0, x1, y1], 1).astype(self.dtype)
+
+    def rois(self, count, N, H, W):
+        """RoIs (batch index, x0, y0, x1, y1)."""
+        image = self.whole(N, count, 1).astype(self.dtype)
+        return np.concatenate([image, self.boxes(count, H, W)], 1)
+
+
+def examples(rng=None, dtype="float64") -> list[Example]:
+    """All examples, the same for the same generator (default: seed 0)."""
+    children = (rng or np.random.default_rng(0)).spawn(len(GROUPS))
+    return [e for group, child in zip(GROUPS, children) for e in group(Random(child, dtype))]
+
+
+def arithmetic(r):
+    """+, -, *, /, powers, exp, log, sqrt, cast."""
+    a, b, column, above = r.normal(2, 3, 5), r.normal(2, 3, 5), r.normal(3, 1), r.positive(2, 3)
+    for name in ("add", "sub", "mul"):
+        f = getattr(ops, name)
+        yield Example(name, "", f, (a, b), linear_in=(0, 1))
+        yield Example(name, "broadcast", f, (column, b), linear_in=(0, 1))
+        yield Example(name, "number on the right", lambda x, f=f: f(x, 1.7), (a,), linear_in=(0,))
+        yield Example(name, "number on the left", lambda x, f=f: f(1.7, x), (a,), linear_in=(0,))
+        yield Example(name, "with itself", lambda x, f=f: f(x, x), (a,))
+    yield Example("div", "", ops.div, (a, r.positive(2, 3, 5)), linear_in=(0,))
+    yield Example("div", "broadcast", ops.div, (a, r.positive(3, 1)), linear_in=(0,))
+    yield Example("div", "by a number", lambda x: ops.div(x, 1.7), (a,), linear_in=(0,))
+    yield Example("div", "of a number", lambda x: ops.div(1.7, x), (above,))
+    yield Example("neg", "", ops.neg, (a,), linear_in=(0,))
+    for n in (0, 1, 2, 3, -1, 0.5):
+        yield Example("power", f"n = {n}", lambda x, n=n: ops.power(x, n), (above,))
+    yield Example("power", "of a number", lambda x: ops.power(1.7, x), (a,))
+    yield Example("exp", "", ops.exp, (a,))
+    yield Example("log", "", ops.log, (above,))
+    yield Example("sqrt", "", ops.sqrt, (above,))
+    yield Example("cast", "", lambda x: ops.cast(x, x.dtype), (a,), linear_in=(0,))
+
+
+def activations(r):
+    """relu and its relatives, softmax and the losses made of it."""
+    a, scores, labels = r.distinct(2, 3, 5), r.normal(4, 3, 2, 5), r.whole(3, 4, 2, 5)
+    labels[0, 0, 0] = -1
+    yield Example("relu", "", ops.relu, (a,), linear_in=(0,))
+    yield Example("leaky_relu", "", lambda x: ops.leaky_relu(x, 0.2), (a,), linear_in=(0,))
+    yield Example("tanh", "", ops.tanh, (a,))
+    yield Example("sigmoid", "", ops.sigmoid, (a,))
+    for name in ("softmax", "log_softmax"):
+        for dim in (1, -1):
+            yield Example(name, f"dim {dim}", lambda x, f=getattr(ops, name), d=dim: f(x, d), (a,))
+    f = ops.cross_entropy
+    yield Example("cross_entropy", "classes", f, (r.normal(5, 3), r.whole(3, 5)))
+    yield Example("cross_entropy", "pixels, sum", lambda x, t: f(x, t, reduction="sum"),
+                  (scores, labels))
+    yield Example("cross_entropy", "weighted and smoothed", lambda x, t, w: f(
+        x, t, w, label_smoothing=0.1), (scores, labels, r.positive(3)), wrt=(0,))
+    yield Example("cross_entropy", "none", lambda x, t: f(x, t, reduction="none"), (scores, labels))
+
+
+def shapes(r):
+    """Moving, adding and repeating elements."""
+    a, b, c = r.normal(2, 3, 5), r.normal(2, 4, 5), r.normal(2, 3, 5)
+    linear = {"linear_in": (0,)}
+    for dim in (None, 1, (0, -1)):
+        yield Example("sum", f"dim {dim}", lambda x, d=dim: ops.sum(x, d), (a,), **linear)
+        yield Example("mean", f"dim {dim}", lambda x, d=dim: ops.mean(x, d, True), (a,), **linear)
+    yield Example("reshape", "", lambda x: ops.reshape(x, 5, -1), (a,), **linear)
+    yield Example("flatten", "", lambda x: ops.flatten(x, 1), (a,), **linear)
+    yield Example("permute", "", lambda x: ops.permute(x, 2, 0, 1), (a,), **linear)
+    yield Example("transpose", "", lambda x: ops.transpose(x, 0, 2), (a,), **linear)
+    yield Example("broadcast_to", "", lambda x: ops.broadcast_to(x, (4, 2, 3, 5)),
+                  (r.normal(2, 1, 5),), **linear)
+    yield Example("cat", "", lambda x, y: ops.cat([x, y], 1), (a, b), linear_in=(0, 1))
+    yield Example("cat", "one tensor twice", lambda x, y: ops.cat([x, y, x], 1), (a, b),
+                  linear_in=(0, 1))
+    yield Example("stack", "", lambda x, y: ops.stack([x, y], -1), (a, c), linear_in=(0, 1))
+    for note, padding, value in (("", (1, 2, 3, 0), 0.0), ("value", (1, 2), 0.7),
+                                 ("crop", (-1, 2, 0, -1), 0.0)):
+        yield Example("pad", note, lambda x, p=padding, v=value: ops.pad(x, p, v), (a,), **linear)
+    yield from takes(a)
+
+
+def takes(a):
+    """Everything that indexes."""
+    rows, mask = np.array([2, 0, 2, 1]), np.arange(15).reshape(3, 5) % 4 == 1
+    for note, index in (("slices", (slice(None), slice(None, None, 2), slice(1, -1))),
+                        ("whole number", (..., 3)), ("new axis", (0, None)),
+                        ("backwards", (slice(None), slice(None, None, -1))),
+                        ("repeated", (slice(None), rows)), ("pairs", (0, rows, rows + 1)),
+                        ("mask", (slice(None), mask))):
+        yield Example("take", note, lambda x, i=index: ops.take(x, i), (a,), linear_in=(0,))
+    yield Example("take", "overlapping slices are added",
+                  lambda x: ops.take(x, (slice(None), slice(0, 2))) * ops.take(
+                      x, (slice(None), slice(1, 3))), (a,))
+
+
+def products(r):
+    """matmul and linear."""
+    for A, B in (((2, 3), (3, 5)), ((4, 2, 3), (3, 5)), ((2, 3), (4, 3, 5)),
+                 ((6, 1, 2, 3), (4, 3, 5)), ((3,), (3, 5)), ((2, 3), (3,)), ((3,), (3,))):
+        yield Example("matmul", f"{A} @ {B}", ops.matmul, (r.normal(*A), r.normal(*B)),
+                      linear_in=(0, 1))
+    arguments = r.normal(4, 2, 3), r.normal(5, 3), r.normal(5)
+    yield Example("linear", "", ops.linear, arguments[:2], linear_in=(0, 1))
+    yield Example("linear", "bias", ops.linear, arguments, linear_in=(0, 1, 2))
+
+
+CONVOLUTIONS = (                           # note, N, C, O, (H, W), (I, J), arguments
+    ("", 2, 3, 4, (7, 6), (5, 1), {}),
+    ("padding", 2, 4, 5, (7, 6), (3, 1), {"padding": (1, 2)}),
+    ("stride", 2, 3, 4, (9, 8), (5, 3), {"stride": (3, 2), "padding": (2, 1)}),
+    ("dilation", 2, 3, 5, (8, 10), (2, 4), {"dilation": (3, 2), "padding": (1, 2)}),
+    ("groups", 3, 4, 6, (5, 7), (2, 1), {"groups": 2, "padding": 1}),
+    ("depthwise", 2, 3, 3, (6, 8), (1, 4), {"groups": 3, "stride": 2}),
+    ("3 x 3", 2, 4, 5, (6, 7), (3, 3), {"padding": 1}),
+    ("1 x 1", 2, 3, 5, (6, 7), (1, 1), {}),
+    ("everything", 2, 4, 6, (11, 9), (3, 5),
+     {"stride": (3, 4), "padding": (2, 5), "dilation": (4, 2), "groups": 2}))
+
+
+def convolutions(r):
+    """The convolution, its transpose and its matrix."""
+    for note, N, C, O, (H, W), (I, J), options in CONVOLUTIONS:
+        x, w = r.normal(N, C, H, W), r.normal(O, C // options.get("groups", 1), I, J)
+        yield Example("conv2d", note, lambda x, w, b, k=options: ops.conv2d(x, w, b, **k),
+                      (x, w, r.normal(O)), linear_in=(0, 1, 2))
+    yield Example("conv2d", "no bias, one input that needs no gradient", ops.conv2d,
+                  (r.normal(2, 3, 6, 5), r.normal(7, 3, 4, 2)), linear_in=(1,), wrt=(1,))
+    x, w = r.normal(2, 4, 11), r.normal(6, 2, 3)
+    yield Example("conv1d", "", lambda x, w, b: ops.conv1d(x, w, b, 2, 1, 3, 2),
+                  (x, w, r.normal(6)), linear_in=(0, 1, 2))
+    yield Example("conv_transpose1d", "", lambda y, w, b: ops.conv_transpose1d(
+        y, w, b, 3, 1, 2, 2, 4), (r.normal(3, 4, 7), r.normal(4, 3, 2), r.normal(6)),
+        linear_in=(0, 1, 2))
+    yield Example("conv_matrix", "", lambda w: ops.conv_matrix(w, (4, 5), (1, 2), 1, (2, 1)),
+                  (r.normal(2, 3),), wrt=())
+
+
+def transposed_convolutions(r):
+    """conv_transpose2d: every argument."""
+    for note, N, C, O, (A, B), (I, J), options in (
+            ("", 2, 3, 5, (4, 6), (3, 1), {}),
+            ("stride", 2, 3, 5, (4, 3), (5, 2), {"stride": (2, 3), "padding": (1, 0)}),
+            ("output padding", 2, 3, 4, (5, 3), (3, 2),
+             {"stride": (3, 2), "padding": 1, "output_padding": (2, 1)}),
+            ("groups", 2, 6, 4, (3, 5), (3, 1), {"groups": 2, "stride": 2}),
+            ("dilation", 2, 3, 5, (4, 6), (2, 3), {"dilation": (3, 2), "padding": (0, 1)}),
+            ("everything", 2, 4, 6, (5, 3), (3, 2), {
+                "stride": (2, 4), "padding": (1, 2), "output_padding": (1, 3),
+                "dilation": (3, 5), "groups": 2})):
+        arguments = r.normal(N, C, A, B), r.normal(C, O // options.get("groups", 1), I, J)
+        yield Example("conv_transpose2d", note,
+                      lambda y, w, b, k=options: ops.conv_transpose2d(y, w, b, **k),
+                      (*arguments, r.normal(O)), linear_in=(0, 1, 2))
+
+
+def norms(r):
+    """batch_norm, training and not."""
+    x, w, b = r.normal(5, 3, 2, 4), r.positive(3), r.normal(3)
+    for note, x in (("training", x), ("training, (N, C)", r.normal(5, 3))):
+        yield Example("batch_norm", note, lambda x, w, b: ops.batch_norm(
+            x, None, None, w, b, training=True), (x, w, b), linear_in=(1, 2))
+    yield Example("batch_norm", "running statistics", ops.batch_norm,
+                  (x, r.normal(3), r.positive(3), w, b), linear_in=(0, 3, 4), wrt=(0, 3, 4))
+
+
+GROUPS = (arithmetic, activations, shapes, products, convolutions, transposed_convolutions, norms)

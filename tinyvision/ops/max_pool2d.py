@@ -1,0 +1,278 @@
+"""Max pooling and its adjoint, max unpooling: choose the places first, then move the values.
+
+    places[n,c,a,b] = the flat position h W + v of the largest x[n,c,h,v] in window (a, b)
+    y[n,c,a,b] = x[n,c,places[n,c,a,b]]                                  take: pooling
+    x[n,c,p]   = the sum of the y[n,c,a,b] with places[n,c,a,b] = p      put: unpooling
+
+With the places chosen both are linear, and each one's gradient is the other. Sizes: x (N, C, H, W),
+y and places (N, C, A, B). Lectures: K4, K5; Zeiler & Fergus 2014 (the "switches").
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.device import contiguous, device_of, module_of, to_device, zeros
+from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.ops.avg_pool2d import (Windows, adaptive_windows, on_device, pool_windows,
+                                       window_arguments)
+from tinyvision.ops.check import pair, rank
+from tinyvision.ops.shape import describe_index
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TakePlane(Op):
+    """y[n,c,a,b] = x[n,c,places[n,c,a,b]], the plane counted row by row."""
+    places: object
+    rows: Windows
+    columns: Windows
+
+    def forward(self, x):
+        x, = contiguous(x)
+        y = zeros(self.places.shape, like=x)
+        take_plane(x, self.places, y)
+        return y
+
+    def backward(self, g, y, x):
+        return PutPlane(self.places, self.rows, self.columns)(g),
+
+    def __repr__(self):
+        return f"TakePlane({describe_index(self.places)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PutPlane(TakePlane):
+    """x[n,c,p] = the sum of the y[n,c,a,b] whose place is p."""
+
+    def forward(self, y):
+        y, = contiguous(y)
+        up, across = self.rows.reach, self.columns.reach
+        x = zeros((*y.shape[:2], len(up), len(across)), like=y)
+        put_plane(y, self.places, up, across, x)
+        return x
+
+    def backward(self, g, x, y):
+        return TakePlane(self.places, self.rows, self.columns)(g),
+
+    def __repr__(self):
+        return f"PutPlane({describe_index(self.places)})"
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
+               return_indices=False):
+    """The largest value of every window; the first of equals, and NaN counts as the largest.
+
+    Args:
+        x: (N, C, H, W).
+        kernel_size, stride, padding, dilation: an int, or one for each of (H, W). The stride is
+            kernel_size unless given. Padding is with minus infinity, at most half the kernel.
+        ceil_mode: also windows that reach over the lower right border, if they start before it.
+        return_indices: also return where each maximum came from.
+
+    Returns:
+        (N, C, A, B), A = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1; with
+        return_indices also the flat positions in the H W plane, int64. Like
+        `torch.nn.functional.max_pool2d`.
+
+    Raises:
+        ValueError: padding more than half the kernel, a kernel larger than the padded image, a
+            window without a pixel (possible only with dilation).
+    """
+    rows, columns = pool_windows("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    return _max(x, rows, columns, pair("max_pool2d", "dilation", dilation, 1), return_indices)
+
+
+def adaptive_max_pool2d(x, output_size, return_indices=False):
+    """The largest value of each of output_size windows that together cover the image.
+
+    Args:
+        x: (N, C, H, W).
+        output_size: (A, B) or an int for both; None keeps that size. 1 is global max pooling.
+            Window a is rows floor(a H / A) to ceil((a + 1) H / A).
+        return_indices: also return where each maximum came from.
+
+    Returns:
+        (N, C, A, B) and perhaps int64 places. Like `torch.nn.functional.adaptive_max_pool2d`.
+    """
+    rows, columns = adaptive_windows("adaptive_max_pool2d", x, output_size)
+    return _max(x, rows, columns, (1, 1), return_indices)
+
+
+def _max(x, rows, columns, dilation, return_indices):
+    array, = contiguous(as_array(x))
+    shape = *array.shape[:2], len(rows.spans), len(columns.spans)
+    places = module_of(array).zeros(shape, np.int64)
+    max_places(array, rows.spans, columns.spans, *dilation, places)
+    y = TakePlane(places, rows, columns)(x)
+    return (y, Tensor(places.copy())) if return_indices else y
+
+
+def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
+    """Put every value back where its maximum was, zeros elsewhere; at one place they add up.
+
+    Windows that overlap can have one maximum. Their values are summed, as the lecture has it, which
+    makes this the adjoint of max pooling; PyTorch keeps any one of them.
+
+    Args:
+        x: (N, C, A, B).
+        indices: the places that `max_pool2d` returned, of x's shape.
+        kernel_size, stride, padding: those of the pooling; they say how large the result is.
+        output_size: (H, W), or a whole shape; less than one stride away from the default.
+
+    Returns:
+        (N, C, H, W), H = (A - 1) stride - 2 padding + kernel_size unless given.
+
+    Raises:
+        TypeError: indices that are no integers.
+        ValueError: indices of another shape or outside the result, an impossible output_size.
+    """
+    name = "max_unpool2d"
+    X, = rank(name, x=(x, 4))
+    kernel, stride, padding = window_arguments(name, kernel_size, stride, padding)
+    size = _unpooled(name, X, kernel, stride, padding, output_size)
+    places = _checked(name, as_array(indices), X, size)
+    return PutPlane(places, *measured(places, size))(x)
+
+
+def _unpooled(name, X, kernel, stride, padding, wanted):
+    """(H, W) of the result: `wanted`, if pooling could have come from there, or the default."""
+    default = tuple((a - 1) * s - 2 * p + k
+                    for a, k, s, p in zip(X[2:], kernel, stride, padding))
+    size = default if wanted is None else tuple(wanted)[-2:]
+    if any(abs(h - d) >= s for h, d, s in zip(size, default, stride)) or min(size) < 1:
+        raise ValueError(f"{name}: output_size is {size}, expected at least 1 and less than one "
+                         f"stride {stride} away from {default} (x is {X})")
+    return size
+
+
+def _checked(name, places, X, size):
+    """A copy of `places`, int64, all inside planes of `size`."""
+    if places.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices have dtype {places.dtype}, expected int64")
+    if places.shape != X:
+        raise ValueError(f"{name}: indices have shape {places.shape}, expected that of x, {X}")
+    H, W = size
+    if places.size and not 0 <= (low := int(places.min())) <= (top := int(places.max())) < H * W:
+        raise ValueError(f"{name}: indices hold {low if low < 0 else top}, expected 0 to "
+                         f"{H * W - 1} (the result is {H} x {W})")
+    return places.astype(np.int64, order="C")
+
+
+def measured(places, size):
+    """Windows of unpooling: as small as the places allow. Only the GPU looks at them."""
+    (H, W), (A, B), device = size, places.shape[2:], device_of(places)
+    if device == "cpu" or not places.size:
+        return [on_device(device, np.tile((0, h), (a, 1)), h) for h, a in ((H, A), (W, B))]
+    return enclosing(places // W, (0, 1, 3), H), enclosing(places % W, (0, 1, 2), W)
+
+
+def enclosing(h, others, H):
+    """The smallest Windows that hold the pixels `h`, extremes taken over the axes `others`."""
+    low, last = (to_device(extreme, "cpu") for extreme in (h.min(others), h.max(others)))
+    low, last = np.minimum.accumulate(low[::-1])[::-1], np.maximum.accumulate(last)
+    return on_device(device_of(h), np.stack([low, last + 1], 1), H)
+
+
+# --- the kernels ----------------------------------------------------------------------------------
+@Kernel
+def max_places(x, rows, columns, D, E, places):
+    """Window (a, b) looks at rows rows[a, 0] to rows[a, 1], D apart, and columns E apart."""
+    N, C, A, B = places.shape
+    for n, c, a, b in np.ndindex(N, C, A, B):
+        (top, bottom), (left, right) = rows[a], columns[b]
+        largest, place = x[n, c, top, left], top * x.shape[3] + left
+        for h in range(top, bottom, D):
+            for v in range(left, right, E):
+                if x[n, c, h, v] > largest or np.isnan(x[n, c, h, v]):
+                    largest, place = x[n, c, h, v], h * x.shape[3] + v
+        places[n, c, a, b] = place
+
+
+@Kernel
+def take_plane(x, places, y):
+    """y[n, c, a, b] = x[n, c] at its place."""
+    for n, c, a, b in np.ndindex(y.shape):
+        h, v = divmod(places[n, c, a, b], x.shape[3])
+        y[n, c, a, b] = x[n, c, h, v]
+
+
+@Kernel
+def put_plane(y, places, up, across, x):
+    """The GPU alone reads up and across: the windows among which are all that hold a pixel."""
+    for n, c, a, b in np.ndindex(y.shape):
+        h, v = divmod(places[n, c, a, b], x.shape[3])
+        x[n, c, h, v] += y[n, c, a, b]
+
+
+@max_places.cpu(parallel=True)                               # a core owns one plane
+def _(x, rows, columns, D, E, places):
+    (N, C, A, B), W = places.shape, x.shape[3]
+    for k in prange(N * C):
+        plane, chosen = x[np.int64(k) // C, np.int64(k) % C], places[np.int64(k) // C, np.int64(k) % C]
+        for a in range(A):
+            for b in range(B):
+                h, v = rows[a, 0], columns[b, 0]
+                largest, place = plane[h, v], np.int64(h) * W + v
+                for h in range(rows[a, 0], rows[a, 1], D):
+                    for v in range(columns[b, 0], columns[b, 1], E):
+                        value = plane[h, v]
+                        if value > largest or value != value:
+                            largest, place = value, np.int64(h) * W + v
+                chosen[a, b] = place
+
+
+@take_plane.cpu(parallel=True)
+def _(x, places, y):
+    N, C, A, B = y.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        plane = x[n, c].reshape(-1)
+        for a in range(A):
+            for b in range(B):
+                y[n, c, a, b] = plane[places[n, c, a, b]]
+
+
+@put_plane.cpu(parallel=True)                                # a core owns one plane: no race
+def _(y, places, up, across, x):
+    N, C, A, B = y.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        plane = x[n, c].reshape(-1)
+        for a in range(A):
+            for b in range(B):
+                plane[places[n, c, a, b]] += y[n, c, a, b]
+
+
+@max_places.gpu                                              # a thread owns one window
+def _(x, rows, columns, D, E, places):
+    (A, B), (H, W) = places.shape[2:], x.shape[2:]
+    per_element(places, """
+        int b = i % B, a = i / B % A, place = rows[2 * a] * W + columns[2 * b];
+        const auto *plane = x + i / (A * B) * H * W;
+        auto largest = plane[place];
+        for (int h = rows[2 * a]; h < rows[2 * a + 1]; h += D)
+            for (int v = columns[2 * b]; v < columns[2 * b + 1]; v += E) {
+                auto value = plane[h * W + v];
+                if (value > largest || value != value) { largest = value; place = h * W + v; }
+            }
+        out = place;""", x=x, rows=rows, columns=columns, A=A, B=B, H=H, W=W, D=D, E=E)
+
+
+@take_plane.gpu                                              # a thread owns one y[n, c, a, b]
+def _(x, places, y):
+    per_element(y, "out = x[i / L * K + places[i]];", x=x, places=places,
+                K=x.shape[2] * x.shape[3], L=y.shape[2] * y.shape[3])
+
+
+@put_plane.gpu                                               # a thread owns one pixel: it gathers
+def _(y, places, up, across, x):
+    (A, B), (H, W) = y.shape[2:], x.shape[2:]
+    per_element(x, """
+        int v = i % W, h = i / W % H, first = i / (H * W) * A * B;
+        for (int a = up[2 * h]; a < up[2 * h + 1]; ++a)
+            for (int b = across[2 * v]; b < across[2 * v + 1]; ++b) {
+                int k = first + a * B + b;
+                if (places[k] == h * W + v) out += y[k];
+            }""", y=y, places=places, up=up, across=across, A=A, B=B, H=H, W=W)
