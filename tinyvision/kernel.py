@@ -59,6 +59,10 @@ class Kernel:
             return self
         return add
 
+    def python(self, name, function):
+        """Add a variant in plain Python, which calls other kernels or NumPy."""
+        self.variants[name] = function
+
     def cpu(self, **options):
         """Add the Numba variant that NumPy arrays use."""
         return self.variant("cpu", **options)

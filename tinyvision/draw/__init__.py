@@ -8,7 +8,6 @@ HOMES = {
     "numbers": "matrices", "numbers_row": "matrices",
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
     "images": "pictures", "masks": "pictures", "curve": "pictures",
-    "graph": "graph",
 }
 __all__ = list(HOMES)
 
@@ -17,7 +16,7 @@ def __getattr__(name):
     if name not in HOMES:
         raise AttributeError(f"tinyvision.draw has no {name!r}; it has {', '.join(HOMES)}.")
     found = getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
-    globals()[name] = found    # importing draw/graph.py has just put the module there
+    globals()[name] = found
     return found
 
 

@@ -20,7 +20,7 @@ class Picture(Figure):
         the size is as readable."""
         full, small = io.BytesIO(), io.BytesIO()
         self.savefig(full, format="png", dpi=self.dpi, bbox_inches="tight", pad_inches=0.08)
-        Image.open(full).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+        Image.open(full).convert("RGB").quantize(256, kmeans=1).save(small, "PNG", optimize=True)
         return small.getvalue()
 
 

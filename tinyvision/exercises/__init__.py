@@ -26,6 +26,6 @@ def load(name: str) -> Exercise:
     """The exercise of that name; ValueError names the known ones and the nearest."""
     if name not in _NAMES:
         near = difflib.get_close_matches(str(name).lower(), _NAMES, 1, 0.0)[0]
-        raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}? The exercises "
-                         f"are {', '.join(_NAMES)}.")
+        raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}, of the exercises "
+                         f"{', '.join(_NAMES)}?")
     return importlib.import_module(f"{__name__}.{name}").EXERCISE

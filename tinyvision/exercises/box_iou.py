@@ -178,6 +178,6 @@ def _magnitude(boxes1, boxes2):
 
 EXERCISE = Exercise(
     name="box_iou", title="Intersection over union of boxes",
-    lecture="Kempten L 10.5, Evaluating Boxes", source="tinyvision/boxes/iou.py",
+    lecture="Kempten L 10.5, Evaluating Boxes", source="tinyvision/ops/box_iou.py",
     functions={"box_iou": box_iou}, cases=cases, mistakes=MISTAKES,
     magnitude={"box_iou": _magnitude}, terms={"box_iou": lambda boxes1, boxes2: 8})

@@ -225,10 +225,15 @@ def _small(rng, *shapes):
     return [rng.permutation(np.arange(1.0, 1 + np.prod(s))).reshape(s) for s in shapes]
 
 
-def _case(rng, name, points, sizes, stride=1, padding=0, backward=False, draw=None):
+def _random(rng, *shapes):
+    """Arrays with both signs whose sums are not near 0, where rounding would be all there is."""
+    return [rng.standard_normal(s) + 0.5 for s in shapes]
+
+
+def _case(rng, name, points, sizes, stride=1, padding=0, backward=False,
+          draw=_random):
     """A case of sizes N, C, H, W, O, I, J."""
     N, C, H, W, O, I, J = sizes
-    draw = draw or (lambda rng, *shapes: [rng.standard_normal(s) for s in shapes])
     args = (*draw(rng, (N, C, H, W), (O, C, I, J), (O,)), stride, padding)
     if not backward:
         return Case("conv2d", name, args, points)

@@ -241,7 +241,8 @@ def _small(rng, *shapes):
 
 
 def _random(rng, *shapes):
-    return [rng.standard_normal(s) for s in shapes]
+    """Arrays with both signs whose sums are not near 0, where rounding would be all there is."""
+    return [rng.standard_normal(s) + 0.5 for s in shapes]
 
 
 def _case(rng, name, sizes, how=(1, 0, 0), backward=False, draw=_random):
@@ -283,7 +284,7 @@ def _backward_terms(g, x, weight, bias, stride, padding, output_padding):
 
 EXERCISE = Exercise(
     name="conv_transpose2d", title="Transposed convolution and its gradient",
-    lecture="Georgia Tech, Transposed Convolution Example; UW, Learnable Upsampling",
+    lecture="Georgia Tech, Transposed Convolution Example",
     source="tinyvision/ops/conv2d.py",
     functions={"conv_transpose2d": conv_transpose2d,
                "conv_transpose2d_backward": conv_transpose2d_backward},

@@ -349,6 +349,11 @@ def cases(rng):
 
 
 # ---- error bounds --------------------------------------------------------------------------------
+# Beside the sum's roundings there are those of a point's place: about 16, each of them as large as
+# the coordinates are, which move a little of its weight from one pixel to a neighbour.
+
+POINT_ROUNDINGS = 16
+
 
 def _around(x, join):
     """Each pixel joined with its eight neighbours: where a rounded point may also have read."""
@@ -357,33 +362,36 @@ def _around(x, join):
     return join([padded[:, :, i:i + H, j:j + W] for i, j in np.ndindex(3, 3)], axis=0)
 
 
-def _reach(boxes, spatial_scale):
-    """How much a point's rounding, in units of the last place, exceeds that of a number near 1."""
-    return 2 + np.abs(boxes[:, 1:]).max() * spatial_scale
-
-
-def _magnitude(x, boxes, output_size, spatial_scale, sampling_ratio, aligned):
-    near = _around(x, np.max)
-    return _reach(boxes, spatial_scale) * roi_align(near, boxes, output_size, spatial_scale,
-                                                    sampling_ratio, aligned)
-
-
-def _backward_magnitude(g, boxes, input_shape, output_size, spatial_scale, *rest):
-    gx = roi_align_backward(np.abs(g), boxes, input_shape, output_size, spatial_scale, *rest)
-    return _reach(boxes, spatial_scale) * _around(gx, np.sum)
+def _share(boxes, spatial_scale, terms):
+    """The places' roundings, in units of the sum's."""
+    reach = 1 + np.abs(boxes[:, 1:]).max() * spatial_scale
+    return POINT_ROUNDINGS * reach / terms
 
 
 def _terms(x, boxes, output_size, spatial_scale, sampling_ratio, aligned):
-    return 4 * sampling_ratio ** 2 + 16
+    return 4 * sampling_ratio ** 2 + 2
 
 
 def _backward_terms(g, boxes, input_shape, output_size, spatial_scale, sampling_ratio, aligned):
-    return g[:, 0].size * sampling_ratio ** 2 + 16
+    ones = roi_align_backward(np.ones_like(g[:, :1]), boxes, (input_shape[0], 1, *input_shape[2:]),
+                              output_size, spatial_scale, sampling_ratio, aligned)
+    return 2 * np.ceil(_around(ones, np.sum).max()) * sampling_ratio ** 2 + 2
+
+
+def _magnitude(x, *how):
+    share = _share(how[0], how[2], _terms(x, *how))
+    return roi_align(np.abs(x), *how) + share * roi_align(_around(x, np.max), *how)
+
+
+def _backward_magnitude(g, *how):
+    share = _share(how[0], how[3], _backward_terms(g, *how))
+    gx = roi_align_backward(np.abs(g), *how)
+    return gx + share * _around(gx, np.sum)
 
 
 EXERCISE = Exercise(
-    name="roi_align", title="RoI Align and its gradient", lecture="UW, Cropping Features: RoI Align",
-    source="tinyvision/ops/roi_align.py",
+    name="roi_align", title="RoI Align and its gradient",
+    lecture="UW, Cropping Features: RoI Align", source="tinyvision/ops/roi_align.py",
     functions={"roi_align": roi_align, "roi_align_backward": roi_align_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"roi_align": _magnitude, "roi_align_backward": _backward_magnitude},

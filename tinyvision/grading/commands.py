@@ -23,7 +23,7 @@ def add(subparsers) -> None:
     grading.add_argument("-o", "--out", required=True, help="folder for the results")
     grading.add_argument("--isolation", choices=LEVELS, help="default: the best there is")
     grading.add_argument("-j", "--jobs", type=int, help="submissions at a time")
-    grading.add_argument("--seed", help="secret for the cases' numbers; default: random, kept in OUT")
+    grading.add_argument("--seed", help="secret behind the numbers; default: random, in OUT")
     grading.set_defaults(run=run_grade)
     checking = subparsers.add_parser("check", help="check one file of your own")
     checking.add_argument("file", help="a .py or .ipynb file")
@@ -66,8 +66,9 @@ def summary_text(summary: Summary) -> str:
     graded = len(summary.records)
     took = f"{int(summary.seconds // 60)}:{summary.seconds % 60:04.1f}"
     already = f", {summary.reused} from before" if summary.reused else ""
+    mean = "" if summary.mean() is None else f"   mean {summary.mean():.0%}"
     lines = [f"{graded} of {summary.submitted} graded in {took} ({summary.jobs} workers, "
-             f"isolation {summary.isolation}{already})"]
+             f"isolation {summary.isolation}{already}){mean}"]
     lines += _section("verdicts", [f"{verdict} {n}" for verdict, n in summary.count().items()])
     lines += _section("common mistakes", [f"{function}: {name.replace('-', ' ')} {n}" for
                                           (function, name), n in
@@ -78,7 +79,7 @@ def summary_text(summary: Summary) -> str:
     for verdict, title in ((Verdict.GRADER_ERROR, "grader's fault"), (Verdict.MISSING, "missing"),
                            (Verdict.UNREADABLE, "not readable")):
         lines += _section(title, [f"{record['file']}: {record['message']}" for record in
-                                  summary.records if record["verdict"] == verdict])
+                                  summary.records if record["verdict"] == verdict.value])
     if summary.interrupted:
         lines.append("interrupted: the same command goes on from here")
     return "\n".join([*lines, f"{summary.gradebook}   {summary.report}   "
@@ -106,25 +107,33 @@ def check_text(record: dict) -> str:
 
 def _function_lines(function: str, cases: list[dict], diagnoses: list[dict]) -> list[str]:
     earned, points = (sum(case[key] for case in cases) for key in ("earned", "points"))
-    marks = "   ".join(f"{'✓' if case['verdict'] == 'OK' else '✗'} {case['name']}"
+    marks = "   ".join(_unbroken(f"{'✓' if case['verdict'] == 'OK' else '✗'} {case['name']}")
                        for case in cases)
     lines = [f"{function:30} {earned:g} / {points:g}", *_indented(marks)]
-    failing = [case for case in cases if case["verdict"] != "OK"]
     for found in diagnoses:
         if found["function"] == function:
             title = found["name"].replace("-", " ")
             lines += _indented(f"It looks like: {title}. {found['hint']}" if title
                                else found["hint"])
-    for message, same in itertools.groupby(failing, lambda case: _message(case)):
-        names = ", ".join(case["name"] for case in same)
-        lines += _indented(f"{names}: {message}")
+    failing = [case for case in cases if case["verdict"] != "OK"]
+    for verdict in dict.fromkeys(case["verdict"] for case in failing):
+        same = [case for case in failing if case["verdict"] == verdict]
+        more = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
+        example = min(same, key=lambda case: not case.get("picture"))
+        lines += _indented(f"{verdict.replace('_', ' ').lower()}{more}: "
+                           f"{example['name']}: {_message(example)}")
     return lines
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _message(case: dict) -> str:
     frame = f" [{case['frames'][-1]}]" if case.get("frames") else ""
-    return f"{case['verdict'].replace('_', ' ').lower()}: {case['message']}{frame}"
+    return case["message"] + frame
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    lines = textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

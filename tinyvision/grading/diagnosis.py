@@ -1,4 +1,4 @@
-"""Which mistake it is: known ones by their answers, others by how the answer relates to the right one.
+"""Which mistake it is: known ones by their answers, others by what relates them to the right one.
 
 Nothing here changes a mark. What is not recognised is said to be so.
 """
@@ -42,36 +42,59 @@ def diagnose(assignment, answers: dict[int, Answer], verdicts: dict[int, Verdict
         mine = [i for i, case in enumerate(assignment.cases) if case.function == function]
         failing = [i for i in mine if verdicts[i] in wrong and i in answers]
         if failing:
-            found.append(_name(assignment, function, mine, failing, answers, verdicts, judgements))
+            found += _of_function(assignment, function, mine, failing, answers, verdicts,
+                                  judgements)
     return found
 
 
-def _name(assignment, function, mine, failing, answers, verdicts, judgements) -> Diagnosis:
-    mistake = known(assignment, mine, answers, verdicts)
+def _of_function(assignment, function, mine, failing, answers, verdicts, judgements):
+    """What is said about one function: a known mistake, known mistakes of single arrays of a
+    tuple, a pattern, or that it was not recognised."""
+    answered = [i for i in mine if i in answers]
+    mistake = known(assignment, answered, answers)
     if mistake:
-        return Diagnosis(function, mistake.name, mistake.hint)
-    same = pattern([(answers[i], assignment.expected[i], judgements[i]) for i in failing])
+        return [Diagnosis(function, mistake.name, mistake.hint)]
+    found = parts(assignment, function, answered, answers)
+    if any(one.name for one in found):
+        return found
+    alike = pattern([(answers[i], assignment.expected[i], judgements[i]) for i in failing])
     where = parameter(assignment, function, mine, failing, verdicts)
-    if same or where:
-        name, hint = same or (f"only-{where[0]}", "")
-        return Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))
-    return Diagnosis(function, "", "This is none of the known mistakes.")
+    if alike or where:
+        name, hint = alike or (f"only-{where[0]}", "")
+        return [Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))]
+    return [Diagnosis(function, "", "This is none of the known mistakes.")]
 
 
-def known(assignment, mine, answers, verdicts):
-    """The first mistake of the bank that answers every case exactly as the student did."""
-    comparable = [i for i in mine if i in answers or verdicts[i] is Verdict.EXCEPTION]
+def known(assignment, answered, answers):
+    """The first mistake of the bank whose answers to all these cases are the student's."""
     for mistake, bank in assignment.bank:
-        if all(i in bank for i in comparable) and all(
-                same(answers.get(i), bank[i], assignment.expected[i]) for i in comparable):
+        if all(i in bank and same(answers[i], bank[i], assignment.expected[i]) for i in answered):
             return mistake
     return None
 
 
-def same(mine: Answer | None, theirs: Answer | None, expected: Expected) -> bool:
-    """Whether two answers agree; where neither could answer they agree too."""
-    if mine is None or theirs is None:
-        return mine is theirs
+def parts(assignment, function, answered, answers) -> list[Diagnosis]:
+    """For a function that returns several arrays: what each wrong one looks like by itself."""
+    right = assignment.expected
+    counts = {len(answers[i].parts) for i in answered} | {len(right[i].parts) for i in answered}
+    found = []
+    for part in range(min(counts)) if len(counts) == 1 and min(counts) > 1 else ():
+        if all(_same_part(answers[i].parts[part], right[i].parts[part], right[i], part)
+               for i in answered):
+            continue
+        mistake = next((mistake for mistake, bank in assignment.bank if all(
+            bank.get(i) is not None and len(bank[i].parts) > part and _same_part(
+                answers[i].parts[part], bank[i].parts[part], right[i], part)
+            for i in answered)), None)
+        found.append(Diagnosis(function, mistake.name, mistake.hint) if mistake else Diagnosis(
+            function, "", f"Answer {part + 1} is none of the known mistakes."))
+    return list(dict.fromkeys(found))
+
+
+def same(mine: Answer, theirs: Answer | None, expected: Expected) -> bool:
+    """Whether a student's answer is a mistake's; None where the mistake raises."""
+    if theirs is None:
+        return False
     if bool(mine.several) != bool(theirs.several) or len(mine.parts) != len(theirs.parts):
         return False
     return all(_same_part(a, b, expected, i) for i, (a, b) in
@@ -130,7 +153,7 @@ def transposed(got, want, tolerance):
     for a in range(want.ndim):
         for b in range(a):
             if _close(got, want.swapaxes(a, b), tolerance):
-                return "transposed", f"Your result is the right one with axes {b} and {a} exchanged."
+                return "transposed", f"Your result is right but for axes {b} and {a} exchanged."
 
 
 def reversed_axis(got, want, tolerance):

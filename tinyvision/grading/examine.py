@@ -1,4 +1,4 @@
-"""One submission against one assignment: run every case, judge what comes back, write the record."""
+"""One submission against one assignment: run every case, judge what comes back, make a record."""
 from __future__ import annotations
 
 import inspect
@@ -8,12 +8,17 @@ from dataclasses import asdict
 import numpy as np
 
 from tinyvision.grading import sandbox, worker
+from tinyvision.grading.assignment import LEAST_SECONDS, TIMES_REFERENCE
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.store import plain
 from tinyvision.grading.verdict import CREDIT, Judgement, Verdict, judge, number, received
 
 READ_SECONDS = 5.0
 PICTURES, PICTURE_SIDE = 3, 16          # pictures per submission, and their rows and columns
+# No measured time stands in a record: regrading would give other bytes.
+TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the solution "
+             "takes where that is longer")
+LATE = "did not finish in the time that was left after an earlier case's time-out"
 KEPT_OUTPUT = 2000                      # characters of what a student printed
 STATUS = {"unreadable": Verdict.UNREADABLE, "syntax": Verdict.SYNTAX, "memory": Verdict.MEMORY,
           "exited": Verdict.EXITED, "exception": Verdict.EXCEPTION, "timeout": Verdict.TIMEOUT,
@@ -33,13 +38,17 @@ class Runner:
         self.session, self.stopped = None, stopped
 
     def ask(self, request: dict, blobs, seconds: float, cap: int):
-        """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile."""
-        if self.session is None or not self.session.alive:
-            self.session = self.new()
-        reply = self.session.ask(request, blobs, seconds, cap)
-        if self.stopped():
-            raise Stopped
-        return reply
+        """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile. A worker that
+        ended as a whole gets a second chance: the machine may have been short of memory."""
+        for _ in range(2):
+            if self.session is None or not self.session.alive:
+                self.session = self.new()
+            header, answers = self.session.ask(request, blobs, seconds, cap)
+            if self.stopped():
+                raise Stopped
+            if header["status"] != "crashed-worker":
+                break
+        return header, answers
 
     def close(self) -> None:
         """End the sandbox."""
@@ -96,8 +105,9 @@ class _Trials:
             self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
             if self.left is not None:
                 self.left -= took
-            if header["status"] == "timeout" and self.left is None:
-                self.left = self.assignment.seconds[i]
+            if header["status"] == "timeout":
+                header = {"status": "timeout", "shared": self.left is not None}
+                self.left = self.assignment.seconds[i] if self.left is None else self.left
             self.headers[i] = header
             self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
 
@@ -108,7 +118,7 @@ class _Trials:
         if self.left is not None:
             seconds = min(seconds, self.left)
             if seconds <= 0.01:
-                return {"status": "timeout", "shared": True}, []
+                return {"status": "timeout"}, []
         blobs: list = []
         code = worker.encode(tuple(case.args), blobs)
         each = (1 << 16) + 4 * max(part.nbytes for part in right.parts)
@@ -123,12 +133,14 @@ class _Trials:
         try:
             answer, inputs = received(header, blobs)
             changed = mutated(self.assignment.cases[i].args, inputs)
+            names = parameters(self.assignment, self.assignment.cases[i].function)
         except (ValueError, OverflowError) as error:
             return Verdict.BAD_RESULT, f"the answer is no array: {plain(error, 200)}"
         judgement = judge(answer, self.assignment.expected[i])
         self.answers[i], self.judgements[i] = answer, judgement
         if judgement.verdict is Verdict.OK and changed:
-            return Verdict.MUTATED_INPUT, f"the answer is right, but argument {changed} was changed"
+            return Verdict.MUTATED_INPUT, "the answer is right, but the call changed its input " \
+                + " and ".join(names[k] for k in changed)
         return judgement.verdict, plain(judgement.message)
 
     def repeat_all(self) -> None:
@@ -194,7 +206,8 @@ def overall(cases: list[dict]) -> tuple[Verdict, str]:
     """The verdict on a submission: OK, or the first that is not."""
     for case in cases:
         if case["verdict"] != "OK":
-            return Verdict(case["verdict"]), f"{case['function']}, {case['name']}: {case['message']}"
+            where = f"{case['function']}, {case['name']}"
+            return Verdict(case["verdict"]), f"{where}: {case['message']}"
     return Verdict.OK, ""
 
 
@@ -205,12 +218,12 @@ def smallest(numbers, assignment) -> list[int]:
     return sorted(numbers, key=lambda i: (size(i), i))
 
 
-def mutated(args, inputs: list[bytes]) -> str:
-    """The numbers (from 1) of the array arguments that a call changed; ValueError if forged."""
-    arrays = [(i, arg) for i, arg in enumerate(args, 1) if isinstance(arg, np.ndarray)]
+def mutated(args, inputs: list[bytes]) -> list[int]:
+    """The positions of the array arguments that a call changed; ValueError if forged."""
+    arrays = [(i, arg) for i, arg in enumerate(args) if isinstance(arg, np.ndarray)]
     if len(arrays) != len(inputs):
         raise ValueError(f"{len(inputs)} inputs came back, {len(arrays)} were sent")
-    return ", ".join(str(i) for (i, arg), after in zip(arrays, inputs) if arg.tobytes() != after)
+    return [i for (i, arg), after in zip(arrays, inputs) if arg.tobytes() != after]
 
 
 # ---- words ---------------------------------------------------------------------------------------
@@ -228,9 +241,7 @@ def explain(header: dict, case, assignment) -> tuple[Verdict, str]:
     if verdict is Verdict.NO_FUNCTION:
         return verdict, _no_function(header, case)
     if verdict is Verdict.TIMEOUT:
-        shared = "not run: an earlier case took all the time there was"
-        seconds = header.get("seconds", 0)
-        return verdict, shared if header.get("shared") else f"did not finish in {seconds:.3g} s"
+        return verdict, LATE if header.get("shared") else TIMED_OUT
     words = {Verdict.MEMORY: "asked for more memory than there is: ",
              Verdict.CRASHED: "the process crashed: ",
              Verdict.BAD_RESULT: "what came back was no answer: "}

@@ -55,6 +55,11 @@ class Summary:
         """How many submissions have each verdict, the most frequent first."""
         return dict(collections.Counter(r["verdict"] for r in self.records).most_common())
 
+    def mean(self) -> float | None:
+        """The mean share of the points, of those that have a score."""
+        shares = [r["score"] / (r["points"] or 1) for r in self.records if r["score"] is not None]
+        return sum(shares) / len(shares) if shares else None
+
     def mistakes(self) -> dict[tuple[str, str], int]:
         """(function, mistake) -> how many submissions show it, the most frequent first."""
         return dict(collections.Counter(
@@ -171,15 +176,15 @@ class _Task:
         if one.problem:
             return whole(one, None, self.level, one.verdict, one.problem), {}
         if self.assignment is None:
-            named = f"names the exercise {one.exercise!r}, and" if one.exercise else "names none and"
+            named = f"names {one.exercise!r}, which is none" if one.exercise else "names none"
             return whole(one, None, self.level, Verdict.MISSING, plain(
-                f"no exercise: the file {named} there is no such; "
+                f"of which exercise? The file {named}; "
                 "its first line should be '# tinyvision exercise: NAME'")), {}
         return examine(one, self.assignment, self.level, stopped=stopped)
 
 
 def _work(todo: list[_Task], jobs: int, progress: bool) -> bool:
-    """Run the tasks; True if that was interrupted. Finished records stay, the others are not made."""
+    """Run the tasks; True if that was interrupted: finished records stay, no other is made."""
     stop = threading.Event()
     bar = tqdm(total=len(todo), unit="file", disable=not (progress and sys.stderr.isatty()))
     with bar, ThreadPoolExecutor(jobs) as pool:

@@ -38,12 +38,17 @@ summary .score { text-align: right; font-variant-numeric: tabular-nums; }
 summary > * { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .body { padding: 4px 16px 16px; border-top: 1px solid var(--line); }
 .tag { font-size: 12px; font-weight: 600; letter-spacing: .02em; color: var(--bad); }
-.tag.good { color: var(--good); } .tag.fair { color: var(--fair); } .tag.ours { color: var(--ours); }
+.tag.good { color: var(--good); } .tag.fair { color: var(--fair); }
+.tag.ours { color: var(--ours); }
 table { border-collapse: collapse; width: 100%; margin: 10px 0; }
 td, th { text-align: left; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line);
-    vertical-align: top; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
+    vertical-align: top; } td .tag { white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; font-size: 13px; }
+.cases { table-layout: fixed; } .cases th:nth-child(1) { width: 30%; }
+.cases th:nth-child(2) { width: 150px; } .cases th:nth-child(4) { width: 80px; }
 td.score { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.hint { border-left: 3px solid var(--fair); padding: 4px 12px; margin: 10px 0; background: #fdf9ef; }
+.hint { border-left: 3px solid var(--fair); padding: 4px 12px; margin: 10px 0;
+    background: #fdf9ef; }
 figure { margin: 14px 0 0; } figure img { max-width: 100%; display: block; }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 4px; }
 """
@@ -72,6 +77,7 @@ isolation {escape(levels)}</p>
 {_mistakes(records)}
 {_by_hand(records)}
 <h2>Submissions</h2>
+<p class="soft">Open one to see its cases; in the pictures, wrong numbers are outlined.</p>
 {"".join(map(_submission, records))}
 </body></html>
 """
@@ -125,7 +131,7 @@ def _submission(record: dict) -> str:
     points = "" if record["points"] is None else f" / {record['points']:g}"
     score = "not graded" if record["score"] is None else f"{record['score']:g}{points}"
     rows = "".join(map(_case, record["cases"]))
-    table = rows and f"<table><tr><th>case<th><th>what happened<th></tr>{rows}</table>"
+    table = rows and f"<table class=cases><tr><th>case<th><th>what happened<th></tr>{rows}</table>"
     hints = "".join(
         f'<div class="hint"><b>{escape(found["function"])}'
         f'{": " + escape(found["name"].replace("-", " ")) if found["name"] else ""}</b><br>'
@@ -175,8 +181,7 @@ def drawing(picture: str) -> str:
     except ImportError:
         return ""
     panels = _panels(json.loads(picture))
-    heights = [panel[1].shape[0] for panel in panels]
-    widths = [panel[1].shape[1] for panel in panels]
+    heights, widths = ([max(1, panel[1].shape[side]) for panel in panels] for side in (0, 1))
     cell = min(0.5, 3.1 / max(widths))
     figure = Figure(figsize=(3.5 * len(panels), max(0.5, cell * max(heights)) + 0.5), dpi=100)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -190,7 +195,7 @@ def drawing(picture: str) -> str:
 
 def _panels(picture: dict) -> list[tuple]:
     """(title, numbers, colour limit, colour map, mask of wrong cells) of each panel."""
-    planes = {name: np.array([[float(cell) for cell in row] for row in picture[name]])
+    planes = {name: np.array([[float(cell) for cell in row] for row in picture[name]], ndmin=2)
               for name in ("expected", "received") if name in picture}
     wrong = np.array(picture.get("wrong", []), bool)
     values = planes["expected"]
@@ -209,6 +214,10 @@ def _panels(picture: dict) -> list[tuple]:
 def _draw_panel(axis, title: str, plane, limit: float, colors: str, wrong) -> None:
     from matplotlib.patches import Rectangle
     shown = np.ma.masked_invalid(plane)
+    if not plane.size:
+        axis.set_title(f"{title}: empty", fontsize=10, color="#1f2933", pad=4)
+        axis.set_axis_off()
+        return
     axis.imshow(shown, cmap=colors, vmin=-limit, vmax=limit, aspect="equal")
     axis.set_facecolor("#d9d9d9")
     axis.set_title(title, fontsize=10, color="#1f2933", pad=4)
@@ -224,7 +233,7 @@ def _draw_panel(axis, title: str, plane, limit: float, colors: str, wrong) -> No
                       color="white" if dark else "#1f2933")
     for row, column in np.argwhere(wrong) if wrong is not None else ():
         axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, lw=1.3,
-                                 edgecolor="#1f2933"))
+                                 edgecolor="#1f2933", clip_on=False))
 
 
 def _short(value: float) -> str:

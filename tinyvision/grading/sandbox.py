@@ -242,8 +242,9 @@ class Session:
             reply, header, blobs = b"", {"status": "garbled", "message": str(error)}, []
         finally:
             clock.cancel()
+            clock.join()                # it may be about to kill: then this was a timeout
         if expired.is_set():
-            return {"status": "timeout", "seconds": seconds}, []
+            return {"status": "timeout"}, []
         if reply is None:
             return {"status": "crashed-worker", "message": "the whole process ended"}, []
         return header, blobs

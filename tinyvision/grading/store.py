@@ -14,7 +14,7 @@ import json
 import os
 import re
 import secrets
-import tempfile
+import threading
 from pathlib import Path
 
 VERSION = "1"                           # change it when the same answer would get another mark
@@ -29,13 +29,14 @@ def plain(text: object, most: int = 500) -> str:
     return _UNSEEN.sub("\ufffd", _ESCAPES.sub("", str(text)))[:most]
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole: into a temporary neighbour, then renamed."""
+def write(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file whole: into a temporary neighbour, then renamed; ``mode`` before the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    with open(handle, "w", encoding="utf-8", newline="") as stream:
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{threading.get_ident()}.part")
+    with open(part, "w", encoding="utf-8", newline="",
+              opener=lambda name, flags: os.open(name, flags, mode)) as stream:
         stream.write(text)
-    os.replace(name, path)
+    os.replace(part, path)
 
 
 def folder_name(student: str) -> str:
@@ -61,7 +62,7 @@ class Store:
             return str(seed).encode()
         path = self.out / "secret"
         if not path.exists():
-            write(path, secrets.token_hex(16))
+            write(path, secrets.token_hex(16), 0o600)
         return path.read_bytes()
 
     def key(self, submission, digest: str) -> str:

@@ -111,7 +111,7 @@ def gamma(n: float, dtype: np.dtype) -> float:
 
 
 def received(header: dict, blobs: list[bytes]) -> tuple[Answer, list[bytes]]:
-    """(the answer, the inputs' bytes after the call) from a worker's header; ValueError if forged."""
+    """(the answer, the inputs' bytes after the call) from a worker; ValueError if forged."""
     try:
         described, inputs = header["answers"], blobs[int(header["inputs"]):]
         parts = tuple(_array(about, blobs) for about in described)

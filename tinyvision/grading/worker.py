@@ -18,6 +18,7 @@ if __name__ == "__main__":
 
 import ast
 import difflib
+import gc
 import inspect
 import json
 import linecache
@@ -145,7 +146,7 @@ def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
                  if cell["cell_type"] == "code"]
         return [(f"cell {i}", "".join(code)) for i, code in codes]
     except json.JSONDecodeError as error:
-        raise Unreadable(f"not a notebook: {error.msg} at byte {error.pos}") from None
+        raise Unreadable(f"not a notebook: {error.msg} (byte {error.pos})") from None
     except RecursionError:
         raise Unreadable("not a notebook: nested too deeply") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -323,7 +324,7 @@ def defined(trees) -> list[str]:
 
 
 def call(submission: Submission, request: dict, blobs: list, answers: list) -> dict:
-    """Call one function; fill ``answers`` with the bytes it returned and the bytes of its inputs."""
+    """Call one function; ``answers`` gets the bytes that it returned, then those of its inputs."""
     function, cap = request["function"], request["cap"]
     np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     try:
@@ -350,7 +351,7 @@ def call(submission: Submission, request: dict, blobs: list, answers: list) -> d
 
 
 def missing(submission: Submission, function: str) -> dict:
-    """Why there is no such function: a cell that does not parse, one that failed, or no definition."""
+    """Why there is no such function: a cell that does not parse or that failed, or none at all."""
     if submission.broken:
         return {"status": "syntax", "error": about_syntax(submission.broken[0])}
     if submission.failed and function in defined(submission.trees):
@@ -372,9 +373,9 @@ def about(error: BaseException, submission: Submission) -> dict:
     while trace:
         code = trace.tb_frame.f_code
         if code.co_filename in titles:
+            text = linecache.getline(code.co_filename, trace.tb_lineno).strip()[:200]
             frames.append({"where": code.co_filename, "line": trace.tb_lineno,
-                           "function": code.co_name[:80],
-                           "text": linecache.getline(code.co_filename, trace.tb_lineno).strip()[:200]})
+                           "function": code.co_name[:80], "text": text})
         trace = trace.tb_next
     kept = frames if len(frames) <= 2 * FRAMES else frames[:FRAMES] + frames[-FRAMES:]
     return {"type": type(error).__name__[:80], "message": words(error), "frames": kept,
@@ -470,6 +471,7 @@ def serve(requests, replies) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
+    gc.freeze()                         # forks then share these pages instead of copying them
     write_frame(replies, pack({"status": "hello", "fork": CAN_FORK}))
     while (message := read_frame(requests, 1 << 30)) is not None:
         request, blobs = unpack(message)

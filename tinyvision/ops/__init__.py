@@ -6,10 +6,17 @@ and return arrays.
 from tinyvision.engine import Tensor
 from tinyvision.ops.activation import leaky_relu, relu, sigmoid, tanh
 from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
+from tinyvision.ops.avg_pool2d import adaptive_avg_pool2d, avg_pool2d
 from tinyvision.ops.batch_norm import batch_norm
+from tinyvision.ops.box_iou import box_area, box_convert, box_iou, mask_iou
 from tinyvision.ops.conv2d import (conv1d, conv2d, conv_matrix, conv_transpose1d,
                                    conv_transpose2d)
+from tinyvision.ops.interpolate import bed_of_nails, interpolate
 from tinyvision.ops.matmul import linear, matmul
+from tinyvision.ops.max_pool2d import adaptive_max_pool2d, max_pool2d, max_unpool2d
+from tinyvision.ops.nms import batched_nms, nms, soft_nms
+from tinyvision.ops.roi_align import roi_align
+from tinyvision.ops.roi_pool import roi_pool
 from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
                                   sum, take, transpose)
 from tinyvision.ops.softmax import cross_entropy, log_softmax, softmax

@@ -4,7 +4,7 @@
     x[n,c,h,v] = the sum of y[n,c,a,b] / divisor[a,b] over the windows that hold (h, v)
 
 The second is the first's adjoint, and it is a sum over windows too: those of the output that one
-pixel reaches. So one kernel serves both. Here are also the windows of every kind of pooling.
+pixel reaches. So one kernel serves both. The windows of every pooling are here, too.
 Sizes: x (N, C, H, W), y (N, C, A, B). Lecture: K4.
 """
 from __future__ import annotations
@@ -88,7 +88,8 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     name = "avg_pool2d"
     rows, columns = pool_windows(name, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None:
-        counts = [np.array([at_least(name, "divisor_override", divisor_override, 1)]), np.array([1])]
+        divisor = at_least(name, "divisor_override", divisor_override, 1)
+        counts = [np.array([divisor]), np.array([1])]
     elif count_include_pad:
         windows = zip(as_array(x).shape[2:], *window_arguments(name, kernel_size, stride, padding))
         counts = [_padded_counts(len(w.spans), *axis) for w, axis in zip((rows, columns), windows)]
@@ -107,9 +108,13 @@ def adaptive_avg_pool2d(x, output_size) -> Tensor:
 
     Returns:
         (N, C, A, B). Like `torch.nn.functional.adaptive_avg_pool2d`.
+
+    Raises:
+        TypeError: x is not floating, or output_size no whole number.
+        ValueError: output_size less than 1.
     """
-    rows, columns = adaptive_windows("adaptive_avg_pool2d", x, output_size)
-    return _mean("adaptive_avg_pool2d", x, rows, columns, [_counts(rows), _counts(columns)])
+    windows = adaptive_windows("adaptive_avg_pool2d", x, output_size)
+    return _mean("adaptive_avg_pool2d", x, *windows, [_counts(w) for w in windows])
 
 
 def _counts(windows):

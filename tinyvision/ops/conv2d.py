@@ -18,6 +18,7 @@ import numpy as np
 from tinyvision.device import contiguous, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.ops import conv2d_gemm
 from tinyvision.ops.check import at_least, pair, rank
 from tinyvision.ops.shape import reshape, sum
 
@@ -233,6 +234,15 @@ def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
     return X.reshape(int(np.prod(outputs)), int(np.prod(padded)))
 
 
+def many_groups_by_loops(kernel):
+    """The rung to take: loops for groups of few channels (depthwise), else matrix products."""
+    def choose(a, b, *rest):
+        groups, filters = rest[6], rest[-1] if kernel is conv2d_weight_kernel else b
+        rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
+        kernel.variants[rung](a, b, *rest)
+    return choose
+
+
 # --- the kernels ----------------------------------------------------------------------------------
 @Kernel
 def conv2d_kernel(x, w, S, T, P, Q, D, E, G, y):
@@ -270,7 +280,7 @@ def conv2d_weight_kernel(x, y, S, T, P, Q, D, E, G, w):
                 w[o, c, i, j] += y[n, o, a, b] * x[n, first + c, h, v]
 
 
-@conv2d_kernel.cpu(parallel=True, fastmath=True)             # a core owns one y[n, o]
+@conv2d_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # a core owns one y[n, o]
 def _(x, w, S, T, P, Q, D, E, G, y):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     for k in prange(N * O):
@@ -293,7 +303,7 @@ def _(x, w, S, T, P, Q, D, E, G, y):
                                     out[b] += scale * row[b * T + shift]
 
 
-@conv_transpose2d_kernel.cpu(parallel=True, fastmath=True)   # a core owns one x[n, c]: no race
+@conv_transpose2d_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # owns one x[n, c]
 def _(y, w, S, T, P, Q, D, E, G, x):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     F = O // G
@@ -316,7 +326,7 @@ def _(y, w, S, T, P, Q, D, E, G, x):
                                     out[b * T + shift] += scale * row[b]
 
 
-@conv2d_weight_kernel.cpu(parallel=True, fastmath=True)      # a core owns one w[o]
+@conv2d_weight_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # owns one w[o, c]
 def _(x, y, S, T, P, Q, D, E, G, w):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     for k in prange(O * C):
@@ -338,6 +348,13 @@ def _(x, y, S, T, P, Q, D, E, G, w):
                                 for b in range(lo, hi):
                                     total += cotangent[b] * row[b * T + shift]
                     w[o, c, i, j] = total
+
+
+for _kernel, _gemm in ((conv2d_kernel, conv2d_gemm.conv2d),
+                       (conv_transpose2d_kernel, conv2d_gemm.conv_transpose2d),
+                       (conv2d_weight_kernel, conv2d_gemm.conv2d_weight)):
+    _kernel.python("cpu_gemm", _gemm)
+    _kernel.python("cpu", many_groups_by_loops(_kernel))
 
 
 @conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]

@@ -243,4 +243,98 @@ def norms(r):
                   (x, r.normal(3), r.positive(3), w, b), linear_in=(0, 3, 4), wrt=(0, 3, 4))
 
 
-GROUPS = (arithmetic, activations, shapes, products, convolutions, transposed_convolutions, norms)
+POOLINGS = (("", {"kernel_size": 2}), ("gaps", {"kernel_size": 2, "stride": (3, 4)}),
+            ("overlapping", {"kernel_size": (3, 4), "stride": (2, 1), "padding": (1, 2)}),
+            ("ceil_mode", {"kernel_size": (4, 2), "stride": 3, "ceil_mode": True}))
+
+
+def pools(r):
+    """Maxima and means of windows, and the ways back."""
+    x, linear = r.distinct(2, 3, 9, 7), {"linear_in": (0,)}
+    for name in ("max_pool2d", "avg_pool2d"):
+        for note, options in POOLINGS:
+            yield Example(name, note, lambda x, f=getattr(ops, name), k=options: f(x, **k), (x,),
+                          **linear)
+    yield Example("max_pool2d", "dilation", lambda x: ops.max_pool2d(
+        x, (3, 2), (2, 1), (1, 0), (2, 3)), (x,), **linear)
+    yield Example("max_pool2d", "indices", lambda x: ops.max_pool2d(
+        x, (3, 2), (2, 1), 1, return_indices=True), (x,), wrt=())
+    yield Example("max_pool2d", "indices of ties", lambda x: ops.max_pool2d(
+        x, (3, 2), (2, 1), 1, return_indices=True), (np.round(x),), wrt=())
+    yield Example("avg_pool2d", "padding does not count", lambda x: ops.avg_pool2d(
+        x, (3, 4), (2, 3), (1, 2), count_include_pad=False), (x,), **linear)
+    yield Example("avg_pool2d", "another divisor", lambda x: ops.avg_pool2d(
+        x, (3, 4), (2, 3), divisor_override=5), (x,), **linear)
+    for name in ("adaptive_max_pool2d", "adaptive_avg_pool2d"):
+        for size in ((4, 3), 1, (2, None), (11, 8)):
+            yield Example(name, f"to {size}", lambda x, f=getattr(ops, name), s=size: f(x, s), (x,),
+                          **linear)
+    yield Example("adaptive_max_pool2d", "indices", lambda x: ops.adaptive_max_pool2d(
+        x, (4, 3), return_indices=True), (x,), wrt=())
+    yield from unpools(r)
+
+
+def unpools(r):
+    """max_unpool2d, with indices that max_pool2d chose."""
+    for note, kernel, stride, padding in (("", (2, 3), (2, 3), (0, 1)),
+                                          ("overlapping", (3, 4), (1, 2), (1, 0))):
+        x = r.distinct(2, 3, 8, 11)
+        y, places = ops.max_pool2d(x, kernel, stride, padding, return_indices=True)
+        yield Example("max_unpool2d", note,
+                      lambda y, i, a=(kernel, stride, padding): ops.max_unpool2d(
+                          y, i, *a, output_size=(8, 11)),
+                      (r.normal(*y.shape), places.data), linear_in=(0,))
+
+
+def resizes(r):
+    """interpolate and bed_of_nails."""
+    x, linear = r.normal(2, 3, 5, 7), {"linear_in": (0,)}
+    for note, options in (("size", {"size": (8, 4)}), ("scale", {"scale_factor": (2.4, 0.6)}),
+                          ("twice", {"scale_factor": 2}), ("the same size", {"size": (5, 7)})):
+        for mode in ({"mode": "nearest"}, {"mode": "bilinear", "align_corners": False},
+                     {"mode": "bilinear", "align_corners": True}):
+            yield Example("interpolate", f"{note}, {', '.join(map(str, mode.values()))}",
+                          lambda x, k={**options, **mode}: ops.interpolate(x, **k), (x,), **linear)
+    yield Example("bed_of_nails", "", lambda x: ops.bed_of_nails(x, (2, 3)), (x,), **linear)
+
+
+def regions(r):
+    """Operations on regions of interest, and the choosers of boxes."""
+    x, rois, linear = r.distinct(2, 3, 11, 9), r.rois(5, 2, 11, 9), {"linear_in": (0,), "wrt": (0,)}
+    scaled = np.array([1, 2, 2, 2, 2], r.dtype)              # the image's index is not scaled
+    for note, size, scale, boxes in (("", (4, 2), 1.0, rois), ("scale", (2, 3), 0.5, rois * scaled),
+                                     ("more bins than pixels", (7, 6), 0.25, rois)):
+        yield Example("roi_pool", note, lambda x, b, s=size, k=scale: ops.roi_pool(x, b, s, k),
+                      (x, boxes), **linear)
+        for aligned, ratio in ((False, -1), (True, 2)):
+            yield Example("roi_align", f"{note or 'plain'}, aligned={aligned}",
+                          lambda x, b, s=size, k=scale, n=ratio, a=aligned: ops.roi_align(
+                              x, b, s, k, n, a), (x, boxes), **linear)
+    yield from choosers(r)
+
+
+def choosers(r):
+    """What chooses: arrays in, arrays out."""
+    a, b, scores, classes = r.boxes(40, 9, 7), r.boxes(3, 9, 7), r.distinct(40), r.whole(3, 40)
+    masks = r.whole(2, 4, 5, 3).astype(bool), r.whole(2, 2, 5, 3).astype(bool)
+
+    def chooser(name, note, function, *tensors):
+        return Example(name, note, function, tensors, wrt=())
+
+    yield chooser("box_iou", "", ops.box_iou, a, b)
+    yield chooser("box_area", "", ops.box_area, a)
+    for source, target in (("xywh", "xyxy"), ("xyxy", "cxcywh"), ("cxcywh", "xywh")):
+        yield chooser("box_convert", f"{source} to {target}",
+                      lambda a, s=source, t=target: ops.box_convert(a, s, t), b)
+    yield chooser("mask_iou", "", ops.mask_iou, *masks)
+    yield chooser("nms", "", lambda a, s: ops.nms(a, s, 0.4), a, scores)
+    yield chooser("nms", "ties", lambda a, s: ops.nms(a, s, 0.4), a, np.round(scores))
+    yield chooser("batched_nms", "", lambda a, s, i: ops.batched_nms(a, s, i, 0.4), a, scores,
+                  classes)
+    for method in ("gaussian", "linear"):
+        yield chooser("soft_nms", method, lambda a, s, m=method: ops.soft_nms(a, s, method=m),
+                      a, abs(scores))
+
+
+GROUPS = (arithmetic, activations, shapes, products, convolutions, transposed_convolutions, norms,
+          pools, resizes, regions)

@@ -1,11 +1,10 @@
 """Resizing: every pixel of the result is a weighted sum of a few neighbours, down and across.
 
-    y[n,c,a,b] = sum over h, v of R[a,h] C[b,v] x[n,c,h,v],      Y = R X C^T
+    y[n,c,a,b] = sum over h, v of down[a,h] across[b,v] x[n,c,h,v]
 
-Nearest neighbour, bilinear and bed of nails differ in R and C only, which have at most two entries
-a row: we store these (`Taps`). The adjoint is the same operation with R^T and C^T.
-
-Sizes: x (N, C, H, W), y (N, C, A, B), rows R (A, H), columns C (B, W). Lectures: K6, K7.
+Nearest neighbour, bilinear and bed of nails differ only in the matrices down (A, H) and across
+(B, W), which have at most two entries a row: we store these (`Taps`). The adjoint is the same
+operation with both matrices transposed. Sizes: x (N, C, H, W), y (N, C, A, B). Lectures: K6, K7.
 """
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from tinyvision.ops.check import pair, rank
 
 
 class Taps(NamedTuple):
-    """A sparse matrix M (A, H): M[a, spans[a, 0] + k] = weights[a, k], and its transpose likewise."""
+    """A sparse matrix M (A, H), M[a, spans[a, 0] + k] = weights[a, k], and its transpose."""
     spans: object                       # (A, 2): row a is zero except from here to there, int32
     weights: object                     # (A, K)
     reach: object                       # (H, 2), the same of the transpose
@@ -39,14 +38,14 @@ class Taps(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Resize(Op):
-    """Y = R X C^T on every plane."""
+    """y = down x across^T on every plane."""
     rows: Taps
     columns: Taps
 
     def forward(self, x):
-        x, R, C = contiguous(x, self.rows.weights, self.columns.weights)
-        y = zeros((*x.shape[:2], len(R), len(C)), like=x)
-        resize(x, self.rows.spans, R, self.columns.spans, C, y)
+        x, down, across = contiguous(x, self.rows.weights, self.columns.weights)
+        y = zeros((*x.shape[:2], len(down), len(across)), like=x)
+        resize(x, self.rows.spans, down, self.columns.spans, across, y)
         return y
 
     def backward(self, g, y, x):
@@ -119,22 +118,29 @@ def bed_of_nails(x, scale_factor) -> Tensor:
 
     Returns:
         (N, C, S H, T W). Its adjoint takes every S-th row and T-th column. Lecture: K6.
+
+    Raises:
+        TypeError: x is not floating, or scale_factor no whole number.
+        ValueError: an empty image, or scale_factor less than 1.
     """
     X, = rank("bed_of_nails", x=(x, 4))
     scales = pair("bed_of_nails", "scale_factor", scale_factor, 1)
+    if min(X[2:]) < 1:
+        raise ValueError(f"bed_of_nails: x is {X}, expected no empty image")
     array = floating("bed_of_nails", x)
     return Resize(*(_taps("nails", h, h * s, None, array.dtype.name, device_of(array))
                     for h, s in zip(X[2:], scales)))(x)
 
 
-# --- where every pixel looks: R and C -------------------------------------------------------------
+# --- where every pixel looks --------------------------------------------------------------------
 @functools.lru_cache(512)
 def _taps(kind, H, A, scale, dtype, device):
     """The Taps from H pixels to A; `scale` as the caller gave it, or None."""
     spans, weights = LOOK[kind](H, A, scale, np.dtype(dtype).type)
     spans, reach = on_device("cpu", spans, H)
     back = transposed(spans, weights, reach)
-    return Taps(*(to_device(np.ascontiguousarray(t), device) for t in (spans, weights, reach, back)))
+    tables = spans, weights, reach, back
+    return Taps(*(to_device(np.ascontiguousarray(t), device) for t in tables))
 
 
 def transposed(spans, weights, reach):
@@ -180,7 +186,7 @@ def _corners(H, A, scale, dtype):
 
 def _nails(H, A, scale, dtype):
     """Row a looks at pixel a / S where S divides a, at nothing elsewhere."""
-    a, S = np.arange(A), A // max(H, 1)
+    a, S = np.arange(A), A // H
     return np.stack([-(-a // S), a // S + 1], 1), np.ones((A, 1), dtype)
 
 
@@ -189,40 +195,42 @@ LOOK = {"nearest": _nearest, "bilinear": _bilinear, "corners": _corners, "nails"
 
 # --- the kernel -----------------------------------------------------------------------------------
 @Kernel
-def resize(x, rows, R, columns, C, y):
-    """y[a, b] = sum R[a, k] C[b, l] x[rows[a, 0] + k, columns[b, 0] + l], on every plane."""
+def resize(x, rows, down, columns, across, y):
+    """y[a, b] = sum of down[a, i] across[b, j] x[rows[a, 0] + i, columns[b, 0] + j]."""
     for n, c, a, b in np.ndindex(y.shape):
         (top, bottom), (left, right) = rows[a], columns[b]
-        for k, h in enumerate(range(top, bottom)):
-            for l, v in enumerate(range(left, right)):
-                y[n, c, a, b] += R[a, k] * C[b, l] * x[n, c, h, v]
+        for h in range(top, bottom):
+            for v in range(left, right):
+                y[n, c, a, b] += down[a, h - top] * across[b, v - left] * x[n, c, h, v]
 
 
 @resize.cpu(parallel=True, fastmath=True)                    # a core owns one plane
-def _(x, rows, R, columns, C, y):
-    (N, F, A, B), W = y.shape, x.shape[3]
-    for p in prange(N * F):
-        n, f = np.int64(p) // F, np.int64(p) % F
+def _(x, rows, down, columns, across, y):
+    (N, C, A, B), W = y.shape, x.shape[3]
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
         line = np.empty(W, x.dtype)
         for a in range(A):
             line[:] = 0                                      # down first, into one row: SIMD
             for h in range(rows[a, 0], rows[a, 1]):
-                scale, row = R[a, h - rows[a, 0]], x[n, f, h]
+                scale, row = down[a, h - rows[a, 0]], x[n, c, h]
                 for v in range(W):
                     line[v] += scale * row[v]
-            out = y[n, f, a]
             for b in range(B):                               # then across
-                for v in range(columns[b, 0], columns[b, 1]):
-                    out[b] += C[b, v - columns[b, 0]] * line[v]
+                total, left = line.dtype.type(0), columns[b, 0]
+                for j in range(columns[b, 1] - left):
+                    total += across[b, j] * line[left + j]
+                y[n, c, a, b] = total
 
 
 @resize.gpu                                                  # a thread owns one y[n, c, a, b]
-def _(x, rows, R, columns, C, y):
-    (A, B), (H, W), K, L = y.shape[2:], x.shape[2:], R.shape[1], C.shape[1]
+def _(x, rows, down, columns, across, y):
+    (A, B), (H, W), K, L = y.shape[2:], x.shape[2:], down.shape[1], across.shape[1]
     per_element(y, """
         int b = i % B, a = i / B % A, top = rows[2 * a], left = columns[2 * b];
         const real *plane = x + i / (A * B) * H * W;
         for (int h = top; h < rows[2 * a + 1]; ++h)
             for (int v = left; v < columns[2 * b + 1]; ++v)
-                out += R[a * K + h - top] * C[b * L + v - left] * plane[h * W + v];
-        """, x=x, rows=rows, R=R, columns=columns, C=C, A=A, B=B, H=H, W=W, K=K, L=L)
+                out += down[a * K + h - top] * across[b * L + v - left] * plane[h * W + v];
+        """, x=x, rows=rows, down=down, columns=columns, across=across,
+                A=A, B=B, H=H, W=W, K=K, L=L)

@@ -39,7 +39,7 @@ class TakePlane(Op):
         return PutPlane(self.places, self.rows, self.columns)(g),
 
     def __repr__(self):
-        return f"TakePlane({describe_index(self.places)})"
+        return f"{type(self).__name__}({describe_index(self.places)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,9 +55,6 @@ class PutPlane(TakePlane):
 
     def backward(self, g, x, y):
         return TakePlane(self.places, self.rows, self.columns)(g),
-
-    def __repr__(self):
-        return f"PutPlane({describe_index(self.places)})"
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
@@ -85,16 +82,11 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 
 
 def adaptive_max_pool2d(x, output_size, return_indices=False):
-    """The largest value of each of output_size windows that together cover the image.
+    """The largest value of each of output_size windows that together cover x (N, C, H, W).
 
-    Args:
-        x: (N, C, H, W).
-        output_size: (A, B) or an int for both; None keeps that size. 1 is global max pooling.
-            Window a is rows floor(a H / A) to ceil((a + 1) H / A).
-        return_indices: also return where each maximum came from.
-
-    Returns:
-        (N, C, A, B) and perhaps int64 places. Like `torch.nn.functional.adaptive_max_pool2d`.
+    Arguments, windows and errors are those of `adaptive_avg_pool2d`; 1 is global max pooling.
+    Returns (N, C, A, B), with return_indices also the places, as `max_pool2d` does.
+    Like `torch.nn.functional.adaptive_max_pool2d`.
     """
     rows, columns = adaptive_windows("adaptive_max_pool2d", x, output_size)
     return _max(x, rows, columns, (1, 1), return_indices)
@@ -132,15 +124,17 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     X, = rank(name, x=(x, 4))
     kernel, stride, padding = window_arguments(name, kernel_size, stride, padding)
     size = _unpooled(name, X, kernel, stride, padding, output_size)
-    places = _checked(name, as_array(indices), X, size)
-    return PutPlane(places, *measured(places, size))(x)
+    indices = to_device(as_array(indices), device_of(as_array(x)))
+    places = _checked(name, indices, X, size)
+    return PutPlane(places, *_measured(places, size))(x)
 
 
 def _unpooled(name, X, kernel, stride, padding, wanted):
     """(H, W) of the result: `wanted`, if pooling could have come from there, or the default."""
     default = tuple((a - 1) * s - 2 * p + k
                     for a, k, s, p in zip(X[2:], kernel, stride, padding))
-    size = default if wanted is None else tuple(wanted)[-2:]
+    wanted = wanted[-2:] if isinstance(wanted, (tuple, list)) else wanted
+    size = default if wanted is None else pair(name, "output_size", wanted, 1)
     if any(abs(h - d) >= s for h, d, s in zip(size, default, stride)) or min(size) < 1:
         raise ValueError(f"{name}: output_size is {size}, expected at least 1 and less than one "
                          f"stride {stride} away from {default} (x is {X})")
@@ -160,7 +154,7 @@ def _checked(name, places, X, size):
     return places.astype(np.int64, order="C")
 
 
-def measured(places, size):
+def _measured(places, size):
     """Windows of unpooling: as small as the places allow. Only the GPU looks at them."""
     (H, W), (A, B), device = size, places.shape[2:], device_of(places)
     if device == "cpu" or not places.size:
@@ -210,39 +204,39 @@ def put_plane(y, places, up, across, x):
 def _(x, rows, columns, D, E, places):
     (N, C, A, B), W = places.shape, x.shape[3]
     for k in prange(N * C):
-        plane, chosen = x[np.int64(k) // C, np.int64(k) % C], places[np.int64(k) // C, np.int64(k) % C]
+        n, c = np.int64(k) // C, np.int64(k) % C
+        plane = x[n, c]
         for a in range(A):
+            top, bottom = np.int64(rows[a, 0]), np.int64(rows[a, 1])
             for b in range(B):
-                h, v = rows[a, 0], columns[b, 0]
-                largest, place = plane[h, v], np.int64(h) * W + v
-                for h in range(rows[a, 0], rows[a, 1], D):
-                    for v in range(columns[b, 0], columns[b, 1], E):
+                left, right = np.int64(columns[b, 0]), np.int64(columns[b, 1])
+                largest, place = plane[top, left], top * W + left
+                for h in range(top, bottom, D):
+                    for v in range(left, right, E):
                         value = plane[h, v]
                         if value > largest or value != value:
-                            largest, place = value, np.int64(h) * W + v
-                chosen[a, b] = place
+                            largest, place = value, h * W + v
+                places[n, c, a, b] = place
 
 
 @take_plane.cpu(parallel=True)
 def _(x, places, y):
-    N, C, A, B = y.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        plane = x[n, c].reshape(-1)
-        for a in range(A):
-            for b in range(B):
-                y[n, c, a, b] = plane[places[n, c, a, b]]
+    M, L = y.shape[0] * y.shape[1], y.shape[2] * y.shape[3]
+    planes, chosen = x.reshape(M, x.shape[2] * x.shape[3]), places.reshape(M, L)
+    values = y.reshape(M, L)
+    for k in prange(M):
+        for j in range(L):
+            values[k, j] = planes[k, chosen[k, j]]
 
 
 @put_plane.cpu(parallel=True)                                # a core owns one plane: no race
 def _(y, places, up, across, x):
-    N, C, A, B = y.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        plane = x[n, c].reshape(-1)
-        for a in range(A):
-            for b in range(B):
-                plane[places[n, c, a, b]] += y[n, c, a, b]
+    M, L = y.shape[0] * y.shape[1], y.shape[2] * y.shape[3]
+    planes, chosen = x.reshape(M, x.shape[2] * x.shape[3]), places.reshape(M, L)
+    values = y.reshape(M, L)
+    for k in prange(M):
+        for j in range(L):
+            planes[k, chosen[k, j]] += values[k, j]
 
 
 @max_places.gpu                                              # a thread owns one window

@@ -55,7 +55,9 @@ def batched_nms(boxes, scores, idxs, iou_threshold):
         TypeError: idxs that are not integers.
     """
     boxes, scores = _scored("batched_nms", boxes, scores, iou_threshold=iou_threshold)
-    idxs = as_array(idxs) if len(idxs) else module_of(boxes).zeros(0, np.int64)
+    if isinstance(idxs, list):                               # as_array would make it floating
+        idxs = np.asarray(idxs, None if idxs else np.int64)
+    idxs = as_array(idxs)
     same_device("batched_nms", boxes=boxes, idxs=idxs)
     if idxs.shape != scores.shape:
         raise ValueError(f"batched_nms: idxs has shape {idxs.shape}, expected {scores.shape}, "
@@ -90,16 +92,19 @@ def soft_nms(boxes, scores, sigma=0.5, score_threshold=0.001, method="gaussian",
         raise ValueError(f'soft_nms: method is {method!r}, expected "gaussian" or "linear"')
     if not sigma > 0:
         raise ValueError(f"soft_nms: sigma is {sigma}, expected more than 0")
-    xp, taken, kept = module_of(boxes), [], []
-    scores = xp.where(xp.isnan(scores), -np.inf, scores)
-    while len(scores) and scores[best := int(scores.argmax())] >= max(score_threshold, -1e300):
+    xp, scores, taken = module_of(boxes), scores.copy(), []
+    left = xp.flatnonzero(~xp.isnan(scores))
+    while len(left):
+        best = int(left[scores[left].argmax()])
+        if scores[best] < score_threshold:
+            break
         taken.append(best)
-        kept.append(scores[best].copy())
-        overlap = box_iou(boxes[best:best + 1], boxes)[0]
-        scores *= (xp.exp(-overlap**2 / sigma) if method == "gaussian" else
-                   xp.where(overlap >= iou_threshold, 1 - overlap, 1))
-        scores[best] = -np.inf
-    return xp.asarray(taken, np.int64), xp.asarray(kept, scores.dtype)
+        left = left[left != best]
+        overlap = box_iou(boxes[best:best + 1], boxes[left])[0]
+        scores[left] *= (xp.exp(-overlap**2 / sigma) if method == "gaussian" else
+                         xp.where(overlap >= iou_threshold, 1 - overlap, 1))
+    taken = xp.asarray(taken, np.int64)
+    return taken, scores[taken]
 
 
 def _scored(name, boxes, scores, iou_threshold):

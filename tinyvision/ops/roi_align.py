@@ -10,9 +10,8 @@ The weights are a product of a row's and a column's, and so is their mean over a
     y[k,c,p,q] = sum over h, w of  rows[k,p,h] cols[k,q,w] x[n,c,h,w],  n = batch[k]
     rows[k,p,h] = mean over s of  max(0, 1 - |y_s - h|),   y_s = start + p step + (s + 1/2) step / S
 
-So the boxes become two small tables of weights (what is chosen), and what remains is linear in x;
-its adjoint spreads every bin over its pixels with the same weights. As in torchvision, y_s outside
-[-1, H] counts 0 and is clamped to [0, H - 1] otherwise.
+So the boxes become two small tables (what is chosen); the rest is linear in x, and its adjoint uses
+the same weights. As in torchvision, y_s outside [-1, H] counts 0, else is clamped to [0, H - 1].
 Lectures: K9; He et al. 2017 (Mask R-CNN).
 """
 from __future__ import annotations
@@ -24,33 +23,27 @@ import numpy as np
 from tinyvision.device import contiguous, module_of, zeros
 from tinyvision.engine import Op, Tensor
 from tinyvision.kernel import Kernel, per_element, prange
-from tinyvision.ops.roi_pool import region_arguments
+from tinyvision.ops.check import at_least
+from tinyvision.ops.regions import region_arguments
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RoIAlign(Op):
     """y[k,c,p,q] = sum of rows[k,p,h] cols[k,q,w] x[batch[k],c,h,w]."""
-    batch: object                                            # (K,) int32
-    rows: object                                             # (K, P, H)
-    cols: object                                             # (K, Q, W)
-    tall: object                                             # (K, P, 2) int32: where rows are not 0
-    wide: object                                             # (K, Q, 2) int32: where cols are not 0
-
-    def tables(self):
-        """The arrays, in the order in which the kernels take them."""
-        return self.batch, self.rows, self.cols, self.tall, self.wide
+    tables: tuple    # batch (K,), rows (K, P, H), cols (K, Q, W), and the `reach` of those two
 
     def forward(self, x):
         x, = contiguous(x)
-        y = zeros((len(self.rows), x.shape[1], self.rows.shape[1], self.cols.shape[1]), like=x)
-        roi_align_kernel(x, *self.tables(), y)
+        rows, cols = self.tables[1:3]
+        y = zeros((len(rows), x.shape[1], rows.shape[1], cols.shape[1]), like=x)
+        roi_align_kernel(x, *self.tables, y)
         return y
 
     def backward(self, g, y, x):
         return RoIAlignAdjoint(self, x.shape)(g),
 
     def __repr__(self):
-        return f"RoIAlign({len(self.rows)} RoIs, {self.rows.shape[1]}x{self.cols.shape[1]})"
+        return f"RoIAlign({len(self.tables[0])} RoIs)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,7 +55,7 @@ class RoIAlignAdjoint(Op):
     def forward(self, y):
         y, = contiguous(y)
         x = zeros(self.shape, like=y)
-        roi_align_adjoint_kernel(y, *self.align.tables(), x)
+        roi_align_adjoint_kernel(y, *self.align.tables, x)
         return x
 
     def backward(self, g, x, y):
@@ -83,40 +76,30 @@ def roi_align(input, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1,
         output_size: P and Q, an int or a pair.
         spatial_scale: multiplies the boxes: feature pixels per image pixel.
         sampling_ratio: samples a bin along each axis; 0 or less: one a pixel, ceil(size / bins).
-        aligned: pixel (h, w) has its centre at (h + 0.5, w + 0.5), which is right. False is the
-            older convention: half a pixel off, and regions are at least 1 x 1.
+        aligned: pixel (h, w) has its centre at (h + 0.5, w + 0.5). False is the older convention:
+            half a pixel off, and regions are at least 1 x 1.
 
     Returns:
         (K, C, P, Q), as `torchvision.ops.roi_align`. With the box (0, 0, W, H), aligned and one
         sample a bin it is the bilinear resize with align_corners=False.
 
     Raises:
-        ValueError: shapes that do not fit, images that are not there, coordinates that are NaN,
-            infinite or beyond 2^24.
+        ValueError, DeviceError: as in `roi_pool`.
         TypeError: an input that is not floating; a sampling_ratio that is no whole number.
-        DeviceError: input and boxes on two devices.
     """
-    name = "roi_align"
-    x, rois, size = region_arguments(name, input, boxes, output_size, spatial_scale)
-    if isinstance(sampling_ratio, bool) or not isinstance(sampling_ratio, (int, np.integer)):
-        raise TypeError(f"{name}: sampling_ratio is {sampling_ratio!r}, expected a whole number")
+    x, rois, size = region_arguments("roi_align", input, boxes, output_size, spatial_scale)
+    at_least("roi_align", "sampling_ratio", sampling_ratio, -np.inf)
     kind = x.dtype.type
     corners = rois[:, 1:] * kind(spatial_scale) - kind(0.5 if aligned else 0)
     rows, cols = (weights(corners[:, axis], corners[:, axis + 2], size[1 - axis], x.shape[3 - axis],
-                          sampling_ratio, 0 if aligned else 1) for axis in (1, 0))
-    batch = rois[:, 0].astype(np.int32)
-    return RoIAlign(batch, rows, cols, reach(rows), reach(cols))(input)
+                          sampling_ratio, not aligned) for axis in (1, 0))
+    return RoIAlign((rois[:, 0].astype(np.int32), rows, cols, reach(rows), reach(cols)))(input)
 
 
-def weights(start, end, count, size, sampling_ratio, least):
-    """The share of each of `size` pixels in each of `count` bins from `start` to `end`.
-
-    Returns:
-        (K, count, size), zero where a bin does not reach; `least` is the smallest allowed length.
-    """
-    xp = module_of(start)
-    length = xp.maximum(end - start, least) if least else end - start
-    step = length / start.dtype.type(count)
+def weights(start, end, count, size, sampling_ratio, grow):
+    """(K, count, size): each pixel's share in each bin from start to end (1 apart, if `grow`)."""
+    xp, length = module_of(start), end - start
+    step = (xp.maximum(length, 1) if grow else length) / start.dtype.type(count)
     samples = (xp.full(len(step), sampling_ratio) if sampling_ratio > 0 else
                xp.ceil(step).clip(0, 2**24)).astype(np.int32)
     out = xp.zeros((len(start), count, size), start.dtype)
@@ -143,28 +126,26 @@ def roi_weights_kernel(start, step, samples, out):
         for s in range(samples[k]):
             y = start[k] + T(p) * step[k] + T(s + 0.5) * step[k] / S
             if -1 <= y <= H:
-                inside = min(max(y, T(0)), T(H - 1))
-                out[k, p, h] += max(T(0), 1 - abs(inside - T(h))) / S
+                y = min(max(y, T(0)), T(H - 1))
+                out[k, p, h] += max(T(0), 1 - abs(y - T(h))) / S
 
 
 @Kernel
 def roi_align_kernel(x, batch, rows, cols, tall, wide, y):
     """The double sum; a weight of 0 means that the pixel is not looked at."""
-    (H, W), shares = x.shape[2:], None
-    for k, c, p, q in np.ndindex(y.shape):
-        for h, w in np.ndindex(H, W):
-            if rows[k, p, h] * cols[k, q, w] != 0:
-                y[k, c, p, q] += rows[k, p, h] * cols[k, q, w] * x[batch[k], c, h, w]
+    H, W = x.shape[2:]
+    for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
+        if rows[k, p, h] * cols[k, q, w] != 0:
+            y[k, c, p, q] += rows[k, p, h] * cols[k, q, w] * x[batch[k], c, h, w]
 
 
 @Kernel
 def roi_align_adjoint_kernel(y, batch, rows, cols, tall, wide, x):
     """Every bin is spread over the pixels that it was read from."""
     H, W = x.shape[2:]
-    for k, c, p, q in np.ndindex(y.shape):
-        for h, w in np.ndindex(H, W):
-            if rows[k, p, h] * cols[k, q, w] != 0:
-                x[batch[k], c, h, w] += rows[k, p, h] * cols[k, q, w] * y[k, c, p, q]
+    for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
+        if rows[k, p, h] * cols[k, q, w] != 0:
+            x[batch[k], c, h, w] += rows[k, p, h] * cols[k, q, w] * y[k, c, p, q]
 
 
 @roi_weights_kernel.cpu()                                    # a sample lies between two pixels
@@ -194,10 +175,9 @@ def _(x, batch, rows, cols, tall, wide, y):
             for p in range(P):
                 line[left:right] = 0
                 for h in range(tall[k, p, 0], tall[k, p, 1]):
-                    share = rows[k, p, h]
-                    if share != 0:
+                    if rows[k, p, h] != 0:
                         for w in range(left, right):
-                            line[w] += share * plane[h, w]
+                            line[w] += rows[k, p, h] * plane[h, w]
                 for q in range(Q):
                     for w in range(wide[k, q, 0], wide[k, q, 1]):
                         if cols[k, q, w] != 0:
@@ -217,10 +197,12 @@ def _(y, batch, rows, cols, tall, wide, x):
                     line[left:right] = 0
                     for q in range(Q):
                         for w in range(wide[r, q, 0], wide[r, q, 1]):
-                            line[w] += cols[r, q, w] * y[r, c, p, q]
+                            if cols[r, q, w] != 0:
+                                line[w] += cols[r, q, w] * y[r, c, p, q]
                     for h in range(tall[r, p, 0], tall[r, p, 1]):
-                        for w in range(left, right):
-                            plane[h, w] += rows[r, p, h] * line[w]
+                        if rows[r, p, h] != 0:
+                            for w in range(left, right):
+                                plane[h, w] += rows[r, p, h] * line[w]
 
 
 @roi_weights_kernel.gpu                                      # a thread owns one weight
@@ -246,12 +228,12 @@ def _(x, batch, rows, cols, tall, wide, y):
         const int *down = tall + 2 * (k * P + p), *across = wide + 2 * (k * Q + q);
         for (int h = down[0]; h < down[1]; ++h)
             for (int w = across[0]; w < across[1]; ++w)
-                if (row[h] * col[w] != 0) out += row[h] * col[w] * plane[h * W + w];
-        """, x=x, batch=batch, rows=rows, cols=cols, tall=tall, wide=wide,
+                if (row[h] * col[w] != 0) out += row[h] * col[w] * plane[h * W + w];""",
+                x=x, batch=batch, rows=rows, cols=cols, tall=tall, wide=wide,
                 C=C, P=P, Q=Q, H=H, W=W)
 
 
-@roi_align_adjoint_kernel.gpu              # a thread owns one pixel, and asks the bins that reach it
+@roi_align_adjoint_kernel.gpu              # a thread owns one pixel and asks the bins that reach it
 def _(y, batch, rows, cols, tall, wide, x):
     (K, C, P, Q), (_, _, H, W) = y.shape, x.shape
     per_element(x, """
@@ -259,11 +241,10 @@ def _(y, batch, rows, cols, tall, wide, x):
         for (int k = 0; k < K; ++k) {
             if (batch[k] != n) continue;
             for (int p = 0; p < P; ++p) {
-                real share = rows[(k * P + p) * H + h];
-                if (share == 0) continue;
-                for (int q = 0; q < Q; ++q) {
-                    real part = cols[(k * Q + q) * W + w];
-                    if (part != 0) out += share * part * y[((k * C + c) * P + p) * Q + q];
+                real row = rows[(k * P + p) * H + h];
+                for (int q = 0; row != 0 && q < Q; ++q) {
+                    real col = cols[(k * Q + q) * W + w];
+                    if (col != 0) out += row * col * y[((k * C + c) * P + p) * Q + q];
                 }
             }
         }""", y=y, batch=batch, rows=rows, cols=cols, K=K, C=C, P=P, Q=Q, H=H, W=W)

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.device import contiguous, module_of, zeros
-from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.engine import Op, Tensor
 from tinyvision.kernel import Kernel, per_element, prange
-from tinyvision.ops.box_iou import same_device
-from tinyvision.ops.check import pair, rank
+from tinyvision.ops.regions import region_arguments
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,55 +111,6 @@ def bins(start, end, count, limit):
     return (edges + start[:, None, None]).clip(0, limit).astype(np.int32)
 
 
-# --- the arguments of all operations on regions ---------------------------------------------------
-def region_arguments(name, input, boxes, output_size, spatial_scale):
-    """(the input's array, the RoIs (K, 5) in its dtype, (P, Q)), checked."""
-    x = as_array(input)
-    rank(name, input=(x, 4))
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name}: input is {x.dtype}, expected float32 or float64")
-    if not 0 < spatial_scale < np.inf:
-        raise ValueError(f"{name}: spatial_scale is {spatial_scale}, expected more than 0")
-    size = pair(name, "output_size", output_size, 1)
-    if isinstance(boxes, (list, tuple)):
-        return x, _numbered(name, boxes, x), size
-    rois = as_array(boxes)
-    if rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(f"{name}: boxes has shape {rois.shape}, expected (K, 5) with the image's "
-                         "index first, or a list of (L, 4), one for each image")
-    rois = _real(name, "boxes", rois, x)
-    n = rois[:, 0]
-    if not (known := (n >= 0) & (n < len(x)) & (n % 1 == 0)).all():
-        raise ValueError(f"{name}: boxes names image {float(n[~known][0]):g}, "
-                         f"expected a whole number below {len(x)}, the number of images")
-    return x, rois, size
-
-
-def _numbered(name, boxes, x):
-    """A list of (L, 4), one for each image, as one array (K, 5)."""
-    if len(boxes) != len(x):
-        raise ValueError(f"{name}: boxes is a list of {len(boxes)}, "
-                         f"expected one array (L, 4) for each of {len(x)} images")
-    xp, parts = module_of(x), [module_of(x).zeros((0, 5), x.dtype)]
-    for n, b in enumerate(map(as_array, boxes)):
-        if b.shape != (0,) and (b.ndim != 2 or b.shape[1] != 4):
-            raise ValueError(f"{name}: boxes[{n}] has shape {b.shape}, expected (L, 4)")
-        b = _real(name, f"boxes[{n}]", b, x).reshape(-1, 4)
-        parts.append(xp.concatenate([xp.full((len(b), 1), n, x.dtype), b], 1))
-    return xp.concatenate(parts)
-
-
-def _real(name, argument, boxes, x):
-    """`boxes` in x's dtype, if they are sane numbers and on its device."""
-    same_device(name, input=x, **{argument: boxes})
-    if boxes.dtype.kind not in "fiu":
-        raise TypeError(f"{name}: {argument} is {boxes.dtype}, expected real numbers")
-    if boxes.size and not abs(boxes).max() < 2**24:
-        raise ValueError(f"{name}: {argument} has coordinates up to {float(abs(boxes).max()):g}, "
-                         "expected finite numbers below 2^24")
-    return boxes.astype(x.dtype)
-
-
 # --- the kernels ----------------------------------------------------------------------------------
 @Kernel
 def roi_max_kernel(x, batch, rows, cols, index):
@@ -233,14 +183,12 @@ def _(y, index, batch, rows, cols, x):
                             planes[plane, index[k, c, p, q]] += y[k, c, p, q]
 
 
-BIN = """int q = i % Q, p = i / Q % P, c = i / (P * Q) % C, k = i / (P * Q * C);
-        const real *plane = x + (batch[k] * C + c) * H * W;"""
-
-
 @roi_max_kernel.gpu                                          # a thread owns one bin
 def _(x, batch, rows, cols, index):
     (_, C, P, Q), (_, _, H, W) = index.shape, x.shape
-    per_element(index, BIN + """
+    per_element(index, """
+        int q = i % Q, p = i / Q % P, c = i / (P * Q) % C, k = i / (P * Q * C);
+        const real *plane = x + (batch[k] * C + c) * H * W;
         const int *row = rows + 2 * (k * P + p), *col = cols + 2 * (k * Q + q);
         int best = -1;
         real largest = 0;
@@ -258,7 +206,9 @@ def _(x, batch, rows, cols, index):
 @roi_take_kernel.gpu
 def _(x, index, batch, y):
     (_, C, P, Q), (_, _, H, W) = y.shape, x.shape
-    per_element(y, BIN + "if (index[i] >= 0) out = plane[index[i]];",
+    per_element(y, """
+        int c = i / (P * Q) % C, k = i / (P * Q * C);
+        if (index[i] >= 0) out = x[(batch[k] * C + c) * H * W + index[i]];""",
                 x=x, index=index, batch=batch, C=C, P=P, Q=Q, H=H, W=W)
 
 

@@ -1,0 +1,230 @@
+"""Every example in every variant and dtype; every CUDA text through real CUDA compilers.
+
+An operation or a kernel without an example fails here, so none can be added untested.
+"""
+import ctypes
+import functools
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyvision import gradcheck, kernel, ops
+from tinyvision.kernel import KERNELS, CompilerMissing
+from tinyvision.ops.examples import Example, examples
+
+DTYPES = "float32", "float64"
+ALL = {dtype: examples(dtype=dtype) for dtype in DTYPES}
+PLACES = [(dtype, k) for dtype in DTYPES for k in range(len(ALL[dtype]))]
+ARCHITECTURES = 75, 80, 90                                   # Turing, Ampere, Hopper
+
+
+def label(place):
+    dtype, k = place
+    return f"{ALL[dtype][k]}-{dtype}".replace(" ", "_")
+
+
+def public_operations():
+    """The names of the functions that tinyvision.ops exports."""
+    return {name for name, value in vars(ops).items() if callable(value)
+            and not name.startswith("_") and not isinstance(value, type)}
+
+
+@functools.cache
+def reference(place):
+    """(results, kernels that ran) of an example's reference."""
+    dtype, k = place
+    return gradcheck.reference_results(ALL[dtype][k])
+
+
+def ours():
+    """The library's kernels: other tests declare some of their own."""
+    return {name: k for name, k in KERNELS.items()
+            if k.variants["reference"].__module__.startswith("tinyvision.ops.")}
+
+
+# --- nothing is left out --------------------------------------------------------------------------
+def test_every_public_operation_has_an_example():
+    without = public_operations() - {e.name for e in ALL["float64"]}
+    assert not without, f"add examples of {sorted(without)} to tinyvision/ops/examples.py"
+
+
+def test_every_example_is_of_a_public_operation():
+    assert not {e.name for e in ALL["float64"]} - public_operations()
+
+
+def test_every_kernel_is_run_by_some_example():
+    seen = set().union(*(reference(place)[1] for place in PLACES if place[0] == "float64"))
+    without = set(ours()) - seen
+    assert not without, f"no example runs {sorted(without)}; see tinyvision/ops/examples.py"
+
+
+def test_every_kernel_has_a_reference_a_cpu_and_a_gpu_variant():
+    for name, k in ours().items():
+        assert {"reference", "cpu", "gpu"} <= set(k.variants), name
+
+
+def test_examples_repeat():
+    for a, b in zip(ALL["float64"], examples()):
+        assert all((x == y).all() for x, y in zip(a.tensors, b.tensors, strict=True)), str(a)
+
+
+def test_examples_have_their_dtype():
+    for dtype in DTYPES:
+        for e in ALL[dtype]:
+            assert {a.dtype.name for a in e.tensors if a.dtype.kind == "f"} <= {dtype}, str(e)
+
+
+# --- every variant --------------------------------------------------------------------------------
+@pytest.mark.parametrize("place", PLACES, ids=label)
+def test_every_variant_agrees_with_the_reference(place):
+    """Result, gradients and second gradients, in every variant of the kernels that it runs."""
+    example = ALL[place[0]][place[1]]
+    expected, seen = reference(place)
+    for variant in gradcheck.variants_of(seen)[1:]:
+        try:
+            found = gradcheck.run_variant(example, variant)
+        except CompilerMissing:
+            pytest.skip("no C++ compiler: the gpu text was not run on the host")
+        gradcheck.compare(example, found, expected, f"variant {variant}")
+
+
+@pytest.mark.parametrize("k", range(len(ALL["float32"])), ids=lambda k: label(("float32", k)))
+def test_float32_computes_what_float64_does(k):
+    """In float32 to its last, and close to float64: nothing overflows, cancels or is promoted."""
+    for (name, a), (_, b) in zip(reference(("float32", k))[0], reference(("float64", k))[0],
+                                 strict=True):
+        assert a.shape == b.shape and (a.dtype == "float32" or a.dtype == b.dtype), name
+        size = abs(b).max(initial=1e-30)
+        assert a.dtype.kind != "f" or abs(a - b).max(initial=0) <= 1e-4 * size, name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("place", PLACES, ids=label)
+def test_device_agrees_with_reference(place):
+    example = ALL[place[0]][place[1]]
+    gradcheck.compare(example, gradcheck.results(example, "gpu"), reference(place)[0], "the device")
+
+
+def test_a_variant_that_differs_is_reported(monkeypatch):
+    e = next(e for e in ALL["float64"] if e.name == "conv2d")
+    expected, _ = gradcheck.reference_results(e)
+
+    def wrong(*args):
+        KERNELS["conv2d_kernel"].variants["reference"](*args)
+        args[-1].flat[5] += 0.125
+    monkeypatch.setitem(KERNELS["conv2d_kernel"].variants, "cpu", wrong)
+    with pytest.raises(gradcheck.VariantError, match=r"conv2d.*variant cpu.*\(0, 0, 0, 5\).*got"):
+        gradcheck.compare(e, gradcheck.run_variant(e, "cpu"), expected, "variant cpu")
+
+
+def test_a_difference_in_shape_dtype_or_nan_is_reported():
+    e, right = Example("relu", "", None, ()), [("result", np.ones((2, 3)))]
+    for a in (np.ones(6), np.ones((2, 3), "f4"), np.full((2, 3), np.nan), np.ones((2, 3)) + 1e-9):
+        with pytest.raises(gradcheck.VariantError):
+            gradcheck.compare(e, [("result", a)], right, "it")
+    assert gradcheck.compare(e, right, right, "it") == 0
+
+
+# --- every CUDA text, compiled for real architectures ---------------------------------------------
+@functools.cache
+def cuda_sources():
+    """The distinct CUDA texts that the examples generate, in both dtypes.
+
+    No C++ compiler is needed: the text is noted and not run, the cpu variant does its work.
+    """
+    found, patch = {}, pytest.MonkeyPatch()
+    make = kernel.cuda_source
+    patch.setattr(kernel, "cuda_source", lambda *args: found.setdefault(text := make(*args), text))
+    patch.setattr(kernel, "_host_kernel", lambda *args: lambda *pointers: None)
+    for k in ours().values():
+        patch.setitem(k.variants, "gpu", text_then_cpu(k.variants["gpu"], k.variants["cpu"]))
+    try:
+        for dtype, k in PLACES:
+            gradcheck.run_variant(ALL[dtype][k], "gpu")
+    finally:
+        patch.undo()
+    return list(found)
+
+
+def text_then_cpu(gpu, cpu):
+    def both(*args):
+        out = args[-1].copy()
+        gpu(*args[:-1], out)
+        cpu(*args)
+    return both
+
+
+def in_one_file(sources):
+    """Every text in a namespace of its own, so that one run of the compiler does all."""
+    plain = [source.replace('extern "C" ', "") for source in sources]
+    return "\n".join(f"namespace text{k} {{\n{text}\n}}" for k, text in enumerate(plain))
+
+
+def test_the_texts_are_those_of_all_kernels_and_dtypes():
+    assert len(cuda_sources()) >= 2 * len(ours())
+    assert all(re.search(r"typedef (float|double) real;", text) for text in cuda_sources())
+
+
+def test_nvcc_compiles_every_kernel(tmp_path):
+    if (nvcc := shutil.which("nvcc")) is None:
+        pytest.skip("no nvcc: CUDA text was not compiled by it")
+    (tmp_path / "kernels.cu").write_text(in_one_file(cuda_sources()))
+    targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
+    done = subprocess.run([nvcc, "-std=c++17", "-fatbin", "--threads=2", *targets, "-o",
+                           tmp_path / "kernels.fatbin", tmp_path / "kernels.cu"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "kernels.fatbin").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nvrtc_compiles_every_kernel(architecture):
+    """The compiler that CuPy uses: without the host's headers, so it accepts less than nvcc."""
+    if (library := nvrtc()) is None:
+        pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc): CUDA text was not compiled by it")
+    rc, log = compile_with(library, in_one_file(cuda_sources()), architecture)
+    assert rc == 0, log[-3000:]
+
+
+def test_a_wrong_text_is_refused_by_nvrtc():
+    if (library := nvrtc()) is None:
+        pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc): CUDA text was not compiled by it")
+    wrong = kernel.cuda_source("out = x[i] + missing;", "", "float32", "float32",
+                               (("const float *", "x"),))
+    rc, log = compile_with(library, in_one_file([wrong]), 80)
+    assert rc and "missing" in log
+
+
+@functools.cache
+def nvrtc():
+    """The NVRTC library of the wheel nvidia-cuda-nvrtc or of the system, None without one."""
+    spec = importlib.util.find_spec("nvidia")
+    roots = [Path(p) for p in spec.submodule_search_locations] if spec else []
+    roots += [Path("/usr/local/cuda/lib64")]
+    for path in (p for root in roots for p in sorted(root.glob("**/libnvrtc.so.1*"))):
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            continue
+    return None
+
+
+def compile_with(library, text, architecture):
+    """(NVRTC's return code, its log)."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    options = [b"-std=c++17", f"-arch=sm_{architecture}".encode()]
+    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
+    try:
+        rc = library.nvrtcCompileProgram(program, len(options),
+                                         (ctypes.c_char_p * len(options))(*options))
+        library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+        log = ctypes.create_string_buffer(size.value)
+        library.nvrtcGetProgramLog(program, log)
+        return rc, log.value.decode()
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
