@@ -73,14 +73,12 @@ def scatter_add(out, index, values) -> None:
 def contiguous(*arrays):
     """The arrays, C-contiguous, of one dtype and writable: what every kernel expects.
 
-    Floating arrays are promoted to their common dtype; integer arrays keep theirs.
+    All are promoted to the common dtype of the floating ones; without any, each keeps its own.
     """
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
     common = np.result_type(*floats) if floats else None
-    return tuple(module_of(a).require(a, common if a.dtype.kind == "f" else None, "CAW")
-                 if device_of(a) == "cpu" else
-                 cupy().ascontiguousarray(a, common if a.dtype.kind == "f" else None)
-                 for a in arrays)
+    return tuple(np.require(a, common, "CAW") if device_of(a) == "cpu" else
+                 cupy().ascontiguousarray(a, common) for a in arrays)
 
 
 _generator = np.random.default_rng(0)

@@ -22,6 +22,7 @@ import numpy as np
 from tinyvision.device import DeviceError, device_of, module_of, to_device
 
 clock = itertools.count(1).__next__        # numbers nodes and in-place writes, in order of time
+FLOAT64 = np.dtype(np.float64)
 ndarray, new, number = np.ndarray, object.__new__, operator.attrgetter("number")
 
 
@@ -86,6 +87,8 @@ class _Unwanted:
 
 
 CONSTANT = _Constant()
+STAND_INS = Node, _Constant, _Unwanted     # what backward sees of an input whose data it does not read
+UNREAD = "a backward reads data that its op's `needs` does not name (a tensor of shape {})"
 
 
 class Tensor:
@@ -236,6 +239,8 @@ def as_array(data):
     try:
         return np.asarray(data, np.float32)
     except (TypeError, ValueError) as error:
+        if isinstance(data, STAND_INS):
+            raise TypeError(UNREAD.format(getattr(data, "shape", "unknown"))) from error
         raise TypeError(f"Tensor: data must be numbers, got {type(data).__name__}") from error
 
 
@@ -303,8 +308,9 @@ class Op:
     def _record(self, t, y, inputs, nodes):
         node = new(Node)
         node.op = self
+        keeps = self._keep + self._keep[-1:] * (len(inputs) - len(self._keep))      # *inputs
         node.inputs = inputs if self._keep_all else tuple(
-            x if keep else n or CONSTANT for x, n, keep in zip(inputs, nodes, self._keep))
+            x if keep else n or CONSTANT for x, n, keep in zip(inputs, nodes, keeps))
         node.output = self._saved_output(t) if self._keep_output else None
         node.number, node.shape, node.dtype = clock(), y.shape, y.dtype
         return node
@@ -312,9 +318,8 @@ class Op:
     def _again(self, inputs):
         """The slow path: make tensors of what is none, or say what is wrong."""
         name = type(self).__name__
-        if kept := [x for x in inputs if isinstance(x, (Node, _Constant, _Unwanted))]:
-            raise TypeError(f"{name}: a backward reads data that its op's `needs` does not name "
-                            f"(a tensor of shape {getattr(kept[0], 'shape', 'unknown')})")
+        if kept := [x for x in inputs if isinstance(x, STAND_INS)]:
+            raise TypeError(f"{name}: " + UNREAD.format(getattr(kept[0], "shape", "unknown")))
         if all(isinstance(x, Tensor) for x in inputs):
             devices = {x.device for x in inputs}
             if len(devices) > 1:
@@ -357,16 +362,19 @@ def binary(op, otherwise):
             y = forward(a._data, b._data)
         except TypeError:
             return op._again((a, b))
+        y = y if y.__class__ is ndarray else as_array(y)
+        dtype = y.dtype
+        if dtype is FLOAT64 and a._data.dtype.kind != b._data.dtype.kind:
+            return otherwise(a, b)                           # counts and masks take the other's dtype
         t = new(Tensor)
-        t._data = y = y if y.__class__ is ndarray else as_array(y)
-        left, right, t._version = a._node, b._node, None
+        t._data, left, right, t._version = y, a._node, b._node, None
         if (left is None and right is None) or not _state.recording:
             t._node = None
             return t
         t._node = node = new(Node)
         node.op, node.output, node.number = op, None, clock()
         node.inputs = (a, b) if keep else (left or CONSTANT, right or CONSTANT)
-        node.shape, node.dtype = y.shape, y.dtype
+        node.shape, node.dtype = y.shape, dtype
         return t
     return apply
 
@@ -452,7 +460,7 @@ def _run(roots, wanted, create_graph, keep):
                 continue
             if wanted is not None and node in wanted:
                 wanted[node] = g
-            if node.op is not None:
+            if node.op is not None and (wanted is None or _goes_on(node, useful)):
                 _step(node, g, gradients, useful, keep)
             elif wanted is None:
                 _accumulate(node, g, create_graph)
@@ -478,7 +486,10 @@ def _step(node, g, gradients, useful, keep):
     if op.into is not None and not gradients.create_graph:
         op.into(gradients.buffer(inputs[0]._node, g), g._data)
     else:
-        for x, gx in zip(inputs, op.backward(g, y, *inputs), strict=True):
+        found = op.backward(g, y, *inputs)
+        if len(found) != len(inputs):
+            raise GraphError(f"backward: {op!r} gave {len(found)} gradients for {len(inputs)} inputs")
+        for x, gx in zip(inputs, found):
             if gx is None or gx is False or (behind := x._node) is None:
                 continue
             data = gx._data
@@ -486,7 +497,10 @@ def _step(node, g, gradients, useful, keep):
                 gx = op.fit(gx, behind.shape)
             if data.dtype is not behind.dtype and data.dtype != behind.dtype:
                 gx = gx.astype(behind.dtype)
-            gradients.add(behind, gx)
+            if behind in gradients.sums:
+                gradients.add(behind, gx)
+            else:
+                gradients.sums[behind] = gx
     if not keep:
         node.inputs = node.output = None
 
@@ -569,10 +583,15 @@ def _reachable(nodes):
     return seen
 
 
+def _goes_on(node, useful):
+    """Whether a useful gradient lies behind the node; of a freed one nobody knows."""
+    return node.inputs is None or any(x._node in useful for x in node.inputs)
+
+
 def _leading_to(wanted, nodes):
     """Those of `nodes` that depend on a wanted one."""
     useful = set()
     for node in sorted(nodes, key=number):
-        if node in wanted or any(x._node in useful for x in node.inputs or ()):
+        if node in wanted or _goes_on(node, useful):
             useful.add(node)
     return useful

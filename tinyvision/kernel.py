@@ -158,7 +158,8 @@ def cache_folder() -> pathlib.Path:
     sources does. `TINYVISION_CACHE` chooses another place; without a writable one it is temporary.
     """
     sources = sorted(pathlib.Path(__file__).parent.glob("ops/*.py")) + [pathlib.Path(__file__)]
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in sources)).hexdigest()[:16]
+    texts = [f.read_bytes() for f in sources if f.name not in ("__init__.py", "examples.py")]
+    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
     folder = user_cache() / f"kernels-{digest}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,9 +215,11 @@ def per_element(out, body: str, preamble: str = "", **inputs) -> None:
     parameters = tuple((_c_type(value, real), name) for name, value in inputs.items())
     source = cuda_source(body, preamble, out.dtype.name, real, parameters)
     values = (out, np.int32(out.size), *(_c_value(value, real) for value in inputs.values()))
+    if not out.size:
+        return
     if device_of(out) == "gpu":
         _device_kernel(source)((-(-out.size // THREADS),), (THREADS,), values)
-    elif out.size:
+    else:
         kinds = (C_TYPES[out.dtype.name] + " *", "int", *(kind for kind, _ in parameters))
         values = [np.asarray(v) for v in values]              # kept alive while the kernel runs
         _host_kernel(source, kinds)(*[ctypes.c_void_p(v.ctypes.data) for v in values])

@@ -3,7 +3,7 @@
 Operations take Tensors or plain arrays and return Tensors. Choosers (nms, box_iou) unwrap Tensors
 and return arrays.
 """
-from tinyvision.engine import Tensor
+from tinyvision.engine import STAND_INS, Tensor
 from tinyvision.ops.activation import leaky_relu, relu, sigmoid, tanh
 from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
 from tinyvision.ops.avg_pool2d import adaptive_avg_pool2d, avg_pool2d
@@ -45,7 +45,8 @@ _METHODS = {
     "transpose": transpose,
 }
 for _name, _function in _METHODS.items():
-    setattr(Tensor, _name, _function)
+    for _class in (Tensor, *STAND_INS):                      # on these they say what is wrong
+        setattr(_class, _name, _function)
 
 
 def _comparison(name):

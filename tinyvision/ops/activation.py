@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tinyvision.device import module_of
 from tinyvision.engine import Op, Tensor
+from tinyvision.ops.arithmetic import neg
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def relu(a) -> Tensor:
 
 def leaky_relu(a, negative_slope=0.01) -> Tensor:
     """a where positive, negative_slope times a elsewhere."""
-    return relu(a) - negative_slope * relu(-a)
+    return relu(a) - negative_slope * relu(neg(a))
 
 
 def tanh(a) -> Tensor:

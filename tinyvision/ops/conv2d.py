@@ -79,7 +79,8 @@ class ConvTranspose2d(Op):
         return x
 
     def backward(self, g, x, y, w, bias=None):
-        gradients = (y.requires_grad and self.conv(g, w),
+        A, B = y.shape[2:]            # output_padding beyond the stride: conv sees more positions
+        gradients = (y.requires_grad and self.conv(g, w)[:, :, :A, :B],
                      w.requires_grad and self.conv.weight(w.shape)(g, y))
         return gradients if bias is None else (*gradients, bias.requires_grad and sum(g, (0, 2, 3)))
 
@@ -120,6 +121,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
         ValueError: shapes that do not fit, or a kernel larger than the padded image.
     """
     X, W = rank("conv2d", x=(x, 4), weight=(weight, 4))
+    at_least("conv2d", "weight's height and width", min(W[2:]), 1)
     conv = _conv("conv2d", stride, padding, dilation, groups)
     if X[1] != W[1] * groups:
         raise ValueError(f"conv2d: weight has {W[1]} input channels per group, x has "
@@ -157,6 +159,7 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     """
     name = "conv_transpose2d"
     X, W = rank(name, x=(x, 4), weight=(weight, 4))
+    at_least(name, "weight's height and width", min(W[2:]), 1)
     conv = _conv(name, stride, padding, dilation, groups)
     extra = pair(name, "output_padding", output_padding, 0)
     if X[1] != W[0]:

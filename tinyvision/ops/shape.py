@@ -105,17 +105,18 @@ class Put(Op):
 
 @dataclass(frozen=True)
 class Concatenate(Op):
-    """The inputs one after the other along `axis`."""
+    """The inputs, of the given `sizes` along `axis`, one after the other."""
     axis: int
+    sizes: tuple
 
     def forward(self, *arrays):
         return module_of(arrays[0]).concatenate(arrays, self.axis)
 
     def backward(self, g, y, *inputs):
-        ends = np.cumsum([x.shape[self.axis] for x in inputs]).tolist()
         before = (slice(None),) * self.axis
-        return tuple(x.requires_grad and g[(*before, slice(end - x.shape[self.axis], end))]
-                     for x, end in zip(inputs, ends))
+        ends = np.cumsum(self.sizes).tolist()
+        return tuple(x.requires_grad and g[(*before, slice(end - size, end))]
+                     for x, size, end in zip(inputs, self.sizes, ends))
 
 
 def add_at(out, index, values):
@@ -249,7 +250,7 @@ def cat(tensors, dim=0) -> Tensor:
     axis, = normal_axes(dim, len(shapes[0]), "cat")
     if len({(*s[:axis], *s[axis + 1:]) for s in shapes}) > 1:
         raise ValueError(f"cat: shapes {shapes} differ elsewhere than along dim {dim}")
-    return Concatenate(axis)(*tensors)
+    return Concatenate(axis, tuple(s[axis] for s in shapes))(*tensors)
 
 
 def stack(tensors, dim=0) -> Tensor:
