@@ -367,12 +367,14 @@ def binary(op, otherwise):
         if dtype is FLOAT64 and a._data.dtype.kind != b._data.dtype.kind:
             return otherwise(a, b)                           # counts and masks take the other's dtype
         t = new(Tensor)
-        t._data, left, right, t._version = y, a._node, b._node, None
+        t._data, t._version = y, None
+        left, right = a._node, b._node
         if (left is None and right is None) or not _state.recording:
             t._node = None
             return t
         t._node = node = new(Node)
-        node.op, node.output, node.number = op, None, clock()
+        node.op, node.output = op, None
+        node.number = clock()
         node.inputs = (a, b) if keep else (left or CONSTANT, right or CONSTANT)
         node.shape, node.dtype = y.shape, dtype
         return t
