@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tinyvision import device, optim
 from tinyvision.engine import Tensor, no_grad
 
-TRAINING, HELD_OUT, BATCH, EPOCHS = 1000, 200, 20, 4
+TRAINING, HELD_OUT, BATCH, EPOCHS, RATE, SHAPES = 1000, 200, 10, 4, 2e-3, 3
 
 
 def add(subparsers) -> None:
@@ -57,7 +57,9 @@ def _learn() -> dict:
     """Train `tiny_segnet` on generated scenes; figures, pictures and the curve of its loss."""
     from tinyvision import data, draw, models
     device.manual_seed(0)
-    train, held_out = data.shapes(TRAINING, seed=0), data.shapes(HELD_OUT, seed=1)
+    chosen = data.CLASSES[:SHAPES]
+    train = data.shapes(TRAINING, seed=0, classes=chosen)
+    held_out = data.shapes(HELD_OUT, seed=1, classes=chosen)
     model = models.tiny_segnet(len(train.names) + 1)
     before = evaluate(model, held_out)
     losses = train_segmenter(model, train)
@@ -71,7 +73,7 @@ def _learn() -> dict:
     return {"before": before, "iou": iou, "losses": losses, "figures": figures}
 
 
-def train_segmenter(model, scenes, epochs: int = EPOCHS, batch: int = BATCH, lr: float = 4e-3):
+def train_segmenter(model, scenes, epochs: int = EPOCHS, batch: int = BATCH, lr: float = RATE):
     """Minimise the model's loss on the scenes with Adam, a bar showing it; the loss of every step.
 
     The learning rate falls to zero along half a cosine.

@@ -1,0 +1,161 @@
+"""Modules, layers, losses, batch norm: names, states, parity with PyTorch, bad input."""
+import re
+
+import numpy as np
+import pytest
+
+import tinyvision as tv
+from tinyvision import nn, ops
+
+
+def small_network():
+    tv.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+                         nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 3 * 4, 5))
+
+
+def test_the_state_has_pytorchs_names():
+    assert list(small_network().state_dict()) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
+        "5.weight", "5.bias"]
+
+
+def test_a_state_survives_the_round_trip():
+    rng = np.random.default_rng(0)
+    a, b = small_network(), small_network()
+    for parameter in a.parameters():
+        parameter.data = rng.standard_normal(parameter.shape).astype("f4")
+    b.load_state_dict(a.state_dict())
+    x = tv.Tensor(rng.standard_normal((2, 3, 6, 8)).astype("f4"))
+    assert np.array_equal(a.eval()(x).numpy(), b.eval()(x).numpy())
+
+
+def test_a_state_is_a_copy():
+    network = small_network()
+    state = network.state_dict()
+    state["0.weight"][:] = 7
+    assert not (network[0].weight.numpy() == 7).any()
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    network = small_network()
+    before, state = network.state_dict(), network.state_dict()
+    state["5.bias"] = np.zeros(6, "f4")
+    state["0.weight"] = state["0.weight"] + 1
+    with pytest.raises(ValueError, match=re.escape("5.bias has shape (6,), expected (5,)")):
+        network.load_state_dict(state)
+    assert np.array_equal(network.state_dict()["0.weight"], before["0.weight"])
+    del state["5.bias"]
+    with pytest.raises(KeyError, match="5.bias"):
+        network.load_state_dict(state)
+
+
+def test_train_and_eval_reach_every_module():
+    network = small_network()
+    assert all(not m.training for m in network.eval().modules())
+    assert all(m.training for m in network.train().modules())
+
+
+def test_same_seed_same_weights():
+    states = [small_network().state_dict() for _ in range(2)]
+    assert all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_running_statistics_follow_the_batches():
+    rng, norm = np.random.default_rng(0), nn.BatchNorm2d(3)
+    for _ in range(200):
+        norm(tv.Tensor((2 + 3 * rng.standard_normal((8, 3, 5, 4))).astype("f4")))
+    assert np.allclose(norm.running_mean.numpy(), 2, atol=0.3)
+    assert np.allclose(norm.running_var.numpy(), 9, rtol=0.1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_batch_norm_is_pytorchs(training, dtype):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 3, 5, 6)).astype(dtype)
+    w, b, m = (rng.standard_normal(3).astype(dtype) for _ in range(3))
+    v, g = rng.uniform(1, 2, 3).astype(dtype), rng.standard_normal(x.shape).astype(dtype)
+    ours = [tv.Tensor(a.copy(), requires_grad=True) for a in (x, w, b)]
+    theirs = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+    means, variances = m.copy(), v.copy()
+    mean, variance = torch.tensor(m), torch.tensor(v)
+    y = ops.batch_norm(ours[0], means, variances, *ours[1:], training=training)
+    z = torch.nn.functional.batch_norm(theirs[0], mean, variance, *theirs[1:], training=training)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    close = dict(rtol=1e-4, atol=1e-5) if dtype == "f4" else dict(rtol=1e-12, atol=1e-12)
+    assert y.dtype == x.dtype and np.allclose(y.numpy(), z.detach().numpy(), **close)
+    for a, t in zip(ours, theirs):
+        assert np.allclose(a.grad.numpy(), t.grad.numpy(), **close)
+    assert np.allclose(means, mean.numpy(), **close)
+    assert np.allclose(variances, variance.numpy(), **close)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"reduction": "sum"}, {"reduction": "none"}, {"weight": True}, {"label_smoothing": 0.2},
+    {"weight": True, "ignored": True}, {"ignored": True, "reduction": "none"}])
+@pytest.mark.parametrize("shape", [(7, 5), (2, 5, 3, 4)])
+def test_cross_entropy_is_pytorchs(options, shape):
+    torch = pytest.importorskip("torch")
+    rng, options = np.random.default_rng(0), dict(options)
+    x, t = rng.standard_normal(shape), rng.integers(0, 5, (shape[0], *shape[2:]))
+    if options.pop("ignored", False):
+        t[0] = -1
+    weight = rng.uniform(0.5, 2, 5) if options.pop("weight", False) else None
+    ours, theirs = tv.Tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y = ops.cross_entropy(ours, t, weight=weight, **options)
+    z = torch.nn.functional.cross_entropy(
+        theirs, torch.tensor(t), None if weight is None else torch.tensor(weight),
+        ignore_index=-1, **options)
+    assert np.allclose(y.numpy(), z.detach().numpy(), rtol=1e-12)
+    g = rng.standard_normal(y.shape)
+    y.backward(g)
+    z.backward(torch.tensor(g))
+    assert np.allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_scores_far_apart_do_not_overflow():
+    with np.errstate(all="raise", under="ignore"):
+        cost = ops.cross_entropy(tv.Tensor([[1e4, -1e4], [1e4, -1e4]]), np.array([0, 1]))
+    assert cost.item() == 1e4
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: ops.cross_entropy(np.zeros((2, 3)), np.array([0, 3])), "label 3, expected 0 to 2"),
+    (lambda: ops.cross_entropy(np.zeros((2, 3)), np.array([0, -2])), "label -2, expected 0 to 2"),
+    (lambda: ops.cross_entropy(np.zeros((2, 3)), np.zeros(3, int)), "target has shape (3,)"),
+    (lambda: ops.cross_entropy(np.zeros((2, 3)), np.zeros(2)), "expected whole-number labels"),
+    (lambda: ops.cross_entropy(np.zeros((2, 3)), np.zeros(2, int), reduction="avg"), "'avg'"),
+    (lambda: ops.batch_norm(np.zeros((1, 3, 1, 1)), None, None, training=True),
+     "at least 2 values a channel"),
+    (lambda: ops.batch_norm(np.zeros((2, 3)), None, None, weight=np.ones(4)),
+     "weight has shape (4,), expected (3,)"),
+    (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size is 0, expected at least 1"),
+    (lambda: nn.Conv2d(3, 4, 3, groups=2), "groups=2 does not divide in_channels=3"),
+    (lambda: nn.Linear(0, 4), "Linear: in_features is 0, expected at least 1"),
+])
+def test_bad_input_is_refused_in_one_sentence(call, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        call()
+
+
+@pytest.mark.parametrize("ours, theirs", [
+    (lambda: nn.Conv2d(4, 6, (3, 2), 2, 1, groups=2), lambda n: n.Conv2d(4, 6, (3, 2), 2, 1, groups=2)),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1), lambda n: n.ConvTranspose2d(4, 6, 3, 2, 1, 1)),
+    (lambda: nn.AvgPool2d(2), lambda n: n.AvgPool2d(2)),
+    (lambda: nn.MaxPool2d(3, 2, 1), lambda n: n.MaxPool2d(3, 2, 1)),
+    (lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+     lambda n: n.Upsample(scale_factor=2, mode="bilinear")),
+    (lambda: nn.Linear(8, 3), lambda n: n.Linear(8, 3)),
+])
+def test_layers_are_pytorchs(ours, theirs):
+    torch = pytest.importorskip("torch")
+    tv.manual_seed(0)
+    layer, other = ours(), theirs(torch.nn)
+    assert list(layer.state_dict()) == list(other.state_dict())
+    other.load_state_dict({k: torch.tensor(v) for k, v in layer.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 8)).astype("f4")
+    assert np.allclose(layer(tv.Tensor(x)).numpy(), other(torch.tensor(x)).detach().numpy(),
+                       rtol=1e-4, atol=1e-5)
