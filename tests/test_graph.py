@@ -7,7 +7,7 @@ import pytest
 
 import tinyvision as tv
 from tinyvision import ops
-from tinyvision.draw.graph import graph_text
+from tinyvision.draw.graphs import graph_text
 from tinyvision.engine import GraphError, Tensor
 
 
@@ -85,7 +85,7 @@ def test_a_tensor_without_a_graph_and_a_freed_graph_are_told_apart():
 
 
 def test_importing_it_does_not_import_matplotlib():
-    code = "import sys, tinyvision.draw.graph; assert 'matplotlib' not in sys.modules"
+    code = "import sys, tinyvision.draw.graphs; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -94,7 +94,7 @@ def graph(request, monkeypatch):
     """The picture, by either layout."""
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from tinyvision.draw import graph as _
-    module = sys.modules["tinyvision.draw.graph"]
+    module = sys.modules["tinyvision.draw.graphs"]
     if request.param == "grandalf":
         pytest.importorskip("grandalf")
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyvision import device, optim
-from tinyvision.engine import Tensor, no_grad
+from tinyvision.engine import Tensor, grad, no_grad
 
 TRAINING, HELD_OUT, BATCH, EPOCHS, RATE, SHAPES = 1000, 200, 10, 4, 2e-3, 3
 
@@ -50,7 +50,18 @@ def _gradient_checks() -> dict:
     rows = gradcheck.table(progress=True)
     text = gradcheck.format_table(rows)
     print(text)
-    return {"rows": rows, "text": text, "failed": [row for row in rows if not row.ok]}
+    return {"rows": rows, "text": text, "failed": [row for row in rows if not row.ok],
+            "figure": _backward_graph()}
+
+
+def _backward_graph():
+    """The gradient of a convolution, drawn: the forward pass and what autograd made of it."""
+    from tinyvision import draw, ops
+    x, w = (Tensor(np.ones(shape, np.float32), requires_grad=True)
+            for shape in ((1, 1, 5, 5), (1, 1, 3, 3)))
+    loss = (ops.conv2d(x, w, stride=2, padding=1) ** 2).sum()
+    gx, = grad(loss, [x], create_graph=True)
+    return draw.graph(gx, x=x, weight=w, loss=loss)
 
 
 def _learn() -> dict:
@@ -126,7 +137,7 @@ th,td{text-align:left;padding:.35rem .7rem;border-bottom:1px solid #e3e3dd}
 td.n{font-variant-numeric:tabular-nums;text-align:right}img{max-width:100%;display:block;margin:1rem 0}
 .big{font-size:2rem;font-weight:650;margin-right:.4rem}.grid{display:flex;gap:2.5rem;flex-wrap:wrap}
 pre{background:#f1f1ec;padding:1rem;overflow:auto;font-size:.8rem;line-height:1.35;border-radius:6px}
-small{color:#667}
+small,figcaption{color:#667}figure{margin:0}h3{margin:1.6rem 0 .2rem;font-size:1.05rem}
 """
 
 
@@ -146,6 +157,9 @@ gradient must be the adjoint of its derivative, and agree with finite difference
 second order, along random directions and for a random cotangent.</p>
 <pre>{html.escape(checks["text"])}</pre>
 <p><small>One operation in detail: <code>tinyvision gradcheck conv2d</code></small></p>
+<p>A backward pass is itself a graph of operations. Here is the one that autograd made for a
+convolution: the gradient of a convolution is a transposed convolution.</p>
+{_image(checks["figure"])}
 <h2>2. A small encoder-decoder learns to segment</h2>
 <p>SegNet: {TRAINING} generated scenes, {EPOCHS} epochs. Its decoder puts values back where the
 encoder's max-pooling found them. Mean IoU on {HELD_OUT} scenes it never saw:
@@ -154,8 +168,8 @@ encoder's max-pooling found them. Mean IoU on {HELD_OUT} scenes it never saw:
 <h2>3. Grading the sample submissions</h2>
 <p>Strangers' programs, each run in a sandbox (isolation: {graded["summary"].isolation}) that holds
 neither the answers nor tinyvision; the mark is decided outside. Pictures of what was expected and
-what came are in the <a href="grades/{html.escape(Path(graded["summary"].report).name)}">report</a>.
-</p>{_records(records)}
+what came are below, and all in the <a href="grades/{html.escape(Path(graded["summary"].report).name)}">report</a>.
+</p>{_records(records)}{_wrong_answers(records)}
 <h2>Where to go on</h2>
 <p>Read <code>notebooks/01_upsampling.ipynb</code>. Start an exercise with
 <code>tinyvision exercises</code> and <code>tinyvision start conv2d</code>.</p></main></html>"""
@@ -166,6 +180,14 @@ def _records(records) -> str:
                    f"<td class=n>{r['score']:g} / {r['points']:g}"
                    f"<td>{html.escape(r['verdict'])}" for r in records)
     return f"<table><tr><th>student<th>exercise<th>points<th>verdict</tr>{rows}</table>"
+
+
+def _wrong_answers(records) -> str:
+    """Pictures of the first wrong answers of a few submissions."""
+    from tinyvision.grading import report
+    wrong = [r for r in records if r["verdict"] == "WRONG_VALUE"][:3]
+    return "".join(f"<h3>{html.escape(str(r['file']))}</h3>{report.figures(r, most=1)}"
+                   for r in wrong)
 
 
 def _image(figure) -> str:

@@ -5,6 +5,7 @@ Importing this package does not import matplotlib; the first use of one of the n
 from importlib import import_module
 
 HOMES = {
+    "graph": "graphs", "graph_text": "graphs",
     "numbers": "matrices", "numbers_row": "matrices",
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
     "images": "pictures", "masks": "pictures", "curve": "pictures",

@@ -140,7 +140,7 @@ def _submission(record: dict) -> str:
     return (f"<details><summary><b>{escape(record['file'])}</b>"
             f"<span class=soft>{escape(record['exercise'] or '')}</span>"
             f"{_tag(record['verdict'])}<span class=score>{score}</span></summary>"
-            f"<div class=body>{message}{hints}{table}{_figures(record)}</div></details>")
+            f"<div class=body>{message}{hints}{table}{figures(record)}</div></details>")
 
 
 def _case(case: dict) -> str:
@@ -155,16 +155,14 @@ def _case(case: dict) -> str:
 
 def _figures(record: dict) -> str:
     figures = []
-    for case in record["cases"]:
-        if not case.get("picture"):
-            continue
+    for case in [c for c in record["cases"] if c.get("picture")][:most]:
         image = drawing(json.dumps(case["picture"]))
         caption = f"{case['function']}, {case['name']}: {case['picture']['title']}"
         if image:
-            figures.append(f"<figure><figcaption>{escape(caption)}</figcaption><img alt="
+            found.append(f"<figure><figcaption>{escape(caption)}</figcaption><img alt="
                            f'"expected, received, difference" src="data:image/png;base64,{image}">'
                            "</figure>")
-    return "".join(figures)
+    return "".join(found)
 
 
 # ---- pictures ------------------------------------------------------------------------------------
