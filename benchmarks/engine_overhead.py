@@ -68,7 +68,8 @@ def main():
     print(f"{'':22}{'tinyvision':>12}{'PyTorch':>12}{'ratio':>8}{'goal':>6}")
     for name, (ours, theirs) in programs().items():
         a, b, ratio = measure(ours, theirs)
-        print(f"{name:22}{a * 1e6:9.0f} us{b * 1e6:9.0f} us{ratio:8.2f}{GOALS[name]:6.1f}", flush=True)
+        print(f"{name:22}{a * 1e6:9.0f} us{b * 1e6:9.0f} us{ratio:8.2f}{GOALS[name]:6.1f}",
+              flush=True)
 
 
 if __name__ == "__main__":

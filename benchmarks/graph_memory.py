@@ -69,7 +69,8 @@ def our_bytes(y) -> int:
         kept = [x for x in node.inputs or () if isinstance(x, Tensor)]
         parameters |= {id(owner(x.data)) for x in kept if isinstance(x._node, Leaf)}
         arrays = [x.data for x in kept] + ([node.output[0]] if node.output else [])
-        arrays += [v for v in vars(node.op).values() if isinstance(v, np.ndarray)] if node.op else []
+        fields = vars(node.op).values() if node.op else ()
+        arrays += [v for v in fields if isinstance(v, np.ndarray)]
         found.update({id(owner(a)): owner(a).nbytes for a in arrays})
         stack += [x._node for x in node.inputs or ()]
     return sum(n for k, n in found.items() if k not in parameters)
@@ -104,13 +105,15 @@ def main():
 
     def their_norm(x):
         return torch.nn.functional.batch_norm(x, torch.zeros(C), torch.ones(C), *theirs[1:], True)
-    print(f"{'kept for backward, in maps of the input':48}{'tinyvision':>11}{'PyTorch':>9}{'ratio':>7}")
+    print(f"{'kept for backward, in maps of the input':48}"
+          f"{'tinyvision':>11}{'PyTorch':>9}{'ratio':>7}")
     for block in BLOCKS:
         x, t = Tensor(a, True) * 1.0, torch.tensor(a, requires_grad=True) * 1.0
         mine = our_bytes(block(ops, x, ours[0], our_norm))
         yours = their_bytes(lambda: block(torch if block is tanh_chain else torch.nn.functional,
                                           t, theirs[0], their_norm), theirs)
-        print(f"{block.__doc__:48}{mine / a.nbytes:11.2f}{yours / a.nbytes:9.2f}{mine / yours:7.2f}")
+        print(f"{block.__doc__:48}{mine / a.nbytes:11.2f}{yours / a.nbytes:9.2f}"
+              f"{mine / yours:7.2f}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class _Unwanted:
 
 
 CONSTANT = _Constant()
-STAND_INS = Node, _Constant, _Unwanted     # what backward sees of an input whose data it does not read
+STAND_INS = Node, _Constant, _Unwanted     # for inputs whose data backward does not read
 UNREAD = "a backward reads data that its op's `needs` does not name (a tensor of shape {})"
 
 
@@ -151,7 +151,8 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, value):
         if not self.is_leaf:
-            raise RuntimeError("requires_grad: this tensor was computed; use detach() to cut it off")
+            raise RuntimeError("requires_grad: this tensor was computed; "
+                               "use detach() to cut it off")
         if value and self._data.dtype.kind != "f":
             raise TypeError("requires_grad: gradients need a floating dtype, "
                             f"this tensor is {self._data.dtype}")
@@ -166,6 +167,7 @@ class Tensor:
     def grad(self, value):
         if not isinstance(self._node, Leaf):
             raise RuntimeError("grad: only leaves that require gradients have one")
+        value = Tensor(value) if value is not None and not isinstance(value, Tensor) else value
         if value is not None and value.shape != self.shape:
             raise ValueError(f"grad: got shape {value.shape}, expected {self.shape}")
         self._node.grad, self._node.owned = value, False
@@ -365,7 +367,7 @@ def binary(op, otherwise):
         y = y if y.__class__ is ndarray else as_array(y)
         dtype = y.dtype
         if dtype is FLOAT64 and a._data.dtype.kind != b._data.dtype.kind:
-            return otherwise(a, b)                           # counts and masks take the other's dtype
+            return otherwise(a, b)                           # counts take the other's dtype
         t = new(Tensor)
         t._data, t._version = y, None
         left, right = a._node, b._node
@@ -404,6 +406,9 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         GraphError: the graph was freed, or a value it needs was changed in place.
     """
     outputs, inputs, cotangents = _several(outputs), _several(inputs), _several(grad_outputs)
+    if not outputs or not inputs:
+        raise ValueError(f"grad: got {len(outputs)} outputs and {len(inputs)} inputs, "
+                         "expected at least one of each")
     if lost := [x.shape for x in inputs if x._node is None]:
         raise RuntimeError(f"grad: an input of shape {lost[0]} does not require a gradient")
     keep = create_graph if retain_graph is None else retain_graph
@@ -431,8 +436,8 @@ def _roots(outputs, cotangents, caller):
         if g is None and y.size != 1:
             raise RuntimeError(f"{caller}: the output has shape {y.shape}; "
                                "pass its cotangent, or sum it to one element")
-        g = _tensor(module_of(y._data).ones_like(y._data)) if g is None else _cotangent(g, y, caller)
-        roots.append((y._node, g))
+        one = _tensor(module_of(y._data).ones_like(y._data))
+        roots.append((y._node, one if g is None else _cotangent(g, y, caller)))
     return roots
 
 
@@ -490,7 +495,8 @@ def _step(node, g, gradients, useful, keep):
     else:
         found = op.backward(g, y, *inputs)
         if len(found) != len(inputs):
-            raise GraphError(f"backward: {op!r} gave {len(found)} gradients for {len(inputs)} inputs")
+            raise GraphError(f"backward: {op!r} gave {len(found)} gradients "
+                             f"for {len(inputs)} inputs")
         for x, gx in zip(inputs, found):
             if gx is None or gx is False or (behind := x._node) is None:
                 continue
@@ -508,8 +514,8 @@ def _step(node, g, gradients, useful, keep):
 
 
 def _changed(node, what):
-    raise GraphError(f"backward: {what} of {node.op!r} was changed in place after the forward pass; "
-                     "make a new tensor instead, or change it after backward")
+    raise GraphError(f"backward: {what} of {node.op!r} was changed in place after the forward "
+                     "pass; make a new tensor instead, or change it after backward")
 
 
 def _if_useful(x, useful):
@@ -565,7 +571,8 @@ def _accumulate(leaf, g, create_graph):
     if create_graph:
         leaf.grad, leaf.owned = g if leaf.grad is None else leaf.grad + g, False
     elif leaf.grad is None:
-        leaf.grad, leaf.owned = _tensor(module_of(g._data).array(g._data, copy=True, order="C")), True
+        own = module_of(g._data).array(g._data, copy=True, order="C")
+        leaf.grad, leaf.owned = _tensor(own), True
     elif leaf.owned:
         leaf.grad._data += g._data
         leaf.grad._touch()

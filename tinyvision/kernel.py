@@ -253,7 +253,9 @@ def _c_type(value, real):
 def _c_value(value, real):
     if _is_array(value):
         return value
-    return np.dtype(real).type(value) if isinstance(value, (float, np.floating)) else np.int32(value)
+    if isinstance(value, (float, np.floating)):
+        return np.dtype(real).type(value)
+    return np.int32(value)
 
 
 @functools.cache

@@ -134,9 +134,11 @@ main{max-width:62rem;margin:auto;padding:2.5rem 1.5rem 5rem}
 h1{font-size:2.1rem;margin:0}h2{margin:3rem 0 .5rem;font-size:1.35rem}
 p{max-width:44rem}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.35rem .7rem;border-bottom:1px solid #e3e3dd}
-td.n{font-variant-numeric:tabular-nums;text-align:right}img{max-width:100%;display:block;margin:1rem 0}
+td.n{font-variant-numeric:tabular-nums;text-align:right}
+img{max-width:100%;display:block;margin:1rem 0}
 .big{font-size:2rem;font-weight:650;margin-right:.4rem}.grid{display:flex;gap:2.5rem;flex-wrap:wrap}
-pre{background:#f1f1ec;padding:1rem;overflow:auto;font-size:.8rem;line-height:1.35;border-radius:6px}
+pre{background:#f1f1ec;padding:1rem;overflow:auto;font-size:.8rem;line-height:1.35;
+border-radius:6px}
 small,figcaption{color:#667}figure{margin:0}h3{margin:1.6rem 0 .2rem;font-size:1.05rem}
 """
 
@@ -168,7 +170,8 @@ encoder's max-pooling found them. Mean IoU on {HELD_OUT} scenes it never saw:
 <h2>3. Grading the sample submissions</h2>
 <p>Strangers' programs, each run in a sandbox (isolation: {graded["summary"].isolation}) that holds
 neither the answers nor tinyvision; the mark is decided outside. Pictures of what was expected and
-what came are below, and all in the <a href="grades/{html.escape(Path(graded["summary"].report).name)}">report</a>.
+what came are below, and all in the
+<a href="grades/{html.escape(Path(graded["summary"].report).name)}">report</a>.
 </p>{_records(records)}{_wrong_answers(records)}
 <h2>Where to go on</h2>
 <p>Read <code>notebooks/01_upsampling.ipynb</code>. Start an exercise with
@@ -193,7 +196,8 @@ def _wrong_answers(records) -> str:
 def _image(figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="" src="data:image/png;base64,{data}">'
 
 
 def _write(path: Path, text: str) -> Path:

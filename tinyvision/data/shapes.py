@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .outlines import OUTLINES
+from tinyvision.data.outlines import OUTLINES
 
 CLASSES = tuple(OUTLINES)
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image      # matplotlib needs it, too
 
-from .palette import ACCENT, GREY, INK, LINE, PAPER, signed
+from tinyvision.draw.palette import ACCENT, GREY, INK, LINE, PAPER, signed
 
 CELL = 0.52     # inches
 DPI = 96

@@ -45,7 +45,8 @@ def vertices(tensor, names):
         kind = "leaf" if node.op is None else "backward" if node.number > loss else "forward"
         found[node] = Vertex(repr(node.op) if node.op else "leaf", str(node.shape), kind,
                              named.get(node, ""),
-                             [found.get(x._node) or _constant(x, found, named) for x in node.inputs])
+                             [found.get(x._node) or _constant(x, found, named)
+                              for x in node.inputs])
     return list(found.values())
 
 
@@ -98,7 +99,8 @@ def graph_text(tensor, **names) -> str:
         stack += [(x, depth + 1) for x in reversed(v.inputs)]
     wide = max(len(left) for left, _, _ in rows)
     shapes = max(len(shape) for _, shape, _ in rows)
-    return "\n".join(f"{left:{wide}}  {shape:{shapes}}  {note}".rstrip() for left, shape, note in rows)
+    return "\n".join(f"{left:{wide}}  {shape:{shapes}}  {note}".rstrip()
+                     for left, shape, note in rows)
 
 
 # --- the picture ----------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def graph(tensor, **names):
     Returns:
         A matplotlib Figure. Arrows carry shapes. Laid out by grandalf where it is installed.
     """
-    from .board import Picture
+    from tinyvision.draw.board import Picture
     everything = vertices(tensor, names)
     sizes = {v: _size(v) for v in everything}
     places, routes = _layout(everything, sizes)
@@ -242,7 +244,7 @@ def _extent(places, sizes, routes, above):
 
 
 def _colour(kind):
-    from .palette import COLOURS, GREY
+    from tinyvision.draw.palette import COLOURS, GREY
     return {"leaf": COLOURS[2], "constant": GREY, "forward": COLOURS[0],
             "backward": COLOURS[1]}[kind]
 
@@ -252,7 +254,7 @@ def _arrow(axes, route, shape, kind):
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    from .palette import INK, PAPER
+    from tinyvision.draw.palette import INK, PAPER
     points, codes = [route[0]], [Path.MOVETO]
     for (x0, y0), (x1, y1) in zip(route, route[1:]):
         middle = (y0 + y1) / 2
@@ -264,7 +266,8 @@ def _arrow(axes, route, shape, kind):
         linestyle=(0, (4, 2)) if kind == "backward" else "-", zorder=1))
     if shape:
         (x0, y0), (x1, y1) = route[0], route[1]
-        axes.text((x0 + x1) / 2, (y0 + y1) / 2, shape, size=7.5, color=INK, ha="center", va="center",
+        axes.text((x0 + x1) / 2, (y0 + y1) / 2, shape, size=7.5, color=INK, ha="center",
+                  va="center",
                   zorder=2, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2})
 
 
@@ -272,7 +275,7 @@ def _box(axes, v, place, size, last):
     """A rounded box: what it is in bold, its fields small below."""
     from matplotlib.patches import FancyBboxPatch
 
-    from .palette import INK, tint
+    from tinyvision.draw.palette import INK, tint
     (x, y), (width, height), colour = place, size, _colour(v.kind)
     round_ = height / 2 if v.kind in ("leaf", "constant") else 0.08
     axes.add_patch(FancyBboxPatch(

@@ -3,7 +3,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from .board import Board, to_matrix, value_fills, written
+from tinyvision.draw.board import Board, to_matrix, value_fills, written
 
 
 def numbers(array, title=None, highlight=None):

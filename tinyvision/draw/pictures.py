@@ -2,8 +2,8 @@
 import numpy as np
 from matplotlib.patches import Patch
 
-from .board import DPI, Picture, to_array
-from .palette import ACCENT, GREY, INK, LINE, category, rgb
+from tinyvision.draw.board import DPI, Picture, to_array
+from tinyvision.draw.palette import ACCENT, GREY, INK, LINE, category, rgb
 
 
 def images(images, titles=None, columns=None, side=1.6):

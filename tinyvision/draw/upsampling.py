@@ -1,9 +1,9 @@
 """Upsampling step by step: stamps, switches, and the matrix of a convolution."""
 import numpy as np
 
-from .board import Board, number, to_array, to_matrix, written
-from .matrices import put_matrix
-from .palette import INK, PAPER, category, rgb, signed, tint
+from tinyvision.draw.board import Board, number, to_array, to_matrix, written
+from tinyvision.draw.matrices import put_matrix
+from tinyvision.draw.palette import INK, PAPER, category, rgb, signed, tint
 
 
 # Transposed convolution

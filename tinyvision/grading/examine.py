@@ -16,7 +16,8 @@ from tinyvision.grading.verdict import CREDIT, Judgement, Verdict, judge, number
 READ_SECONDS = 5.0
 PICTURES, PICTURE_SIDE = 3, 16          # pictures per submission, and their rows and columns
 # No measured time stands in a record: regrading would give other bytes.
-TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the solution "
+TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the "
+             "solution "
              "takes where that is longer")
 LATE = "did not finish in the time that was left after an earlier case's time-out"
 KEPT_OUTPUT = 2000                      # characters of what a student printed

@@ -1,4 +1,4 @@
-"""Activations: relu, leaky_relu, sigmoid, tanh, abs. Elementwise; backward reads what is cheapest."""
+"""Activations, elementwise: relu, leaky_relu, sigmoid, tanh. Backward reads what is cheapest."""
 from __future__ import annotations
 
 from dataclasses import dataclass

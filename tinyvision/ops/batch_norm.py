@@ -4,7 +4,8 @@
 
 The graph keeps x alone: backward works the statistics out again. With x^ = (x - m) / sqrt(v + eps),
 
-    dx = weight / sqrt(v + eps) * (g - mean(g) - x^ mean(g x^)),  dweight = sum g x^,  dbias = sum g.
+    dx = weight / sqrt(v + eps) * (g - mean(g) - x^ mean(g x^)),
+    dweight = sum g x^,    dbias = sum g.
 
 Ioffe & Szegedy 2015, section 3.
 """

@@ -61,7 +61,7 @@ class Conv2d(Op):
 
 @dataclass(frozen=True)
 class ConvTranspose2d(Op):
-    """x[n,c,h,v] = bias[c] + sum of w[o,c,i,j] y[n,o,a,b] over a S + i D - P = h, b S + j D - P = v.
+    """x[n,c,h,v] = bias[c] + sum w[o,c,i,j] y[n,o,a,b] over a S + i D - P = h, b S + j D - P = v.
 
     Every y[n,o,a,b] stamps one copy of w[o] onto x, S apart; where stamps overlap they add up.
     """
@@ -127,7 +127,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
         raise ValueError(f"conv2d: weight has {W[1]} input channels per group, x has "
                          f"{X[1] / groups:g} (x is {X}, groups={groups})")
     if W[0] % groups:
-        raise ValueError(f"conv2d: weight has {W[0]} filters, which groups={groups} does not divide")
+        raise ValueError(f"conv2d: weight has {W[0]} filters, "
+                         f"which groups={groups} does not divide")
     if min(conv.size(*X[2:], *W[2:])) < 1:
         raise ValueError(f"conv2d: the kernel {W[2:]} with dilation {conv.dilation} is larger than "
                          f"the padded image (x is {X}, padding {conv.padding})")
@@ -383,7 +384,7 @@ def _(y, w, S, T, P, Q, D, E, G, x):
         int F = O / G, first = c / C * F;
         for (int k = 0; k < I; ++k)
             for (int l = 0; l < J; ++l) {
-                int p = h + P - k * D, q = v + Q - l * E;    // S times the a that reaches this pixel
+                int p = h + P - k * D, q = v + Q - l * E;    // S times the a that reaches it
                 if (p < 0 || q < 0 || p % S || q % U || p / S >= A || q / U >= B) continue;
                 for (int o = first; o < first + F; ++o)
                     out += y[((n * O + o) * A + p / S) * B + q / U]

@@ -3,7 +3,7 @@
 Badrinarayanan, Kendall & Cipolla 2017, figure 2; lecture GT, "Symmetry in encoder/decoder".
 
     stage k of the encoder:  [conv 3x3 - batch norm - relu] x depth, max-pool 2x2 (switches kept)
-    stage k of the decoder:  max-unpool by the switches of encoder stage k, [conv - bn - relu] x depth
+    stage k of the decoder:  max-unpool by encoder stage k's switches, [conv - bn - relu] x depth
 
 Nothing but the switches crosses from encoder to decoder. The last convolution gives class scores.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from tinyvision import ops
 from tinyvision.nn import BatchNorm2d, Conv2d, MaxPool2d, MaxUnpool2d, Module, ReLU, Sequential
 
-TINY = ((16, 2), (32, 2), (64, 2))                           # (channels, convolutions) of each stage
+TINY = ((16, 2), (32, 2), (64, 2))                           # each stage's (channels, depth)
 
 
 def block(in_channels: int, channels: int, depth: int) -> Sequential:
