@@ -40,9 +40,9 @@ def test_importing_draw_does_not_import_matplotlib():
 
 def test_every_name_of_draw_is_a_function_that_is_there():
     for name in ("numbers", "numbers_row", "stamps", "switches", "conv_matrix", "images", "masks",
-                 "curve"):
+                 "curve", "graph", "graph_text"):
         assert callable(getattr(draw, name)) and name in dir(draw)
-    with pytest.raises(AttributeError, match="no 'cat'; it has numbers"):
+    with pytest.raises(AttributeError, match="no 'cat'; it has graph, graph_text, numbers"):
         draw.cat
 
 
