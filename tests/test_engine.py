@@ -977,3 +977,19 @@ def test_errors_are_one_sentence():
         with pytest.raises(Exception) as caught:
             wrong()
         assert "\n" not in str(caught.value) and ". " not in str(caught.value)
+
+
+@pytest.mark.parametrize("op", [
+    lambda a, b: a * b, lambda a, b: a @ b,
+    lambda a, b: ops.conv2d(a.reshape(1, 1, 4, 4), b.reshape(1, 1, 4, 4), padding=2),
+    lambda a, b: ops.conv_transpose2d(a.reshape(1, 1, 4, 4), b.reshape(1, 1, 4, 4))])
+def test_a_factor_is_kept_only_for_the_other_ones_gradient(op):
+    """x * mask keeps the mask alone, a frozen convolution its weight alone: as PyTorch does."""
+    for learned in (0, 1):
+        arrays = [np.random.default_rng(0).standard_normal((4, 4)) for _ in range(2)]
+        inputs = [Tensor(a, requires_grad=k == learned) for k, a in enumerate(arrays)]
+        y = op(*inputs)
+        kept = [x for x in y._node.inputs if isinstance(x, Tensor)]
+        assert len(kept) == 1 and np.shares_memory(kept[0].data, arrays[1 - learned])
+        y.sum().backward()
+        assert inputs[learned].grad.shape == (4, 4) and inputs[1 - learned].grad is None

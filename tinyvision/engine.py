@@ -77,6 +77,9 @@ class _Constant:
     """Stands for an input that needs no gradient and whose data backward does not read."""
     requires_grad, _node, _version = False, None, None
 
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, dtype
+
 
 class _Unwanted:
     """An input of known shape whose gradient nobody asked `grad` for."""
@@ -86,7 +89,7 @@ class _Unwanted:
         self._node, self.shape, self.dtype = node, node.shape, node.dtype
 
 
-CONSTANT = _Constant()
+CONSTANT = _Constant(None, None)            # where not even the shape is read
 STAND_INS = Node, _Constant, _Unwanted     # for inputs whose data backward does not read
 UNREAD = "a backward reads data that its op's `needs` does not name (a tensor of shape {})"
 
@@ -277,11 +280,13 @@ class Op:
 
     Attributes:
         view: the result shares its input's memory (so it shares its version, too).
+        bilinear: each of the first two inputs is read only for the other one's gradient, so it is
+            kept only if the other one needs a gradient (a mask, a frozen weight does not).
         into: `into(buffer, g)`, if defined, adds the input's gradient to an array in place.
     """
     needs: tuple[str, ...] = ()
-    view, into = False, None
-    _keep_output, _keep_all, _keep = False, True, ()
+    view, bilinear, into = False, False, None
+    _keep_output, _keep = False, ()
 
     def __init_subclass__(cls):
         if "backward" not in cls.__dict__:
@@ -292,7 +297,6 @@ class Op:
                             f"which are no arguments of its backward ({', '.join(names)})")
         cls._keep_output = names[0] in cls.needs
         cls._keep = tuple(name in cls.needs for name in names[1:])
-        cls._keep_all = all(cls._keep)
 
     def __call__(self, *inputs) -> Tensor:
         try:
@@ -311,8 +315,10 @@ class Op:
         node = new(Node)
         node.op = self
         keeps = self._keep + self._keep[-1:] * (len(inputs) - len(self._keep))      # *inputs
-        node.inputs = inputs if self._keep_all else tuple(
-            x if keep else n or CONSTANT for x, n, keep in zip(inputs, nodes, keeps))
+        if self.bilinear:
+            keeps = nodes[1] is not None, nodes[0] is not None, *keeps[2:]
+        node.inputs = tuple(x if keep else n or _Constant(x.shape, x.dtype)
+                            for x, n, keep in zip(inputs, nodes, keeps))
         node.output = self._saved_output(t) if self._keep_output else None
         node.number, node.shape, node.dtype = clock(), y.shape, y.dtype
         return node
@@ -350,12 +356,12 @@ class Op:
 
 
 def binary(op, otherwise):
-    """`op` (two inputs, both kept or none) as a function: Op.__call__, written out.
+    """`op` (of two inputs, bilinear or reading neither) as a function: Op.__call__, written out.
 
     The arithmetic of small tensors spends its time here, so there is one call and no loop.
     `otherwise(a, b)` takes what are not two Tensors.
     """
-    forward, keep = op.forward, op._keep_all
+    forward, bilinear = op.forward, op.bilinear
 
     def apply(a, b):
         if a.__class__ is not Tensor or b.__class__ is not Tensor:
@@ -377,7 +383,10 @@ def binary(op, otherwise):
         t._node = node = new(Node)
         node.op, node.output = op, None
         node.number = clock()
-        node.inputs = (a, b) if keep else (left or CONSTANT, right or CONSTANT)
+        if bilinear:
+            node.inputs = left if right is None else a, right if left is None else b
+        else:
+            node.inputs = left or CONSTANT, right or CONSTANT
         node.shape, node.dtype = y.shape, dtype
         return t
     return apply

@@ -48,6 +48,7 @@ class Sub(Elementwise):
 class Mul(Elementwise):
     """a * b: bilinear, each gradient is the cotangent times the other."""
     needs = "a", "b"
+    bilinear = True
 
     forward = staticmethod(operator.mul)
 

@@ -31,6 +31,7 @@ class Conv2d(Op):
     dilation: tuple = (1, 1)
     groups: int = 1
     needs = "x", "w"
+    bilinear = True
 
     def size(self, H, W, I, J):
         """(A, B), the size of the result."""
@@ -68,6 +69,7 @@ class ConvTranspose2d(Op):
     conv: Conv2d
     image: tuple
     needs = "y", "w"
+    bilinear = True
 
     def forward(self, y, w, bias=None):
         y, w = contiguous(y, w)
@@ -91,6 +93,7 @@ class Conv2dWeight(Op):
     conv: Conv2d
     shape: tuple
     needs = "x", "y"
+    bilinear = True
 
     def forward(self, x, y):
         x, y = contiguous(x, y)

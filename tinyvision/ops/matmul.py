@@ -14,6 +14,7 @@ from tinyvision.ops.shape import reshape, sum_to, transpose
 class MatMul(Op):
     """a (..., N, K) @ b (..., K, M); leading axes are broadcast."""
     needs = "a", "b"
+    bilinear = True
 
     def forward(self, a, b):
         return a @ b
