@@ -91,7 +91,14 @@ def use_variant(name: str):
     """Run that variant of every kernel that has it, inside the block and in this thread.
 
     "gpu" on NumPy arrays is the CUDA text on the host. Yields the set of the kernels' names run.
+
+    Raises:
+        ValueError: no kernel has a variant of that name.
     """
+    if known := {v for kernel in KERNELS.values() for v in kernel.variants} - {name}:
+        if not any(name in kernel.variants for kernel in KERNELS.values()):
+            raise ValueError(f"use_variant: no kernel has a variant {name!r}; "
+                             f"there are {', '.join(sorted(known))}")
     before, _forced.variant, _forced.seen = (_forced.variant, _forced.seen), name, set()
     try:
         yield _forced.seen

@@ -153,15 +153,16 @@ def _case(case: dict) -> str:
             f"<td class=score>{case['earned']:g} / {case['points']:g}</td></tr>")
 
 
-def _figures(record: dict) -> str:
-    figures = []
+def figures(record: dict, most: int | None = None) -> str:
+    """HTML figures of a record's first failing cases: expected, received, difference."""
+    found = []
     for case in [c for c in record["cases"] if c.get("picture")][:most]:
         image = drawing(json.dumps(case["picture"]))
         caption = f"{case['function']}, {case['name']}: {case['picture']['title']}"
         if image:
             found.append(f"<figure><figcaption>{escape(caption)}</figcaption><img alt="
-                           f'"expected, received, difference" src="data:image/png;base64,{image}">'
-                           "</figure>")
+                         f'"expected, received, difference" src="data:image/png;base64,{image}">'
+                         "</figure>")
     return "".join(found)
 
 
