@@ -313,7 +313,7 @@ BAD = [
     (lambda: ops.conv2d(X, W, padding=-1), "conv2d: padding is -1, expected at least 0"),
     (lambda: ops.conv2d(X, W, dilation=0), "conv2d: dilation is 0, expected at least 1"),
     (lambda: ops.conv2d(X, W, groups=0), "conv2d: groups is 0, expected at least 1"),
-    (lambda: ops.conv2d(X, W[:, :, :0]), "conv2d: weight's height and width is 0, expected at least 1"),
+    (lambda: ops.conv2d(X, W[:, :, :0]), "conv2d: weight's smallest size is 0, expected at least 1"),
     (lambda: ops.conv2d(X, np.zeros((5, 3, 9, 3))), "conv2d: the kernel (9, 3) with dilation (1, 1) is larger than the "
      "padded image (x is (2, 3, 8, 8), padding (0, 0))"),
     (lambda: ops.conv2d(X, W, dilation=4), "conv2d: the kernel (3, 3) with dilation (4, 4) is larger than"),
@@ -327,7 +327,7 @@ BAD = [
     (lambda: ops.conv_transpose2d(X, W[:3], padding=5), "conv_transpose2d: padding (5, 5) leaves an image of size (0, 0)"),
     (lambda: ops.conv_transpose2d(X, W[:3], np.zeros(5)), "conv_transpose2d: bias has shape (5,), expected (3,)"),
     (lambda: ops.conv_transpose2d(X[0], W), "conv_transpose2d: x has shape (3, 8, 8), expected 4 axes"),
-    (lambda: ops.conv_transpose2d(X, W[:3, :, :0]), "conv_transpose2d: weight's height and width is 0, expected at least 1"),
+    (lambda: ops.conv_transpose2d(X, W[:3, :, :0]), "conv_transpose2d: weight's smallest size is 0, expected at least 1"),
     (lambda: ops.conv1d(X, W), "conv1d: x has shape (2, 3, 8, 8), expected 3 axes"),
     (lambda: ops.conv1d(X[:, :, 0], W[:, :, 0], stride=0), "stride is 0, expected at least 1"),
 ]

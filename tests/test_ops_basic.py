@@ -265,7 +265,7 @@ BAD = [
     (lambda: ops.pad(A, (1,) * 6), "pad: padding must be pairs for at most 2 axes"),
     (lambda: ops.matmul(A, A), "matmul: inner sizes differ: (2, 3) @ (2, 3)"),
     (lambda: ops.matmul(A, np.float32(3)), "matmul: shapes (2, 3) and (), expected at least one axis each"),
-    (lambda: ops.linear(A, np.zeros((4, 2))), "linear: weight has shape (4, 2), expected (M, 3) for x (2, 3)"),
+    (lambda: ops.linear(A, np.zeros((4, 2))), "linear: weight has shape (4, 2) and x (2, 3)"),
     (lambda: Tensor(A) + np.zeros(4), "could not be broadcast together with shapes (2,3) (4,)"),
     (lambda: ops.broadcast_to(A, (2, 4)), "requested shape (2,4)"),
 ]

@@ -75,6 +75,8 @@ def contiguous(*arrays):
 
     All are promoted to the common dtype of the floating ones; without any, each keeps its own.
     """
+    if strange := [a.dtype for a in arrays if a.dtype.kind == "c" or a.dtype == np.float16]:
+        raise TypeError(f"kernels compute in float32 and float64, got {strange[0]}; use .astype()")
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
     common = np.result_type(*floats) if floats else None
     return tuple(np.require(a, common, "CAW") if device_of(a) == "cpu" else

@@ -302,7 +302,7 @@ class Op:
         try:
             nodes = [x._node for x in inputs]
             y = self.forward(*[x._data for x in inputs])
-        except (AttributeError, TypeError, DeviceError):
+        except (AttributeError, TypeError, ValueError, IndexError, DeviceError):
             return self._again(inputs)
         t = new(Tensor)
         t._data = y = y if y.__class__ is ndarray else as_array(y)
@@ -333,8 +333,16 @@ class Op:
             if len(devices) > 1:
                 raise DeviceError(f"{name}: tensors on both cpu and gpu, expected one device; "
                                   'move them with .to("gpu") or .to("cpu")')
-            self.forward(*[x._data for x in inputs])     # the error is forward's own: raise it
+            self._refuse(inputs)
         return self(*[x if isinstance(x, Tensor) else Tensor(x) for x in inputs])
+
+    def _refuse(self, inputs):
+        """Raise forward's own error, with the op's name and what came where it says neither."""
+        try:
+            self.forward(*[x._data for x in inputs])
+        except (TypeError, ValueError, IndexError) as error:
+            came = ", ".join(f"{x.shape} {x.dtype}" for x in inputs)
+            raise type(error)(f"{self!r}: {error} (got {came})") from error
 
     def _saved_output(self, t):
         t._version = t._version or [0]
@@ -368,7 +376,7 @@ def binary(op, otherwise):
             return otherwise(a, b)
         try:
             y = forward(a._data, b._data)
-        except TypeError:
+        except (TypeError, ValueError):
             return op._again((a, b))
         y = y if y.__class__ is ndarray else as_array(y)
         dtype = y.dtype

@@ -617,7 +617,7 @@ def _role(example, k):
 
 def _detail_of_graph(example):
     """The ops of the forward graph and those that backward adds to it."""
-    with use_variant("") as seen:
+    with use_variant(None) as seen:
         xs = list(example.tensors)
         for k in example.wrt:
             xs[k] = Tensor(xs[k], requires_grad=True)

@@ -87,18 +87,19 @@ _forced = _Forced()
 
 
 @contextlib.contextmanager
-def use_variant(name: str):
+def use_variant(name: str | None):
     """Run that variant of every kernel that has it, inside the block and in this thread.
 
-    "gpu" on NumPy arrays is the CUDA text on the host. Yields the set of the kernels' names run.
+    "gpu" on NumPy arrays is the CUDA text on the host; None chooses as usual. Yields the set of
+    the kernels' names run, as they are run.
 
     Raises:
         ValueError: no kernel has a variant of that name.
     """
-    if known := {v for kernel in KERNELS.values() for v in kernel.variants} - {name}:
-        if not any(name in kernel.variants for kernel in KERNELS.values()):
-            raise ValueError(f"use_variant: no kernel has a variant {name!r}; "
-                             f"there are {', '.join(sorted(known))}")
+    known = {variant for kernel in KERNELS.values() for variant in kernel.variants}
+    if name is not None and name not in known:
+        raise ValueError(f"use_variant: no kernel has a variant {name!r}; "
+                         f"there are {', '.join(sorted(known))}")
     before, _forced.variant, _forced.seen = (_forced.variant, _forced.seen), name, set()
     try:
         yield _forced.seen

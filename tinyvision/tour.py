@@ -17,6 +17,8 @@ from tqdm import tqdm
 from tinyvision import device, optim
 from tinyvision.engine import Tensor, grad, no_grad
 
+SCORES = {"ada": 10, "ben": 10, "cleo": 1, "dmitri": 9, "elif": 1, "farid": 0, "greta": 0,
+          "hugo": 0, "ines": 0, "jonas": 7.5, "kim": 0, "lena": 0}      # what the samples deserve
 TRAINING, HELD_OUT, BATCH, EPOCHS, RATE, SHAPES = 1000, 200, 10, 4, 2e-3, 3
 
 
@@ -123,8 +125,8 @@ def _grade(out: Path) -> dict:
     samples = Path(grading.__file__).parent / "samples"
     summary = grading.grade(samples, out / "grades")
     print(commands.summary_text(summary))
-    return {"summary": summary, "expected": len(summary.records) == summary.submitted
-            and not any(r["verdict"] == "GRADER_ERROR" for r in summary.records)}
+    scores = {r["student"]: r["score"] for r in summary.records}
+    return {"summary": summary, "expected": scores == SCORES}
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ class _Convolution(Module):
     """What conv2d's and conv_transpose2d's layers share: hyper-parameters, weight, bias."""
 
     def __init__(self, name, shape, fan_in, out_channels, bias, options):
+        for argument in ("stride", "padding", "dilation"):
+            pair(name, argument, options[argument], 0 if argument == "padding" else 1)
         self.options = options
         self.weight = uniform(shape, fan_in)
         self.bias = uniform((out_channels,), fan_in) if bias else None
@@ -131,7 +133,11 @@ class _Pool(Module):
     """A layer without parameters: an operation and its arguments."""
 
     def __init__(self, kernel_size, stride=None, padding=0):
-        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
+        name, stride = type(self).__name__, kernel_size if stride is None else stride
+        for argument, value, least in (("kernel_size", kernel_size, 1), ("stride", stride, 1),
+                                       ("padding", padding, 0)):
+            pair(name, argument, value, least)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
     def extra_repr(self):
         """Kernel, stride, padding."""

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, with broadcasting: +, -, *, /, powers, exp, log, sqrt, abs, clip.
+"""Elementwise arithmetic, with broadcasting: +, -, *, /, powers, exp, log, sqrt, casts.
 
 Each op is one line of calculus. A Python number is a hyper-parameter of its op (`Scale`, `Shift`,
 `Pow`), never an array, so float32 stays float32 under NumPy 2's rules.

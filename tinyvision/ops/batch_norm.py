@@ -66,10 +66,16 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         ValueError: fewer than two values a channel when training, or a parameter of another size.
     """
     X = as_array(x)
-    C = X.shape[1] if X.ndim > 1 else 0
+    if X.ndim < 2 or eps < 0 or (running_mean is None) != (running_var is None):
+        raise ValueError(f"batch_norm: got x of shape {X.shape}, eps={eps}, running_mean "
+                         f"{'None' if running_mean is None else 'given'} and running_var "
+                         f"{'None' if running_var is None else 'given'}; expected (N, C, ...), "
+                         "eps of at least 0, and both statistics or neither")
+    C = X.shape[1]
     weight = module_of(X).ones(C, X.dtype) if weight is None else weight
     bias = zeros(C, like=X) if bias is None else bias
-    for name, value in (("weight", weight), ("bias", bias), ("running_mean", running_mean)):
+    for name, value in (("weight", weight), ("bias", bias), ("running_mean", running_mean),
+                        ("running_var", running_var)):
         if value is not None and as_array(value).shape != (C,):
             raise ValueError(f"batch_norm: {name} has shape {as_array(value).shape}, "
                              f"expected ({C},) for x {X.shape}")

@@ -1,9 +1,20 @@
 """The checks that operations share: one sentence that names function, argument, got, expected."""
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from tinyvision.engine import as_array
+
+
+@contextmanager
+def called(name):
+    """Errors raised inside say that `name` was the function called, with images of height 1."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name}, as images of height 1: {error}") from None
 
 
 def rank(name, **arguments):

@@ -19,7 +19,7 @@ from tinyvision.device import contiguous, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, per_element, prange
 from tinyvision.ops import conv2d_gemm
-from tinyvision.ops.check import at_least, pair, rank
+from tinyvision.ops.check import at_least, called, pair, rank
 from tinyvision.ops.shape import reshape, sum
 
 
@@ -124,7 +124,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
         ValueError: shapes that do not fit, or a kernel larger than the padded image.
     """
     X, W = rank("conv2d", x=(x, 4), weight=(weight, 4))
-    at_least("conv2d", "weight's height and width", min(W[2:]), 1)
+    at_least("conv2d", "weight's smallest size", min(W), 1)
     conv = _conv("conv2d", stride, padding, dilation, groups)
     if X[1] != W[1] * groups:
         raise ValueError(f"conv2d: weight has {W[1]} input channels per group, x has "
@@ -163,7 +163,7 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     """
     name = "conv_transpose2d"
     X, W = rank(name, x=(x, 4), weight=(weight, 4))
-    at_least(name, "weight's height and width", min(W[2:]), 1)
+    at_least(name, "weight's smallest size", min(W), 1)
     conv = _conv(name, stride, padding, dilation, groups)
     extra = pair(name, "output_padding", output_padding, 0)
     if X[1] != W[0]:
@@ -198,8 +198,9 @@ def _with_bias(name, op, x, weight, bias, channels):
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
     """conv2d on signals: x (N, C, W), weight (O, C / groups, J) -> (N, O, B)."""
     X, W = rank("conv1d", x=(x, 3), weight=(weight, 3))
-    y = conv2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
-               (1, stride), (0, padding), (1, dilation), groups)
+    with called("conv1d"):
+        y = conv2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
+                   (1, stride), (0, padding), (1, dilation), groups)
     return reshape(y, *y.shape[:2], y.shape[3])
 
 
@@ -207,8 +208,9 @@ def conv_transpose1d(x, weight, bias=None, stride=1, padding=0, output_padding=0
                      dilation=1) -> Tensor:
     """conv_transpose2d on signals: x (N, C, B), weight (C, O / groups, J) -> (N, O, W)."""
     X, W = rank("conv_transpose1d", x=(x, 3), weight=(weight, 3))
-    y = conv_transpose2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
-                         (1, stride), (0, padding), (0, output_padding), groups, (1, dilation))
+    with called("conv_transpose1d"):
+        y = conv_transpose2d(reshape(x, *X[:2], 1, X[2]), reshape(weight, *W[:2], 1, W[2]), bias,
+                             (1, stride), (0, padding), (0, output_padding), groups, (1, dilation))
     return reshape(y, *y.shape[:2], y.shape[3])
 
 
@@ -227,17 +229,23 @@ def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
     """
     weight = np.asarray(weight._data if isinstance(weight, Tensor) else weight)
     sizes = (input_size,) if isinstance(input_size, int) else tuple(input_size)
-    steps, margins, gaps = (np.broadcast_to(v, len(sizes)) for v in (stride, padding, dilation))
+    steps, margins, gaps = (
+        [at_least("conv_matrix", name, v, least) for v in np.broadcast_to(value, len(sizes))]
+        for name, value, least in (("stride", stride, 1), ("padding", padding, 0),
+                                   ("dilation", dilation, 1)))
     if weight.ndim != len(sizes):
         raise ValueError(f"conv_matrix: weight has shape {weight.shape}, input_size {input_size}: "
                          "expected one size for every axis of the weight")
     padded = tuple(int(n + 2 * p) for n, p in zip(sizes, margins))
     outputs = tuple(int((n - d * (k - 1) - 1) // s + 1)
                     for n, k, s, d in zip(padded, weight.shape, steps, gaps))
+    if min(outputs) < 1:
+        raise ValueError(f"conv_matrix: the kernel {weight.shape} with dilation {tuple(gaps)} is "
+                         f"larger than the padded input {padded}")
     X = np.zeros((*outputs, *padded), weight.dtype)
     for a in np.ndindex(outputs):
         for i in np.ndindex(weight.shape):
-            X[(*a, *(np.array(a) * steps + np.array(i) * gaps))] = weight[i]
+            X[(*a, *(p * s + k * d for p, s, k, d in zip(a, steps, i, gaps)))] = weight[i]
     return X.reshape(int(np.prod(outputs)), int(np.prod(padded)))
 
 

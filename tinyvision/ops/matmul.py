@@ -51,7 +51,9 @@ def matmul(a, b) -> Tensor:
 def linear(x, weight, bias=None) -> Tensor:
     """x (..., K) times weight (M, K) transposed, plus bias (M,): (..., M). Like torch's."""
     X, W = as_array(x).shape, as_array(weight).shape
-    if len(W) != 2 or X[-1] != W[1]:
-        raise ValueError(f"linear: weight has shape {W}, expected (M, {X[-1]}) for x {X}")
+    if len(W) != 2 or X[-1:] != W[1:]:
+        raise ValueError(f"linear: weight has shape {W} and x {X}, expected (M, K) and (..., K)")
+    if bias is not None and as_array(bias).shape != W[:1]:
+        raise ValueError(f"linear: bias has shape {as_array(bias).shape}, expected {W[:1]}")
     y = matmul(x, transpose(weight))
     return y if bias is None else y + bias
