@@ -460,6 +460,9 @@ def _roots(outputs, cotangents, caller):
 
 def _cotangent(g, y, caller):
     g = g if isinstance(g, Tensor) else Tensor(g)
+    if g.device != y.device:
+        raise DeviceError(f"{caller}: the cotangent is on {g.device}, the output on {y.device}; "
+                          f'move it with .to("{y.device}")')
     if g.shape != y.shape:
         raise ValueError(f"{caller}: the cotangent has shape {g.shape}, the output {y.shape}")
     return g if g.dtype == y.dtype else g.astype(y.dtype)

@@ -18,6 +18,7 @@ import numpy as np
 from tinyvision.device import module_of, zeros
 from tinyvision.engine import Op, Tensor, as_array, no_grad
 from tinyvision.ops.arithmetic import sqrt
+from tinyvision.ops.check import same_device
 from tinyvision.ops.shape import mean, reshape, sum
 
 
@@ -66,6 +67,8 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         ValueError: fewer than two values a channel when training, or a parameter of another size.
     """
     X = as_array(x)
+    same_device("batch_norm", x=x, weight=weight, bias=bias, running_mean=running_mean,
+                running_var=running_var)
     if X.ndim < 2 or eps < 0 or (running_mean is None) != (running_var is None):
         raise ValueError(f"batch_norm: got x of shape {X.shape}, eps={eps}, running_mean "
                          f"{'None' if running_mean is None else 'given'} and running_var "

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.device import DeviceError, contiguous, device_of, module_of, zeros
+from tinyvision.device import contiguous, module_of, zeros
 from tinyvision.engine import as_array
 from tinyvision.kernel import Kernel, jit, per_element, prange
+from tinyvision.ops.check import same_device
 
 FORMATS = "xyxy", "xywh", "cxcywh"
 
@@ -117,19 +118,6 @@ def mask_iou(masks1, masks2):
 
 
 # --- checks that the functions on boxes share -----------------------------------------------------
-def same_device(name, **arrays):
-    """Check that the arrays live on one device.
-
-    Raises:
-        DeviceError: they do not.
-    """
-    places = {argument: device_of(a) for argument, a in arrays.items()}
-    if len(set(places.values())) > 1:
-        found = ", ".join(f"{argument} on {place}" for argument, place in places.items())
-        raise DeviceError(f"{name}: {found}, expected one device; "
-                          'move them with .to("gpu") or .to("cpu")')
-
-
 def as_boxes(name, **arguments):
     """The arguments as contiguous arrays (N, 4) of one dtype, float32 or float64.
 

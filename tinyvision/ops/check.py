@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tinyvision.device import DeviceError, device_of
 from tinyvision.engine import as_array
 
 
@@ -52,3 +53,16 @@ def pair(name, argument, value, least):
     if not isinstance(values, (tuple, list)) or len(values) != 2:
         raise TypeError(f"{name}: {argument} is {value!r}, expected an int or a pair of ints")
     return tuple(at_least(name, argument, v, least) for v in values)
+
+
+def same_device(name, **arrays):
+    """Check that the arrays or Tensors (None counts as absent) live on one device.
+
+    Raises:
+        DeviceError: they do not.
+    """
+    places = {argument: device_of(as_array(a)) for argument, a in arrays.items() if a is not None}
+    if len(set(places.values())) > 1:
+        found = ", ".join(f"{argument} on {place}" for argument, place in places.items())
+        raise DeviceError(f"{name}: {found}, expected one device; "
+                          'move them with .to("gpu") or .to("cpu")')

@@ -19,7 +19,7 @@ from tinyvision.device import contiguous, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, per_element, prange
 from tinyvision.ops import conv2d_gemm
-from tinyvision.ops.check import at_least, called, pair, rank
+from tinyvision.ops.check import at_least, called, pair, rank, same_device
 from tinyvision.ops.shape import reshape, sum
 
 
@@ -188,6 +188,7 @@ def _conv(name, stride, padding, dilation, groups):
 
 
 def _with_bias(name, op, x, weight, bias, channels):
+    same_device(name, x=x, weight=weight, bias=bias)
     if bias is None:
         return op(x, weight)
     if as_array(bias).shape != (channels,):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.ops.check import same_device
 from tinyvision.ops.shape import reshape, sum_to, transpose
 
 
@@ -34,6 +35,7 @@ def matmul(a, b) -> Tensor:
     Raises:
         ValueError: a scalar, or inner sizes that differ.
     """
+    same_device("matmul", a=a, b=b)
     A, B = as_array(a).shape, as_array(b).shape
     if not A or not B:
         raise ValueError(f"matmul: shapes {A} and {B}, expected at least one axis each")
@@ -53,6 +55,7 @@ def linear(x, weight, bias=None) -> Tensor:
     X, W = as_array(x).shape, as_array(weight).shape
     if len(W) != 2 or X[-1:] != W[1:]:
         raise ValueError(f"linear: weight has shape {W} and x {X}, expected (M, K) and (..., K)")
+    same_device("linear", x=x, weight=weight, bias=bias)
     if bias is not None and as_array(bias).shape != W[:1]:
         raise ValueError(f"linear: bias has shape {as_array(bias).shape}, expected {W[:1]}")
     y = matmul(x, transpose(weight))

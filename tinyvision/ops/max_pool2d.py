@@ -18,7 +18,7 @@ from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, per_element, prange
 from tinyvision.ops.avg_pool2d import (Windows, adaptive_windows, on_device, pool_windows,
                                        window_arguments)
-from tinyvision.ops.check import pair, rank
+from tinyvision.ops.check import pair, rank, same_device
 from tinyvision.ops.shape import describe_index
 
 
@@ -122,10 +122,10 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     """
     name = "max_unpool2d"
     X, = rank(name, x=(x, 4))
+    same_device(name, x=x, indices=indices)
     kernel, stride, padding = window_arguments(name, kernel_size, stride, padding)
     size = _unpooled(name, X, kernel, stride, padding, output_size)
-    indices = to_device(as_array(indices), device_of(as_array(x)))
-    places = _checked(name, indices, X, size)
+    places = _checked(name, as_array(indices), X, size)
     return PutPlane(places, *_measured(places, size))(x)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from tinyvision.device import device_of, module_of, to_device
 from tinyvision.engine import as_array
 from tinyvision.kernel import Kernel, jit, per_element
-from tinyvision.ops.box_iou import (IOU, as_boxes, box_iou, iou, measure, overlap_ratio,
-                                    same_device)
+from tinyvision.ops.box_iou import IOU, as_boxes, box_iou, iou, measure, overlap_ratio
+from tinyvision.ops.check import same_device
 
 
 def nms(boxes, scores, iou_threshold):

@@ -5,8 +5,7 @@ import numpy as np
 
 from tinyvision.device import module_of
 from tinyvision.engine import as_array
-from tinyvision.ops.box_iou import same_device
-from tinyvision.ops.check import pair, rank
+from tinyvision.ops.check import pair, rank, same_device
 
 
 def region_arguments(name, input, boxes, output_size, spatial_scale):

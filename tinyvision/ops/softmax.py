@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyvision.device import module_of
 from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.ops.check import same_device
 from tinyvision.ops.shape import normal_axes, sum, take
 
 
@@ -73,6 +74,7 @@ def cross_entropy(input, target, weight=None, ignore_index=-1, reduction="mean",
     Raises:
         ValueError: shapes that do not fit, a label out of range, an unknown reduction.
     """
+    same_device("cross_entropy", input=input, target=target, weight=weight)
     labels = _labels(input, target, ignore_index)
     C, xp = as_array(input).shape[1], module_of(as_array(input))
     classes = xp.ones(C, as_array(input).dtype) if weight is None else as_array(weight)
