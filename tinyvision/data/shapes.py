@@ -109,6 +109,7 @@ def shapes(n, size=64, seed=0, difficulty="medium", classes=CLASSES[:5], start=0
 
 
 def number_of_scenes(n):
+    """`n`, checked to be a number of scenes: an integer of at least 0."""
     if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(f"shapes: n is the number of scenes, an integer of at least 0; got {n!r}.")
     return n
@@ -128,6 +129,7 @@ def describe(seed, index, size=64, difficulty="medium", classes=CLASSES[:5]):
 
 
 def checked_level(seed, index, size, difficulty, classes):
+    """The `Level` of that difficulty; refuses arguments of `shapes` that make no scene."""
     if difficulty not in LEVELS:
         raise ValueError(f"shapes: difficulty is one of {', '.join(LEVELS)}; got {difficulty!r}.")
     if seed < 0 or index < 0:
@@ -141,6 +143,7 @@ def checked_level(seed, index, size, difficulty, classes):
 
 
 def random_ground(random, level):
+    """A ground of random colour, with the blotches, stripes and noise of the level."""
     direction, cycles = random.uniform(0, np.pi), random.uniform(0.2, 1.2)
     wave = (cycles * np.cos(direction), cycles * np.sin(direction), random.uniform(0, 2 * np.pi))
     return Ground(tuple(random.uniform(0.15, 0.85, 3)), random.uniform(-1, 1, (3, 4, 4)), wave,
@@ -163,6 +166,7 @@ def random_places(random, level, size):
 
 
 def random_shape(random, level, ground, classes, order, place):
+    """A shape of random class, turn and colour at a place (x, y, radius)."""
     x, y, radius = place
     label = int(random.integers(len(classes)))
     angle = random.uniform(-1, 1) * level.turn
@@ -196,6 +200,7 @@ def render(scene):
 
 
 def render_ground(ground, size):
+    """The ground alone, (3, size, size), float32, not yet clipped to [0, 1]."""
     across, down, phase = ground.stripes
     pixels = np.arange(size, dtype=np.float32)
     stripes = np.sin(across * pixels + (down * pixels + phase)[:, None])
@@ -246,6 +251,7 @@ def visible_boxes(visible, count):
 
 
 def tight_box(mask):
+    """(x0, y0, x1, y1), half open, around the true pixels of a mask (H, W); zeros where none is."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return 0, 0, 0, 0

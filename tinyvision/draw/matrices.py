@@ -34,6 +34,7 @@ def numbers_row(arrays, titles=None, symbols=None, highlights=None):
 
 
 def title_width(title):
+    """The width of a title, which may have several lines, in cells."""
     return 0.21 * max((len(line) for line in (title or "").split("\n")), default=0)
 
 

@@ -41,6 +41,7 @@ def panels(rows, columns, side, above):
 
 
 def show(axes, image, title=None):
+    """One image in one panel, in grey where it has one channel."""
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     if title is not None:
         axes.set_title(str(title), size=9, color=INK, pad=3)
@@ -73,12 +74,14 @@ def coloured(mask):
 
 
 def label_rows(axes, labels):
+    """A word at the left of the first panel of every row."""
     for one, label in zip(axes, labels):
         one.text(-0.06, 0.5, label, transform=one.transAxes, rotation=90, ha="right", va="center",
                  size=9, color=INK)
 
 
 def put_legend(figure, names):
+    """The classes and their colours, in one line below the panels."""
     patches = [Patch(color=category(k), label=name) for k, name in enumerate(names)]
     figure.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), frameon=False,
                   ncols=min(8, len(patches)), fontsize=9)

@@ -40,6 +40,7 @@ def stamping(x, kernel, stride, padding, output_padding):
 
 
 def canvas_size(x, kernel, stride, padding, output_padding):
+    """(H, W) of the sum of all stamps, before padding crops it."""
     size = tuple((n - 1) * stride + k + output_padding for n, k in zip(x.shape, kernel.shape))
     if stride < 1 or padding < 0 or min(size) <= 2 * padding:
         raise ValueError(f"stamps: stride is at least 1 and padding leaves something of the "
@@ -48,6 +49,7 @@ def canvas_size(x, kernel, stride, padding, output_padding):
 
 
 def longest_text(tables):
+    """The length of the longest text in the tables."""
     return max(len(text) for table in tables for line in table for text in line)
 
 
@@ -83,6 +85,7 @@ def written_sum(values):
 
 
 def put_kept(board, place, size, padding):
+    """The dashed frame around what padding leaves."""
     if padding:
         board.frame(place[0] + padding, place[1] + padding, size[1] - 2 * padding,
                     size[0] - 2 * padding, colour=INK, line=1.6, style="--")
@@ -193,10 +196,12 @@ def lettered(array, symbols):
 
 
 def element_fill(text, elements):
+    """The colour of the kernel element `text`; paper for a zero."""
     return rgb(PAPER) if text == "0" else tint(category(elements.index(text)), 0.4)
 
 
 def put_product(board, texts, vector):
+    """The matrix times the input, written out beside it."""
     rows, columns = texts.shape
     if len(vector) != columns:
         raise ValueError(f"conv_matrix: the matrix has {columns} columns, so the vector has "
@@ -218,4 +223,5 @@ def product(line, vector):
 
 
 def is_number(text):
+    """Whether a text is a number and not a symbol."""
     return text.lstrip("-").replace(".", "", 1).isdigit()
