@@ -222,6 +222,8 @@ def permute(a, *dims) -> Tensor:
 def transpose(a, dim0=-2, dim1=-1) -> Tensor:
     """Two axes swapped (the last two, unless said otherwise)."""
     axes = list(range(len(as_array(a).shape)))
+    for dim in (dim0, dim1):
+        normal_axes(dim, len(axes), "transpose")
     axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
     return Transpose(tuple(axes))(a)
 
@@ -255,7 +257,10 @@ def cat(tensors, dim=0) -> Tensor:
 
 def stack(tensors, dim=0) -> Tensor:
     """The tensors, all of one shape, along a new axis `dim`."""
-    shape = list(as_array(tensors[0]).shape)
+    shapes = {as_array(t).shape for t in tensors}
+    if len(shapes) != 1:
+        raise ValueError(f"stack: got shapes {sorted(shapes)}, expected one shape for all")
+    shape = list(shapes.pop())
     shape.insert(dim if dim >= 0 else len(shape) + 1 + dim, 1)
     return cat([reshape(t, *shape) for t in tensors], dim)
 
@@ -266,10 +271,12 @@ def pad(a, padding, value=0.0) -> Tensor:
     Like `torch.nn.functional.pad`, mode constant; negative margins crop.
     """
     shape = as_array(a).shape
-    if len(padding) % 2 or len(padding) > 2 * len(shape):
+    if not isinstance(padding, (tuple, list)) or len(padding) % 2 or len(padding) > 2 * len(shape):
         raise ValueError(f"pad: padding must be pairs for at most {len(shape)} axes, got {padding}")
     margins = [(0, 0)] * (len(shape) - len(padding) // 2)
     margins += [tuple(padding[i:i + 2]) for i in range(len(padding) - 2, -1, -2)]
+    if any(n + lo + hi < 0 for n, (lo, hi) in zip(shape, margins)):
+        raise ValueError(f"pad: padding {padding} crops more than there is (a is {shape})")
     crop = tuple(slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(shape, margins))
     inner = tuple(slice(max(lo, 0), max(lo, 0) + s.stop - s.start)
                   for s, (lo, _) in zip(crop, margins))
