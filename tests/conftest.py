@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from tinyvision import gpu_available
-from tinyvision.kernel import compiler
+from tinyvision.cuda import compiler
 
 
 def pytest_configure(config):

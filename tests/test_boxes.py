@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyvision as tv
-from tinyvision.kernel import compiler, use_variant
+from tinyvision.cuda import compiler
+from tinyvision.kernel import use_variant
 from tinyvision.ops.box_iou import (box_area, box_convert, box_iou, box_iou_kernel, mask_iou)
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
 

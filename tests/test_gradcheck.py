@@ -334,14 +334,14 @@ def test_a_wrong_operation_fails_the_command(monkeypatch, capsys):
 
 
 def test_a_missing_compiler_is_said(monkeypatch):
-    monkeypatch.setattr("tinyvision.kernel.compiler", lambda: None)
-    monkeypatch.setattr("tinyvision.kernel._host_kernel", missing_compiler)
+    monkeypatch.setattr("tinyvision.cuda.compiler", lambda: None)
+    monkeypatch.setattr("tinyvision.cuda._host_kernel", missing_compiler)
     text = format_table(table(["conv1d"], progress=False))
     assert "gpu text: no C++ compiler" in text and "✓" in text
 
 
 def missing_compiler(*args):
-    raise tv.kernel.CompilerMissing("none here")
+    raise tv.cuda.CompilerMissing("none here")
 
 
 def test_reports_add_up():

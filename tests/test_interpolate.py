@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import tinyvision as tv
 from tinyvision import ops
-from tinyvision.kernel import compiler, use_variant
+from tinyvision.cuda import compiler
+from tinyvision.kernel import use_variant
 from tinyvision.ops.interpolate import Resize
 
 DTYPES = np.float32, np.float64

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyvision import gradcheck, kernel, ops
-from tinyvision.kernel import KERNELS, CompilerMissing
+from tinyvision import cuda, gradcheck, ops
+from tinyvision.cuda import CompilerMissing
+from tinyvision.kernel import KERNELS
 from tinyvision.ops.examples import Example, examples
 
 DTYPES = "float32", "float64"
@@ -138,9 +139,9 @@ def cuda_sources():
     No C++ compiler is needed: the text is noted and not run, the cpu variant does its work.
     """
     found, patch = {}, pytest.MonkeyPatch()
-    make = kernel.cuda_source
-    patch.setattr(kernel, "cuda_source", lambda *args: found.setdefault(text := make(*args), text))
-    patch.setattr(kernel, "_host_kernel", lambda *args: lambda *pointers: None)
+    make = cuda.cuda_source
+    patch.setattr(cuda, "cuda_source", lambda *args: found.setdefault(text := make(*args), text))
+    patch.setattr(cuda, "_host_kernel", lambda *args: lambda *pointers: None)
     for k in ours().values():
         patch.setitem(k.variants, "gpu", text_then_cpu(k.variants["gpu"], k.variants["cpu"]))
     try:
@@ -194,7 +195,7 @@ def test_nvrtc_compiles_every_kernel(architecture):
 def test_a_wrong_text_is_refused_by_nvrtc():
     if (library := nvrtc()) is None:
         pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc): CUDA text was not compiled by it")
-    wrong = kernel.cuda_source("out = x[i] + missing;", "", "float32", "float32",
+    wrong = cuda.cuda_source("out = x[i] + missing;", "", "float32", "float32",
                                (("const float *", "x"),))
     rc, log = compile_with(library, in_one_file([wrong]), 80)
     assert rc and "missing" in log

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import tinyvision as tv
 from tinyvision import ops
-from tinyvision.kernel import compiler, use_variant
+from tinyvision.cuda import compiler
+from tinyvision.kernel import use_variant
 from tinyvision.ops.avg_pool2d import AvgPool2dTranspose, pool_windows
 from tinyvision.ops.max_pool2d import PutPlane, TakePlane, enclosing, put_plane
 

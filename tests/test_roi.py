@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyvision as tv
-from tinyvision.kernel import compiler, use_variant
+from tinyvision.cuda import compiler
+from tinyvision.kernel import use_variant
 from tinyvision.ops.roi_align import RoIAlign, RoIAlignAdjoint, roi_align
 from tinyvision.ops.roi_pool import RoIPut, RoITake, roi_pool, round_half_away
 

@@ -62,6 +62,11 @@ def zeros(shape, like):
     return module_of(like).zeros(shape, like.dtype)
 
 
+def empty(shape, like):
+    """An array of the dtype and on the device of `like`, to be written: it holds anything."""
+    return module_of(like).empty(shape, like.dtype)
+
+
 def scatter_add(out, index, values) -> None:
     """out[index] += values, in place, where an index that occurs twice counts twice."""
     if device_of(out) == "cpu":

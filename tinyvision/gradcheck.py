@@ -23,7 +23,8 @@ import numpy as np
 
 from tinyvision.device import to_device
 from tinyvision.engine import Tensor, as_array, grad
-from tinyvision.kernel import KERNELS, CompilerMissing, use_variant
+from tinyvision.cuda import CompilerMissing
+from tinyvision.kernel import KERNELS, use_variant
 
 EVERY_ELEMENT = 2000                       # larger inputs are diagnosed at this many elements
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, device_of, module_of, to_device, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops.check import at_least, pair, rank
 
 

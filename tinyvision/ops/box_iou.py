@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, module_of, zeros
 from tinyvision.engine import as_array
-from tinyvision.kernel import Kernel, jit, per_element, prange
+from tinyvision.kernel import Kernel, jit, prange
 from tinyvision.ops.check import same_device
 
 FORMATS = "xyxy", "xywh", "cxcywh"

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import conv2d_gemm
 from tinyvision.ops.check import at_least, called, pair, rank, same_device
 from tinyvision.ops.shape import reshape, sum

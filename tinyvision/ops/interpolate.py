@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, device_of, to_device, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops.avg_pool2d import floating, on_device
 from tinyvision.ops.check import pair, rank
 

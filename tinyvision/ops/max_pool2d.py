@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, device_of, module_of, to_device, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops.avg_pool2d import (Windows, adaptive_windows, on_device, pool_windows,
                                        window_arguments)
 from tinyvision.ops.check import pair, rank, same_device

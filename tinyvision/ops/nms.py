@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import device_of, module_of, to_device
 from tinyvision.engine import as_array
-from tinyvision.kernel import Kernel, jit, per_element
+from tinyvision.kernel import Kernel, jit
 from tinyvision.ops.box_iou import IOU, as_boxes, box_iou, iou, measure, overlap_ratio
 from tinyvision.ops.check import same_device
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, module_of, zeros
 from tinyvision.engine import Op, Tensor
-from tinyvision.kernel import Kernel, per_element, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops.check import at_least
 from tinyvision.ops.regions import region_arguments
 
