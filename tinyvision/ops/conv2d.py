@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, zeros
+from tinyvision.device import contiguous, empty, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import conv2d_gemm
@@ -41,10 +41,9 @@ class Conv2d(Op):
 
     def forward(self, x, w, bias=None):
         x, w = contiguous(x, w)
-        y = zeros((len(x), len(w), *self.size(*x.shape[2:], *w.shape[2:])), like=x)
-        conv2d_kernel(x, w, *self.stride, *self.padding, *self.dilation, self.groups, y)
-        if bias is not None:
-            y += bias.reshape(-1, 1, 1)
+        bias = _bias(bias, len(w), x)
+        y = empty((len(x), len(w), *self.size(*x.shape[2:], *w.shape[2:])), like=x)
+        conv2d_kernel(x, w, bias, *self.stride, *self.padding, *self.dilation, self.groups, y)
         return y
 
     def backward(self, g, y, x, w, bias=None):
@@ -73,12 +72,12 @@ class ConvTranspose2d(Op):
     bilinear = True
 
     def forward(self, y, w, bias=None):
+        conv, channels = self.conv, w.shape[1] * self.conv.groups
         y, w = contiguous(y, w)
-        conv = self.conv
-        x = zeros((len(y), w.shape[1] * conv.groups, *self.image), like=y)
-        conv_transpose2d_kernel(y, w, *conv.stride, *conv.padding, *conv.dilation, conv.groups, x)
-        if bias is not None:
-            x += bias.reshape(-1, 1, 1)
+        bias = _bias(bias, channels, y)
+        x = empty((len(y), channels, *self.image), like=y)
+        conv_transpose2d_kernel(y, w, bias, *conv.stride, *conv.padding, *conv.dilation,
+                                conv.groups, x)
         return x
 
     def backward(self, g, x, y, w, bias=None):
@@ -98,7 +97,7 @@ class Conv2dWeight(Op):
 
     def forward(self, x, y):
         x, y = contiguous(x, y)
-        w, conv = zeros(self.shape, like=x), self.conv
+        w, conv = empty(self.shape, like=x), self.conv
         conv2d_weight_kernel(x, y, *conv.stride, *conv.padding, *conv.dilation, conv.groups, w)
         return w
 
@@ -197,6 +196,11 @@ def _with_bias(name, op, x, weight, bias, channels):
     return op(x, weight, bias)
 
 
+def _bias(bias, channels, like):
+    """What every channel begins with, in the dtype of `like`."""
+    return zeros(channels, like) if bias is None else contiguous(bias.astype(like.dtype))[0]
+
+
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
     """conv2d on signals: x (N, C, W), weight (O, C / groups, J) -> (N, O, B)."""
     X, W = rank("conv1d", x=(x, 3), weight=(weight, 3))
@@ -254,7 +258,7 @@ def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
 def many_groups_by_loops(kernel):
     """The rung to take: loops for groups of few channels (depthwise), else matrix products."""
     def choose(a, b, *rest):
-        groups, filters = rest[6], rest[-1] if kernel is conv2d_weight_kernel else b
+        groups, filters = rest[-2], rest[-1] if kernel is conv2d_weight_kernel else b
         rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
         kernel.variants[rung](a, b, *rest)
     return choose
@@ -262,9 +266,10 @@ def many_groups_by_loops(kernel):
 
 # --- the kernels ----------------------------------------------------------------------------------
 @Kernel
-def conv2d_kernel(x, w, S, T, P, Q, D, E, G, y):
+def conv2d_kernel(x, w, bias, S, T, P, Q, D, E, G, y):
     """Stride (S, T), padding (P, Q), dilation (D, E): down and across."""
     (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    y[...] = bias.reshape(-1, 1, 1)
     for n, o, a, b in np.ndindex(N, O, A, B):
         first = o // (O // G) * C                            # this group's first input channel
         for c, i, j in np.ndindex(C, I, J):
@@ -274,9 +279,10 @@ def conv2d_kernel(x, w, S, T, P, Q, D, E, G, y):
 
 
 @Kernel
-def conv_transpose2d_kernel(y, w, S, T, P, Q, D, E, G, x):
+def conv_transpose2d_kernel(y, w, bias, S, T, P, Q, D, E, G, x):
     """Every y[n, o, a, b] stamps one copy of w[o], S apart."""
     (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    x[...] = bias.reshape(-1, 1, 1)
     for n, o, a, b in np.ndindex(N, O, A, B):
         first = o // (O // G) * C
         for c, i, j in np.ndindex(C, I, J):
@@ -289,6 +295,7 @@ def conv_transpose2d_kernel(y, w, S, T, P, Q, D, E, G, x):
 def conv2d_weight_kernel(x, y, S, T, P, Q, D, E, G, w):
     """Every weight meets every position once."""
     (N, O, A, B), (C, I, J), (H, W) = y.shape, w.shape[1:], x.shape[2:]
+    w[...] = 0
     for n, o, a, b in np.ndindex(N, O, A, B):
         first = o // (O // G) * C
         for c, i, j in np.ndindex(C, I, J):
@@ -298,10 +305,11 @@ def conv2d_weight_kernel(x, y, S, T, P, Q, D, E, G, w):
 
 
 @conv2d_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # a core owns one y[n, o]
-def _(x, w, S, T, P, Q, D, E, G, y):
+def _(x, w, bias, S, T, P, Q, D, E, G, y):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     for k in prange(N * O):
         n, o = np.int64(k) // O, np.int64(k) % O
+        y[n, o] = bias[o]
         for c in range(C):
             plane = x[n, o // (O // G) * C + c]
             for i in range(I):
@@ -321,11 +329,12 @@ def _(x, w, S, T, P, Q, D, E, G, y):
 
 
 @conv_transpose2d_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # owns one x[n, c]
-def _(y, w, S, T, P, Q, D, E, G, x):
+def _(y, w, bias, S, T, P, Q, D, E, G, x):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     F = O // G
     for k in prange(N * C * G):
         n, c = np.int64(k) // (C * G), np.int64(k) % (C * G)
+        x[n, c] = bias[c]
         for o in range(c // C * F, c // C * F + F):
             for i in range(I):
                 for j in range(J):
@@ -348,6 +357,7 @@ def _(x, y, S, T, P, Q, D, E, G, w):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     for k in prange(O * C):
         o, c = np.int64(k) // C, np.int64(k) % C
+        w[o, c] = 0
         for n in range(N):
             plane = x[n, o // (O // G) * C + c]
             for i in range(I):
@@ -375,26 +385,28 @@ for _kernel, _gemm in ((conv2d_kernel, conv2d_gemm.conv2d),
 
 
 @conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]
-def _(x, w, S, T, P, Q, D, E, G, y):
+def _(x, w, bias, S, T, P, Q, D, E, G, y):
     (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     per_element(y, """
         int b = i % B, a = i / B % A, o = i / (A * B) % O, n = i / (A * B * O);
         const real *plane = x + (n * C * G + o / (O / G) * C) * H * W, *filter = w + o * C * I * J;
+        out = bias[o];
         for (int c = 0; c < C; ++c, plane += H * W)
             for (int k = 0; k < I; ++k)
                 for (int l = 0; l < J; ++l, ++filter) {
                     int h = a * S + k * D - P, v = b * U + l * E - Q;
                     if (0 <= h && h < H && 0 <= v && v < W) out += *filter * plane[h * W + v];
-                }""", x=x, w=w, O=O, A=A, B=B, C=C, I=I, J=J, H=H, W=W,
-                S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
+                }""", x=x, w=w, bias=bias, O=O, A=A, B=B, C=C, I=I, J=J, H=H,
+                W=W, S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
 
 
 @conv_transpose2d_kernel.gpu                                 # a thread owns one pixel: it gathers
-def _(y, w, S, T, P, Q, D, E, G, x):
+def _(y, w, bias, S, T, P, Q, D, E, G, x):
     (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     per_element(x, """
         int v = i % W, h = i / W % H, c = i / (H * W) % (C * G), n = i / (H * W * C * G);
         int F = O / G, first = c / C * F;
+        out = bias[c];
         for (int k = 0; k < I; ++k)
             for (int l = 0; l < J; ++l) {
                 int p = h + P - k * D, q = v + Q - l * E;    // S times the a that reaches it
@@ -402,8 +414,8 @@ def _(y, w, S, T, P, Q, D, E, G, x):
                 for (int o = first; o < first + F; ++o)
                     out += y[((n * O + o) * A + p / S) * B + q / U]
                          * w[((o * C + c % C) * I + k) * J + l];
-            }""", y=y, w=w, O=O, A=A, B=B, C=C, I=I, J=J, H=H, W=W,
-                S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
+            }""", y=y, w=w, bias=bias, O=O, A=A, B=B, C=C, I=I, J=J, H=H,
+                W=W, S=S, U=T, P=P, Q=Q, D=D, E=E, G=G)
 
 
 @conv2d_weight_kernel.gpu                                    # a thread owns one weight

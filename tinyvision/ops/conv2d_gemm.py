@@ -16,7 +16,7 @@ import numpy as np
 from tinyvision.kernel import jit, prange
 
 
-def conv2d(x, w, S, T, P, Q, D, E, G, y):
+def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
     """The rung `cpu_gemm` of conv2d_kernel."""
     (N, O, A, B), (C, I, J) = y.shape, w.shape[1:]
     columns, F = np.empty((C * I * J, A * B), x.dtype), O // G
@@ -25,12 +25,15 @@ def conv2d(x, w, S, T, P, Q, D, E, G, y):
             unfold(x[n, g * C:g * C + C], I, J, S, T, P, Q, D, E, A, B, columns)
             np.matmul(w[g * F:g * F + F].reshape(F, -1), columns,
                       out=y[n, g * F:g * F + F].reshape(F, A * B))
+    if bias.any():
+        y += bias.reshape(-1, 1, 1)
 
 
-def conv_transpose2d(y, w, S, T, P, Q, D, E, G, x):
+def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
     """The rung `cpu_gemm` of conv_transpose2d_kernel."""
     (N, O, A, B), (C, I, J) = y.shape, w.shape[1:]
     columns, F = np.empty((C * I * J, A * B), y.dtype), O // G
+    x[...] = bias.reshape(-1, 1, 1)
     for n in range(N):
         for g in range(G):
             np.matmul(w[g * F:g * F + F].reshape(F, -1).T,
@@ -42,6 +45,7 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     """The rung `cpu_gemm` of conv2d_weight_kernel."""
     (N, O, A, B), (C, I, J) = y.shape, w.shape[1:]
     columns, F = np.empty((C * I * J, A * B), x.dtype), O // G
+    w[...] = 0
     for n in range(N):
         for g in range(G):
             unfold(x[n, g * C:g * C + C], I, J, S, T, P, Q, D, E, A, B, columns)
