@@ -5,8 +5,8 @@ import argparse
 import importlib
 import sys
 
-COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.exercises.commands",
-            "tinyvision.grading.commands")
+COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
+            "tinyvision.exercises.commands", "tinyvision.grading.commands")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,112 @@
+"""What this machine is, and what it can do: peak FLOP/s and copy bandwidth, measured.
+
+No operation can take less than the larger of operations / peak and bytes / bandwidth (the roofline
+model, Williams, Waterman & Patterson 2009). Bytes are those that must move at least once: inputs
+read, outputs written. What lies in a cache can be faster than that.
+"""
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from tinyvision.bench import timing
+
+LIBRARIES = ("numpy", "numba", "torch", "torchvision", "jax", "dezero", "cupy")
+PACKAGES = {"cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy")}
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the figures come from.
+
+    Attributes:
+        peak: float32 operations a second, a multiplication and an addition counted as two.
+        bandwidth: bytes a second of a copy too large for caches, read and written both counted.
+    """
+    processor: str
+    threads: int
+    peak: float
+    bandwidth: float
+    system: str = field(default_factory=platform.platform)
+    python: str = field(default_factory=platform.python_version)
+    libraries: dict = field(default_factory=dict)
+
+    def floor(self, operations: float, moved: float) -> float:
+        """The least seconds that so many operations and bytes take here."""
+        return max(operations / self.peak, moved / self.bandwidth)
+
+    def __str__(self):
+        versions = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
+        return (f"{self.processor}, {self.threads} threads: peak {self.peak / 1e9:.0f} GFLOP/s, "
+                f"copy {self.bandwidth / 1e9:.0f} GB/s\nPython {self.python}, {versions}")
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return asdict(self)
+
+
+def measure(threads: int | None = None, quick: bool = False) -> Machine:
+    """This machine, its peaks measured now."""
+    threads = threads or cores()
+    return Machine(processor(), threads, peak(threads, quick), bandwidth(threads, quick),
+                   libraries=libraries())
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def libraries() -> dict[str, str]:
+    """{name: version} of what is installed."""
+    found = {}
+    for name in LIBRARIES:
+        for package in PACKAGES.get(name, (name,)):
+            try:
+                found[name] = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+# --- peaks ----------------------------------------------------------------------------------------
+def peak(threads: int, quick: bool = False) -> float:
+    """Operations a second of a large float32 matrix product."""
+    N = 1024 if quick else 2048
+    a, b = np.random.default_rng(0).random((2, N, N), np.float32)
+    out = np.empty_like(a)
+    return 2 * N**3 / best(lambda: np.matmul(a, b, out=out), quick)
+
+
+def bandwidth(threads: int, quick: bool = False) -> float:
+    """Bytes a second of a copy by all threads, read and written both counted."""
+    size = (64 if quick else 256) * 2**20
+    source, target = np.ones(size // 4, np.float32), np.ones(size // 4, np.float32)
+    parts = list(zip(np.array_split(source, threads), np.array_split(target, threads)))
+    with ThreadPoolExecutor(threads) as pool:
+        return 2 * size / best(
+            lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts)), quick)
+
+
+def best(call, quick: bool) -> float:
+    """The shortest block's median: a peak is what was reached, not what is usual."""
+    call()
+    contender = timing.Contender("peak", call)
+    return min(timing.race([contender], rounds=2 if quick else 5)["peak"])

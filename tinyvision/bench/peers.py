@@ -1,0 +1,169 @@
+"""Whom we compare with, where installed: how each takes arrays, runs, and gives results back.
+
+A case runs on a peer if it has a method of the peer's name. The inputs are the same numbers on all
+sides and lie ready in each one's own form before the clock starts.
+"""
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import os
+
+import numpy as np
+
+from tinyvision.bench import timing
+
+
+class Peer:
+    """One peer; subclasses say how it differs from plain arrays in, plain arrays out.
+
+    Attributes:
+        name: the method of a case that runs it.
+        label: the name in tables.
+        module: what must be importable.
+    """
+    name = label = module = ""
+
+    def missing(self) -> bool:
+        """Whether it is not installed."""
+        return importlib.util.find_spec(self.module) is None
+
+    def start(self, threads: int) -> None:
+        """Import it and give it so many threads."""
+        importlib.import_module(self.module)
+
+    def inputs(self, arrays, device="cpu") -> list:
+        """The arrays in its own form, on "cpu" or "gpu"."""
+        return list(arrays)
+
+    def around(self):
+        """What holds while it runs: nothing is recorded for backward."""
+        return contextlib.nullcontext()
+
+    def wait(self) -> None:
+        """Until its work is done (GPU)."""
+
+    def numpy(self, result):
+        """An array of its result."""
+        return np.asarray(result)
+
+    def contender(self, case, arrays, device="cpu") -> timing.Contender:
+        """The case, run by it."""
+        around = contextlib.nullcontext if case.recorded else self.around
+        with around():
+            call = getattr(case, self.name)(*self.inputs(arrays, device))
+        wait = self.wait if device == "gpu" else timing.nothing
+        return timing.Contender(self.name, call, around, wait)
+
+
+class Torch(Peer):
+    """PyTorch on contiguous tensors."""
+    name, label, module = "torch", "PyTorch", "torch"
+
+    def start(self, threads):
+        """Also: float32 products in float32, on a GPU too."""
+        with as_if_alone():
+            import torch
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+    def inputs(self, arrays, device="cpu"):
+        """Tensors; what is no array stays."""
+        import torch
+        return [torch.tensor(a, device="cuda" if device == "gpu" else None)
+                if isinstance(a, np.ndarray) else a for a in arrays]
+
+    def around(self):
+        """inference_mode, PyTorch's fastest."""
+        import torch
+        return torch.inference_mode()
+
+    def wait(self):
+        """Until the device is idle."""
+        import torch
+        torch.cuda.synchronize()
+
+    def numpy(self, result):
+        """From any device."""
+        return result.detach().cpu().numpy()
+
+
+class ChannelsLast(Torch):
+    """PyTorch on channels-last tensors, the mode that it recommends for convolutions."""
+    name, label = "channels_last", "PyTorch, channels last"
+
+    def inputs(self, arrays, device="cpu"):
+        """Tensors whose channels lie beside each other, where they have four axes."""
+        import torch
+        return [t.contiguous(memory_format=torch.channels_last)
+                if isinstance(t, torch.Tensor) and t.ndim == 4 else t
+                for t in super().inputs(arrays, device)]
+
+
+class TorchVision(Torch):
+    """torchvision's operators."""
+    name, label, module = "torchvision", "torchvision", "torchvision"
+
+    def start(self, threads):
+        """PyTorch first."""
+        super().start(threads)
+        importlib.import_module("torchvision")
+
+
+class Jax(Peer):
+    """JAX: functions compiled by XLA; it takes as many threads as the process has cores."""
+    name, label, module = "jax", "JAX", "jax"
+
+    def inputs(self, arrays, device="cpu"):
+        """Its own arrays."""
+        import jax
+        place = jax.devices("gpu" if device == "gpu" else "cpu")[0]
+        return [jax.device_put(a, place) if isinstance(a, np.ndarray) else a for a in arrays]
+
+
+class DeZero(Peer):
+    """DeZero: a book's framework on NumPy (im2col and tensordot)."""
+    name, label, module = "dezero", "DeZero", "dezero"
+
+    def around(self):
+        """Its no_grad."""
+        import dezero
+        return dezero.no_grad()
+
+    def numpy(self, result):
+        """From its Variable."""
+        return result.data
+
+
+PEERS = {peer.name: peer for peer in (Torch(), ChannelsLast(), TorchVision(), Jax(), DeZero())}
+
+
+@contextlib.contextmanager
+def as_if_alone():
+    """Without OMP_WAIT_POLICY, which tinyvision sets for its own good: the OpenMP that a peer
+    brings along reads it when it is loaded, and PyTorch's small operations would be slower."""
+    ours = os.environ.pop("OMP_WAIT_POLICY", None)
+    try:
+        yield
+    finally:
+        if ours is not None:
+            os.environ["OMP_WAIT_POLICY"] = ours
+
+
+@functools.cache
+def ready(name: str, threads: int) -> bool:
+    """Whether the peer is installed; if so it is imported and has its threads."""
+    peer = PEERS[name]
+    if peer.missing():
+        return False
+    peer.start(threads)
+    return True
+
+
+def of(case, threads: int) -> tuple[list[Peer], list[Peer]]:
+    """(the peers that can run the case, those that could if they were installed)."""
+    able = [peer for name, peer in PEERS.items() if hasattr(case, name)]
+    here = [peer for peer in able if ready(peer.name, threads)]
+    return here, [peer for peer in able if peer not in here]
