@@ -453,8 +453,8 @@ def _roots(outputs, cotangents, caller):
         if g is None and y.size != 1:
             raise RuntimeError(f"{caller}: the output has shape {y.shape}; "
                                "pass its cotangent, or sum it to one element")
-        one = _tensor(module_of(y._data).ones_like(y._data))
-        roots.append((y._node, one if g is None else _cotangent(g, y, caller)))
+        g = _tensor(module_of(y._data).ones_like(y._data)) if g is None else g
+        roots.append((y._node, _cotangent(g, y, caller)))
     return roots
 
 
