@@ -130,8 +130,9 @@ def climb(case, machine: Machine, options: Options) -> Result:
     for stage in stages[:-1]:
         stage.measure([stage.ours(n) for n, its in highest.items() if its is stage], result)
     full = stages[-1]
+    beside = [peer.contender(case, full.arrays, options.device) for peer in here]
     full.measure([full.ours(name) for name, its in highest.items() if its is full]
-                 + [peer.contender(case, full.arrays, options.device) for peer in here], result)
+                 + [peer for peer in beside if peer], result)
     return result
 
 

@@ -49,11 +49,13 @@ class Peer:
         """An array of its result."""
         return np.asarray(result)
 
-    def contender(self, case, arrays, device="cpu") -> timing.Contender:
-        """The case, run by it."""
+    def contender(self, case, arrays, device="cpu") -> timing.Contender | None:
+        """The case, run by it; None if it cannot run this one."""
         around = contextlib.nullcontext if case.recorded else self.around
         with around():
             call = getattr(case, self.name)(*self.inputs(arrays, device))
+        if call is None:
+            return None
         wait = self.wait if device == "gpu" else timing.nothing
         return timing.Contender(self.name, call, around, wait)
 
@@ -102,6 +104,11 @@ class ChannelsLast(Torch):
                 for t in super().inputs(arrays, device)]
 
 
+class Fused(Torch):
+    """PyTorch's fused optimizers."""
+    name, label = "fused", "PyTorch, fused"
+
+
 class TorchVision(Torch):
     """torchvision's operators."""
     name, label, module = "torchvision", "torchvision", "torchvision"
@@ -137,7 +144,8 @@ class DeZero(Peer):
         return result.data
 
 
-PEERS = {peer.name: peer for peer in (Torch(), ChannelsLast(), TorchVision(), Jax(), DeZero())}
+PEERS = {peer.name: peer for peer in (Torch(), ChannelsLast(), Fused(), TorchVision(), Jax(),
+                                      DeZero())}
 
 
 @contextlib.contextmanager

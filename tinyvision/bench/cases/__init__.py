@@ -13,7 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-FILES = "convolution",
+from tinyvision.engine import Tensor, grad
+
+FILES = ("convolution", "products", "pooling", "resizing", "detection", "normalisation",
+         "activation", "optimizer", "engine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +27,9 @@ class Case:
 
         inputs(rng)       the arrays, float32 (and integers, where labels or indices are meant)
         ours(*arrays)     a call without arguments that returns the result
-        torch(*tensors), channels_last, torchvision, jax, dezero    the same, for each peer
-        operations, moved
+        torch(*tensors), channels_last, torchvision, jax, dezero
+                          the same, for each peer; None if it cannot run this size
+        size, operations, moved
 
     Attributes:
         operation: the name in `tinyvision.ops`, and on the command line.
@@ -62,6 +66,13 @@ class Case:
     def __str__(self):
         return f"{self.operation} {self.part} {self.size}"
 
+    @property
+    def absent(self) -> str:
+        """The operation's name if tinyvision has no such operation."""
+        from tinyvision import ops
+        there = hasattr(ops, self.operation) or self.operation in ("optimizer", "engine")
+        return "" if there else self.operation
+
     def goal_against(self, peer: str) -> float | None:
         """The goal for the ratio to that peer, if there is one."""
         return self.goal if peer == self.against else dict(self.goals).get(peer)
@@ -83,18 +94,40 @@ def normal(rng, *shape, scale=1.0):
 
 
 def call_of(function, inputs, with_respect_to=None, cotangent=None):
-    """What is timed on our side: the function, or the gradient of one input and nothing else.
+    """What is timed on our side: the function, or gradients and nothing else.
 
-    The gradient is asked for as anybody would, by `tinyvision.grad`, with what the engine costs.
+    The gradients are asked for as anybody would, by `tinyvision.grad`, with what the engine costs.
+
+    Args:
+        with_respect_to: None for the function itself, or the place of an input (the result is its
+            gradient), or several places (a tuple of gradients).
     """
-    from tinyvision.engine import Tensor, grad
-    xs = [Tensor(x) for x in inputs]
     if with_respect_to is None:
+        xs = [Tensor(x) for x in inputs]
         return lambda: function(*xs)
-    leaf = xs[with_respect_to] = Tensor(inputs[with_respect_to], requires_grad=True)
-    y, g = function(*xs), Tensor(cotangent)
+    one = isinstance(with_respect_to, int)
+    wanted = (with_respect_to,) if one else with_respect_to
+    xs = [Tensor(x, requires_grad=k in wanted) for k, x in enumerate(inputs)]
+    leaves, y, g = [xs[k] for k in wanted], function(*xs), Tensor(cotangent)
     y = y[0] if isinstance(y, tuple) else y
-    return lambda: grad(y, [leaf], g, retain_graph=True)[0]
+    if one:
+        return lambda: grad(y, leaves, g, retain_graph=True)[0]
+    return lambda: grad(y, leaves, g, retain_graph=True)
+
+
+def round_of(function, inputs, wanted, cotangent=None):
+    """A call that runs the function and then the gradients of the inputs at the places `wanted`:
+    a training step's share. Its case is `recorded`."""
+    xs = [Tensor(x, requires_grad=k in wanted) for k, x in enumerate(inputs)]
+    leaves = [xs[k] for k in wanted]
+    return lambda: grad(function(*xs), leaves, cotangent)
+
+
+def round_by_torch(function, inputs, wanted, cotangent=None):
+    """`round_of` on PyTorch's side."""
+    import torch
+    leaves = [inputs[k].requires_grad_() for k in wanted]
+    return lambda: torch.autograd.grad(function(*inputs), leaves, cotangent)
 
 
 def every() -> list[Case]:

@@ -107,7 +107,7 @@ class Conv2d(Convolution):
         return ops.conv2d(x, w, None, self.stride, self.padding, self.dilation, self.groups)
 
     def torch(self, x, w, g=None):
-        """PyTorch."""
+        """PyTorch's."""
         import torch
         if g is not None:
             return self.gradient_by_torch(g, x, w, False)
@@ -116,7 +116,7 @@ class Conv2d(Convolution):
         return lambda: conv(x, w, None, *rest)
 
     def jax(self, x, w, g=None):
-        """JAX, compiled."""
+        """JAX's, compiled."""
         import jax
 
         def conv(x, w):
@@ -129,6 +129,47 @@ class Conv2d(Convolution):
         fixed = (lambda x: conv(x, w)) if self.wanted == 0 else (lambda w: conv(x, w))
         run = jax.jit(lambda at, g: jax.vjp(fixed, at)[1](g)[0])
         return lambda: run((x, w)[self.wanted], g).block_until_ready()
+
+    def dezero(self, x, w, g=None):
+        """DeZero's, forward; it has neither dilation nor groups."""
+        import dezero.functions as F
+        if g is not None or self.dilation != (1, 1) or self.groups > 1:
+            return None
+        return lambda: F.conv2d(x, w, None, self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class ConvTranspose2d(Convolution):
+    """x (N, C, H, W) stamped with w (C, O / groups, I, J) onto y (N, O, A, B)."""
+    operation = "conv_transpose2d"
+
+    @property
+    def shapes(self):
+        """Those of x, w and y."""
+        A, B = ((h - 1) * s - 2 * p + d * (k - 1) + 1 for h, s, p, d, k in
+                zip((self.H, self.W), self.stride, self.padding, self.dilation, self.kernel))
+        return ((self.N, self.C, self.H, self.W), (self.C, self.O // self.groups, *self.kernel),
+                (self.N, self.O, A, B))
+
+    @property
+    def operations(self):
+        """Every weight meets every position of x once, in all three parts alike."""
+        x, w, _ = self.shapes
+        return 2 * math.prod(w) * x[0] * x[2] * x[3]
+
+    def function(self, x, w):
+        """tinyvision's."""
+        return ops.conv_transpose2d(x, w, None, self.stride, self.padding, 0, self.groups,
+                                    self.dilation)
+
+    def torch(self, x, w, g=None):
+        """PyTorch's."""
+        import torch
+        if g is not None:
+            return self.gradient_by_torch(g, x, w, True)
+        conv, rest = torch.nn.functional.conv_transpose2d, (self.stride, self.padding, 0,
+                                                            self.groups, self.dilation)
+        return lambda: conv(x, w, None, *rest)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -158,4 +199,7 @@ CASES = [
     *row(Conv2d, 8, 64, 56, 56, 64, 3, (1.1, 1.1, 1.1), padding=2, dilation=2),
     *row(Conv2d, 8, 64, 56, 56, 64, 3, (0.4, 0.4, 0.4), padding=1, groups=64, last=(1.0,)),
     *row(Conv2d, 8, 128, 28, 28, 128, 3, (0.8, 0.8, 0.8), padding=1, groups=32, last=(1.0,)),
+    *row(ConvTranspose2d, 8, 64, 28, 28, 64, 4, (0.8, 1.0, 1.0), stride=2, padding=1),
+    *row(ConvTranspose2d, 8, 128, 28, 28, 64, 2, (0.8, 1.0, 1.0), stride=2),
+    *row(ConvTranspose2d, 8, 64, 56, 56, 64, 3, (0.8, 1.0, 1.0), padding=1),
 ]
