@@ -80,12 +80,19 @@ def contiguous(*arrays):
 
     All are promoted to the common dtype of the floating ones; without any, each keeps its own.
     """
+    if all(_is_ready(a, arrays[0].dtype) for a in arrays):
+        return arrays
     if strange := [a.dtype for a in arrays if a.dtype.kind == "c" or a.dtype == np.float16]:
         raise TypeError(f"kernels compute in float32 and float64, got {strange[0]}; use .astype()")
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
     common = np.result_type(*floats) if floats else None
     return tuple(np.require(a, common, "CAW") if device_of(a) == "cpu" else
                  cupy().ascontiguousarray(a, common) for a in arrays)
+
+
+def _is_ready(a, dtype):
+    """Whether a kernel can take `a` as it is: np.require would cost more than a small kernel."""
+    return type(a) is np.ndarray and a.flags.carray and a.dtype == dtype and dtype.char in "fd"
 
 
 _generator = np.random.default_rng(0)

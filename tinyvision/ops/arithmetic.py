@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyvision.device import module_of
 from tinyvision.engine import Op, Tensor, as_array, binary
+from tinyvision.ops.elementwise import EXPONENTIAL, run, small, smooth, smooth_backward
 from tinyvision.ops.shape import sum_to
 
 
@@ -113,10 +114,22 @@ class Exp(Op):
     needs = "y",
 
     def forward(self, a):
-        return module_of(a).exp(a)
+        return module_of(a).exp(a) if small(a) else run(smooth, (a,), EXPONENTIAL)
 
     def backward(self, g, y, a):
-        return g * y,
+        return ExpBackward()(g, y),
+
+
+@dataclass(frozen=True)
+class ExpBackward(Op):
+    """g y, for a y as large as g: on all cores."""
+    needs = "g", "y"
+
+    def forward(self, g, y):
+        return g * y if small(g) else run(smooth_backward, (g, y), EXPONENTIAL)
+
+    def backward(self, h, out, g, y):
+        return g.requires_grad and self(h, y), y.requires_grad and self(h, g)
 
 
 @dataclass(frozen=True)

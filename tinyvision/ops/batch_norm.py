@@ -2,51 +2,96 @@
 
     y = (x - m) / sqrt(v + eps) * weight + bias,   m, v over (N, H, W)
 
-The graph keeps x alone: backward works the statistics out again. With x^ = (x - m) / sqrt(v + eps),
+The graph keeps x, and m and v of every channel. With x^ = (x - m) / sqrt(v + eps),
 
-    dx = weight / sqrt(v + eps) * (g - mean(g) - x^ mean(g x^)),
-    dweight = sum g x^,    dbias = sum g.
+    dweight = sum g x^,    dbias = sum g,
+    dx = weight / sqrt(v + eps) * (g - dbias / M - x^ dweight / M),    M = N H W.
 
+All three come out of one kernel: a channel of g and x is still in the cache when its sums are
+known. So they are one array: dx, and behind it dweight and dbias. With fixed m and v (the running
+ones) dx is weight / sqrt(v + eps) * g alone. Sizes: x (N, C, L), L = H W.
 Ioffe & Szegedy 2015, section 3.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyvision.device import module_of, zeros
-from tinyvision.engine import Op, Tensor, as_array, no_grad
+from tinyvision.cuda import per_element
+from tinyvision.device import contiguous, empty, module_of, zeros
+from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.kernel import Kernel, jit, prange
 from tinyvision.ops.arithmetic import sqrt
 from tinyvision.ops.check import same_device
-from tinyvision.ops.shape import mean, reshape, sum
+from tinyvision.ops.composed import composed_backward
+from tinyvision.ops.shape import cat, mean, reshape, sum
+
+BLOCK = 2048               # elements of a channel that are summed in x's dtype; then in float64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchNorm(Op):
-    """Normalisation by the batch's own statistics; x (N, C, ...), weight and bias (C,)."""
+    """Normalisation of x (N, C, ...) by `moments` (2, C), means and variances; weight, bias (C,).
+
+    The moments are x's own, worked out before (the running ones need them too), or fixed.
+    """
+    moments: object
     eps: float
+    fixed: bool = False
     needs = "x", "weight"
 
     def forward(self, x, weight, bias):
-        m, v = statistics(x)
-        scale = _column(weight, x) / module_of(x).sqrt(v + x.dtype.type(self.eps))
-        y = x - m
-        y *= scale
-        y += _column(bias, x)
+        x, weight, bias, (m, v) = *contiguous(x, weight, bias), self.moments
+        y, scale = empty(x.shape, x), weight / module_of(v).sqrt(v + v.dtype.type(self.eps))
+        x, m, scale, bias = contiguous(x, m, scale, bias)
+        normalise(as_planes(x), m, scale, bias, as_planes(y))
         return y
 
     def backward(self, g, y, x, weight, bias):
-        axes = _others(x)
-        shape = (1, -1) + (1,) * (len(x.shape) - 2)
-        centred = x - mean(x, axes, keepdim=True)
-        deviation = sqrt(mean(centred * centred, axes, keepdim=True) + self.eps)
-        normal = centred / deviation
-        weighted = g * normal
-        gx = x.requires_grad and reshape(weight, shape) / deviation * (
-            g - mean(g, axes, keepdim=True) - normal * mean(weighted, axes, keepdim=True))
-        return (gx, weight.requires_grad and sum(weighted, axes),
-                bias.requires_grad and sum(g, axes))
+        size, C = math.prod(x.shape), x.shape[1]
+        every = BatchNormBackward(self.moments, self.eps, self.fixed)(g, x, weight)
+        return (x.requires_grad and reshape(every[:size], *x.shape),
+                weight.requires_grad and every[size:size + C],
+                bias.requires_grad and every[size + C:])
+
+    def __repr__(self):
+        return f"BatchNorm(eps={self.eps}{', fixed' * self.fixed})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BatchNormBackward(Op):
+    """dx, dweight and dbias, in one row."""
+    moments: object
+    eps: float
+    fixed: bool
+    needs = "g", "x", "weight"
+
+    def forward(self, g, x, weight):
+        g, x, weight, moments = contiguous(g, x, weight, self.moments)
+        out = empty((x.size + 2 * len(weight),), x)
+        batch_norm_backward(as_planes(g), as_planes(x), weight, moments, self.eps, self.fixed, out)
+        return out
+
+    def backward(self, h, out, g, x, weight):
+        return composed_backward(self.composed, h, g, x, weight)
+
+    def composed(self, g, x, weight):
+        """The same in plain operations."""
+        axes, column = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)
+        if self.fixed:
+            m, v = (Tensor(a.reshape(column)) for a in self.moments)
+        else:
+            m = mean(x, axes, keepdim=True)
+            v = mean((x - m) * (x - m), axes, keepdim=True)
+        deviation = sqrt(v + self.eps)
+        normal = (x - m) / deviation
+        gx, gweight = g, sum(g * normal, axes)
+        if not self.fixed:
+            gx = g - mean(g, axes, keepdim=True) - normal * mean(g * normal, axes, keepdim=True)
+        gx = reshape(weight, *column) / deviation * gx
+        return cat([reshape(gx, x.size), gweight, sum(g, axes)])
 
 
 def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1,
@@ -83,40 +128,243 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
             raise ValueError(f"batch_norm: {name} has shape {as_array(value).shape}, "
                              f"expected ({C},) for x {X.shape}")
     if not training and running_mean is not None:
-        return _by_running_statistics(x, running_mean, running_var, weight, bias, eps)
+        moments = module_of(X).stack([as_array(running_mean), as_array(running_var)])
+        return BatchNorm(moments, float(eps), True)(x, weight, bias)
     if training and X.size // max(C, 1) < 2:
         raise ValueError(f"batch_norm: training needs at least 2 values a channel, x is {X.shape}")
+    moments = statistics(X)
     if training and running_mean is not None:
-        _update(X, as_array(running_mean), as_array(running_var), momentum)
-    return BatchNorm(eps)(x, weight, bias)
+        _update(X, moments, as_array(running_mean), as_array(running_var), momentum)
+    return BatchNorm(moments, float(eps))(x, weight, bias)
 
 
-def _by_running_statistics(x, running_mean, running_var, weight, bias, eps):
-    shape = (1, -1) + (1,) * (as_array(x).ndim - 2)
-    with no_grad():
-        deviation = sqrt(Tensor(as_array(running_var)) + eps)
-    scale = (weight if isinstance(weight, Tensor) else Tensor(weight)) / deviation
-    shift = bias - scale * Tensor(as_array(running_mean))
-    return x * reshape(scale, shape) + reshape(shift, shape)
-
-
-def _update(x, running_mean, running_var, momentum):
-    m, v = statistics(x)
+def _update(x, moments, running_mean, running_var, momentum):
+    m, v = moments
     count = x.size // x.shape[1]
-    running_mean += momentum * (m.ravel() - running_mean)
-    running_var += momentum * (v.ravel() * (count / (count - 1)) - running_var)
+    running_mean += momentum * (m - running_mean)
+    running_var += momentum * (v * (count / (count - 1)) - running_var)
 
 
 def statistics(x):
-    """Mean and (biased) variance of every channel of the array x (N, C, ...), axes kept."""
-    axes = _others(x)
-    m = x.mean(axes, keepdims=True)
-    return m, np.square(x - m).mean(axes, keepdims=True)
+    """(2, C): mean and (biased) variance of every channel of the array x (N, C, ...)."""
+    x, = contiguous(x)
+    out = empty((2, x.shape[1]), x)
+    channel_moments(as_planes(x), out)
+    return out
 
 
-def _others(x):
-    return (0, *range(2, len(x.shape)))
+def as_planes(x):
+    """x (N, C, ...) as (N, C, L)."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
-def _column(v, x):
-    return v.reshape((1, -1) + (1,) * (x.ndim - 2))
+# --- the kernels ----------------------------------------------------------------------------------
+@Kernel
+def channel_moments(x, out):
+    """out (2, C): the mean and the (biased) variance of every channel of x (N, C, L)."""
+    for c in range(x.shape[1]):
+        out[0, c] = x[:, c].mean()
+        out[1, c] = np.square(x[:, c] - out[0, c]).mean()
+
+
+@channel_moments.cpu(parallel=True, fastmath=True)           # a core owns a channel
+def _(x, out):
+    for c in prange(x.shape[1]):
+        c = np.int64(c)
+        out[0, c], out[1, c] = moments_of_channel(x, c)
+
+
+@jit(fastmath=True)
+def moments_of_channel(x, c):
+    """Each block's mean and squares about it, while it is in the cache; blocks joined as Chan has it.
+
+    That is as exact as two passes over memory, and reads x once.
+    """
+    N, _, L = x.shape
+    count, m, squares = 0.0, 0.0, 0.0
+    for n in range(N):
+        for k in range(0, L, BLOCK):
+            block = x[n, c, k:k + BLOCK]
+            mean_here, squares_here = moments_of_block(block)
+            share = block.size / (count + block.size)
+            step = mean_here - m
+            squares += squares_here + step * step * count * share
+            m += step * share
+            count += block.size
+    return m, squares / count
+
+
+@jit(fastmath=True)
+def moments_of_block(block):
+    """(mean, sum of the squared distances from it), in float64."""
+    total = block.dtype.type(0)
+    for i in range(block.size):
+        total += block[i]
+    m = total / block.dtype.type(block.size)
+    total = block.dtype.type(0)
+    for i in range(block.size):
+        total += (block[i] - m) * (block[i] - m)
+    return np.float64(m), np.float64(total)
+
+
+@channel_moments.gpu                                         # a thread owns out[which, c]
+def _(x, out):
+    N, C, L = x.shape
+    per_element(out, """
+        int c = i % C;
+        double m = 0, v = 0;
+        for (int n = 0; n < N; ++n)
+            for (int k = 0; k < L; ++k) m += x[(n * C + c) * L + k];
+        m /= N * L;
+        for (int n = 0; n < N && i >= C; ++n)
+            for (int k = 0; k < L; ++k) {
+                double d = x[(n * C + c) * L + k] - m;
+                v += d * d;
+            }
+        out = i < C ? m : v / (N * L);
+        """, x=x, N=N, C=C, L=L)
+
+
+@Kernel
+def normalise(x, means, scale, bias, y):
+    """y = (x - means[c]) * scale[c] + bias[c]."""
+    for c in range(x.shape[1]):
+        y[:, c] = (x[:, c] - means[c]) * scale[c] + bias[c]
+
+
+@normalise.cpu(parallel=True, fastmath=True)                 # a core owns a plane
+def _(x, means, scale, bias, y):
+    N, C, L = x.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        a, b, m, s, shift = x[n, c], y[n, c], means[c], scale[c], bias[c]
+        for i in range(L):
+            b[i] = (a[i] - m) * s + shift
+
+
+@normalise.gpu
+def _(x, means, scale, bias, y):
+    per_element(y, "int c = i / L % C; out = (x[i] - means[c]) * scale[c] + bias[c];",
+                x=x, means=means, scale=scale, bias=bias, C=x.shape[1], L=x.shape[2])
+
+
+@Kernel
+def channel_sums(g, x, moments, eps, out):
+    """out (2, C): the sums of g and of g x^ over every channel of x (N, C, L)."""
+    for c, (m, v) in enumerate(moments.T):
+        out[0, c] = g[:, c].sum()
+        out[1, c] = (g[:, c] * (x[:, c] - m)).sum() / np.sqrt(v + eps)
+
+
+@channel_sums.cpu(parallel=True, fastmath=True)              # a core owns a channel
+def _(g, x, moments, eps, out):
+    for c in prange(x.shape[1]):
+        c = np.int64(c)
+        total, weighted = sums_of_channel(g, x, moments[0, c], c)
+        out[0, c], out[1, c] = total, weighted / math.sqrt(moments[1, c] + eps)
+
+
+@jit(fastmath=True)
+def sums_of_channel(g, x, m, c):
+    """(sum g, sum g (x - m)): blocks in x's dtype, their sum in float64."""
+    N, _, L = x.shape
+    total, weighted = 0.0, 0.0
+    for n in range(N):
+        for k in range(0, L, BLOCK):
+            a, b = g[n, c, k:k + BLOCK], x[n, c, k:k + BLOCK]
+            s, t = x.dtype.type(0), x.dtype.type(0)
+            for i in range(b.size):
+                s += a[i]
+                t += a[i] * (b[i] - m)
+            total += s
+            weighted += t
+    return total, weighted
+
+
+@channel_sums.gpu                                            # a thread owns out[which, c]
+def _(g, x, moments, eps, out):
+    N, C, L = x.shape
+    per_element(out, """
+        int c = i % C;
+        double total = 0;
+        real m = moments[c], r = 1 / sqrt(moments[C + c] + eps);
+        for (int n = 0; n < N; ++n)
+            for (int k = (n * C + c) * L; k < (n * C + c + 1) * L; ++k)
+                total += i < C ? g[k] : g[k] * ((x[k] - m) * r);
+        out = total;
+        """, g=g, x=x, moments=moments, eps=float(eps), N=N, C=C, L=L)
+
+
+@Kernel
+def batch_norm_backward(g, x, weight, moments, eps, fixed, out):
+    """out: dx = weight / sqrt(v + eps) * (g - dbias / M - x^ dweight / M), dweight, dbias.
+
+    With `fixed` moments the two means in dx are left out.
+    """
+    dx, sums, M = _parts(x, out, g, moments, eps)
+    for c, (m, v) in enumerate(moments.T):
+        r = 1 / np.sqrt(v + eps)
+        dx[:, c] = weight[c] * r * g[:, c]
+        if not fixed:
+            dx[:, c] -= weight[c] * r * (sums[0, c] / M + (x[:, c] - m) * r * (sums[1, c] / M))
+
+
+def _parts(x, out, g, moments, eps):
+    """The sums, written to the end of `out`; (dx, which is its beginning, the sums, M)."""
+    sums, C = empty(moments.shape, x), x.shape[1]
+    channel_sums(g, x, moments, eps, sums)
+    out[x.size:x.size + C], out[x.size + C:] = sums[1], sums[0]
+    return out[:x.size].reshape(x.shape), sums, x.shape[0] * x.shape[2]
+
+
+def _two_passes(g, x, weight, moments, eps, fixed, out):
+    """Over all channels for the sums, then over all again: g and x come from memory twice."""
+    dx, sums, M = _parts(x, out, g, moments, eps)
+    r = 1 / np.sqrt(moments[1] + x.dtype.type(eps))
+    level, slope = (0 * sums if fixed else sums / x.dtype.type(M))
+    gradient_of_planes(g, x, moments[0], weight * r, level, slope * r, dx)
+
+
+batch_norm_backward.python("cpu_loops", _two_passes)
+
+
+@jit(parallel=True, fastmath=True)                           # a core owns a plane
+def gradient_of_planes(g, x, means, scale, level, slope, dx):
+    """scale * (g - level - (x - m) * slope), each (C,)."""
+    N, C, L = x.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        gradient_of_plane(g[n, c], x[n, c], means[c], scale[c], level[c], slope[c], dx[n, c])
+
+
+@jit(fastmath=True)
+def gradient_of_plane(g, x, m, scale, level, slope, out):
+    """scale * (g - level - (x - m) * slope)."""
+    for i in range(x.size):
+        out[i] = scale * ((g[i] - level) - (x[i] - m) * slope)
+
+
+@batch_norm_backward.cpu(parallel=True, fastmath=True)       # a core owns a channel: it stays in
+def _(g, x, weight, moments, eps, fixed, out):               # the core's cache from sums to dx
+    (N, C, L), T = x.shape, x.dtype.type
+    dx = out[:x.size].reshape(x.shape)
+    for c in prange(C):
+        c = np.int64(c)
+        m, r = moments[0, c], T(1 / math.sqrt(moments[1, c] + eps))
+        total, weighted = sums_of_channel(g, x, m, c)
+        out[x.size + c], out[x.size + C + c] = weighted * r, total
+        M = np.inf if fixed else float(N * L)
+        level, slope = T(total / M), T(weighted / M) * r * r
+        for n in range(N):
+            gradient_of_plane(g[n, c], x[n, c], m, weight[c] * r, level, slope, dx[n, c])
+
+
+@batch_norm_backward.gpu                                     # a thread owns one dx[n, c, l]
+def _(g, x, weight, moments, eps, fixed, out):
+    dx, sums, M = _parts(x, out, g, moments, eps)
+    per_element(dx, """
+        int c = i / L % C;
+        real r = 1 / sqrt(moments[C + c] + eps), normal = (x[i] - moments[c]) * r;
+        out = weight[c] * r * (fixed ? g[i] : g[i] - sums[c] / M - normal * (sums[C + c] / M));
+        """, g=g, x=x, weight=weight, moments=moments, sums=sums, eps=float(eps), fixed=int(fixed),
+                C=x.shape[1], L=x.shape[2], M=float(M))
