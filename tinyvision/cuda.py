@@ -26,7 +26,7 @@ from tinyvision.device import cupy, device_of
 from tinyvision.kernel import user_cache
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long",
-           "uint64": "unsigned long long", "bool": "bool", "uint8": "unsigned char"}
+           "uint32": "unsigned", "uint64": "unsigned long long", "bool": "bool", "uint8": "unsigned char"}
 THREADS = 256                              # a block's threads in `per_element`
 GUARD = 1024                               # bytes on either side of an array, on the host
 LIMIT = 2**31 - 1                          # indices are 32 bit
@@ -127,7 +127,7 @@ def _c_value(value, real):
         return value
     if isinstance(value, (float, np.floating)):
         return np.dtype(real).type(value)
-    return np.int32(value)
+    return value if isinstance(value, np.uint32) else np.int32(value)
 
 
 # --- a block of threads that work together --------------------------------------------------------

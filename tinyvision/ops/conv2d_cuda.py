@@ -29,10 +29,10 @@ TILE, DEPTH = 64, 16
 
 # --- one kernel: the tiles ------------------------------------------------------------------------
 TILES = """
-#define TILE 64        // a block computes TILE x TILE results,
-#define DEPTH 16       // from as many terms at a time as shared memory holds,
-#define THREADS 256    // by this many threads,
-#define OWN 4          // each of which keeps OWN x OWN sums in registers
+const int TILE = 64;        // a block computes TILE x TILE results,
+const int DEPTH = 16;       // from as many terms at a time as shared memory holds,
+const int THREADS = 256;    // by this many threads,
+const int OWN = 4;          // each of which keeps OWN x OWN sums in registers
 
 struct __align__(16) four { real of[4]; };       // one load of 16 bytes instead of four
 

@@ -20,16 +20,16 @@ from tinyvision.ops.nms import nms_kernel
 MASK = IOU + """
 typedef unsigned long long word;
 
+// -1 where it is not positive and finite: such a box suppresses nothing and is not suppressed.
+__device__ real sane_area(const real *a) { return positive(area(a)) ? area(a) : -1; }
+
 // The division comes last: most pairs do not meet, and never reach it.
 __device__ bool suppresses(const real *a, real first, const real *b, real second, real threshold) {
   real w = min(a[2], b[2]) - max(a[0], b[0]), h = min(a[3], b[3]) - max(a[1], b[1]);
-  if (!(w > 0 && h > 0)) return false;
+  if (!(w > 0 && h > 0 && first > 0 && second > 0)) return false;
   real inter = times(w, h);
   return inter / (first + second - inter) > threshold;
 }
-
-// An area that is not positive and finite becomes NaN, which is greater than no threshold.
-__device__ real sane_area(const real *a) { return positive(area(a)) ? area(a) : real(NAN); }
 
 extern "C" __global__ void kernel(const real *boxes, const long long *classes, real threshold,
                                   unsigned long long *mask, int N, int words) {

@@ -72,7 +72,7 @@ extern "C" __global__ void kernel(
 """
 
 BACKWARD = """
-#define CHANNELS 8
+const int CHANNELS = 8;
 
 // x[n,c,h,w] = sum over RoIs k of image n, and p, q, of  rows[k,p,h] cols[k,q,w] y[k,c,p,q]
 // One block: 32 x 8 pixels of image n, CHANNELS channels; a thread owns one pixel.
