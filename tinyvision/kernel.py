@@ -17,12 +17,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import pathlib
 import sys
 import tempfile
 import threading
 import types
+
+import numpy as np
 
 from tinyvision.device import device_of
 
@@ -160,7 +163,8 @@ def cache_folder() -> pathlib.Path:
     Numba's own cache does not notice that a helper in another file changed; a hash over all
     sources does. `TINYVISION_CACHE` chooses another place; without a writable one it is temporary.
     """
-    sources = sorted(pathlib.Path(__file__).parent.glob("ops/*.py")) + [pathlib.Path(__file__)]
+    here = pathlib.Path(__file__).parent
+    sources = [*sorted(here.glob("ops/*.py")), here / "kernel.py", here / "simd.py"]
     texts = [f.read_bytes() for f in sources if f.name not in ("__init__.py", "examples.py")]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
     folder = user_cache() / f"kernels-{digest}"
@@ -182,3 +186,28 @@ def user_cache() -> pathlib.Path:
     if sys.platform == "darwin":
         return home / "Library/Caches/tinyvision"
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tinyvision"
+
+
+# --- threads and scratch memory -------------------------------------------------------------------
+_local = threading.local()
+
+
+def threads() -> int:
+    """How many threads kernels share their work among."""
+    import numba
+    return numba.get_num_threads()
+
+
+def scratch(name: str, shape: tuple):
+    """Float32 memory for a kernel's own use, 64-byte aligned, holding anything.
+
+    It grows and is never given back, because fresh memory costs more than most arithmetic. It is
+    this thread's; the next call with the same name gets the same memory.
+    """
+    buffers = _local.__dict__.setdefault("buffers", {})
+    size = math.prod(shape)
+    if name not in buffers or buffers[name].size < size:
+        memory = np.empty(size + 16, np.float32)
+        first = -memory.ctypes.data % 64 // 4
+        buffers[name] = memory[first:first + size]
+    return buffers[name][:size].reshape(shape)

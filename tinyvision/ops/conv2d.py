@@ -19,7 +19,7 @@ from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, prange
-from tinyvision.ops import conv2d_gemm
+from tinyvision.ops import conv2d_fast, conv2d_gemm
 from tinyvision.ops.check import at_least, called, pair, rank, same_device
 from tinyvision.ops.shape import reshape, sum
 
@@ -255,9 +255,11 @@ def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
     return X.reshape(int(np.prod(outputs)), int(np.prod(padded)))
 
 
-def many_groups_by_loops(kernel):
-    """The rung to take: loops for groups of few channels (depthwise), else matrix products."""
+def fastest(kernel, on_tiles):
+    """The rung to take: tiles for float32, else loops for groups of few channels, or BLAS."""
     def choose(a, b, *rest):
+        if on_tiles is not None and a.dtype == np.float32 and conv2d_fast.tiles():
+            return on_tiles(a, b, *rest)
         groups, filters = rest[-2], rest[-1] if kernel is conv2d_weight_kernel else b
         rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
         kernel.variants[rung](a, b, *rest)
@@ -377,11 +379,12 @@ def _(x, y, S, T, P, Q, D, E, G, w):
                     w[o, c, i, j] = total
 
 
-for _kernel, _gemm in ((conv2d_kernel, conv2d_gemm.conv2d),
-                       (conv_transpose2d_kernel, conv2d_gemm.conv_transpose2d),
-                       (conv2d_weight_kernel, conv2d_gemm.conv2d_weight)):
+for _kernel, _gemm, _fast in (
+        (conv2d_kernel, conv2d_gemm.conv2d, conv2d_fast.conv2d),
+        (conv_transpose2d_kernel, conv2d_gemm.conv_transpose2d, conv2d_fast.conv_transpose2d),
+        (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, None)):
     _kernel.python("cpu_gemm", _gemm)
-    _kernel.python("cpu", many_groups_by_loops(_kernel))
+    _kernel.python("cpu", fastest(_kernel, _fast))
 
 
 @conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]

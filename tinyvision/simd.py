@@ -1,0 +1,447 @@
+'''The register tile: the one piece of machine code on which the fast convolutions stand.
+
+A processor core multiplies and adds whole vectors: with AVX-512, 16 floats at once, two such
+instructions a cycle. To keep both units busy, every cycle must find two vectors to add to whose
+last sum is finished (a sum takes four cycles), and nothing that has to be fetched from far away.
+The tile does that:
+
+    C[m, n] = start[m, n] + sum over k of  A[m, k] B[k, n]        m < rows,  n < 2 vectors
+
+Its rows x 2 sums stay in registers from the first k to the last. A step of k loads two vectors of
+B, then for every row one number of A, copied to all lanes, and makes two fused multiply-adds: for
+10 rows 12 loads feed 20 instructions of 32 operations each.
+
+**Why 10 x 32.** AVX-512 has 32 registers. The sums of r rows take 2 r, the two vectors of B take 2,
+and the compiler fetches all r numbers of A ahead: 2 r + 2 + r <= 32 gives r = 10. Fewer than 4 rows
+leave the units waiting for their own sums; more than 10 push sums out to memory, and the speed
+falls to a third. Any height from 4 to 10 runs at the peak, so a row of 14 pixels is done as 7 + 7.
+The same count gives 15 rows of one vector (for few output channels).
+
+**What the compiler was not doing.** Given the three loops of a matrix product, LLVM vectorises the
+innermost one and keeps its sums in memory: it loads and stores C at every k. That is 15 to 25 times
+slower. So the tile is written in LLVM's own language, which names every register, runs on every
+processor, and leaves to LLVM only what it is good at: numbering registers and encoding.
+
+**Where k leads.** A and B are walked by tables: k runs over `steps` (the channels of an image; A
+and B move on by `a_step` and `b_step` elements) and, inside, over `taps` (the positions in the
+window; A is read at `a_taps[t]`, B at `b_taps[t]`). A convolution is then read from the padded
+image where it lies: no matrix of windows is ever built.
+
+The machine code is made once (half a second), kept in the cache folder, and loaded in a
+millisecond. Compiled Numba code calls it by address (`multiply`, `turn`).
+'''
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.kernel import Jit, cache_folder
+
+
+@dataclass(frozen=True)
+class Width:
+    """A vector unit: `lanes` floats a vector; the tile's rows with one and with two vectors."""
+    lanes: int
+    rows: tuple
+
+    def heights(self, vectors):
+        """The heights of the tiles that are this many vectors wide."""
+        return range(1, self.rows[vectors - 1] + 1)
+
+
+AVX512, AVX2, NEON = Width(16, (15, 10)), Width(8, (7, 6)), Width(4, (15, 10))
+WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
+ROWS, COLUMNS = 0, 1                       # how a tile is stored: as it is, or transposed
+
+
+class Tiles:
+    """The machine code for one width.
+
+    Attributes:
+        lanes: floats in a vector; a full tile has 2 `lanes` columns.
+        rows: the largest height of a tile of 1 and of 2 vectors.
+        table: addresses, int64 [how it is stored, vectors - 1, height]; see `multiply`.
+        turn, frame: addresses of the transposition and of the padded copy; see `turn`, `frame`.
+    """
+
+    def __init__(self, width: Width):
+        self.lanes, self.rows = width.lanes, width.rows
+        self._engine = _load(program(width), f"simd{width.lanes}")
+        self.table = np.zeros((2, 2, max(width.rows) + 1), np.int64)
+        for how, vectors, height in _tiles(width):
+            self.table[how, vectors - 1, height] = self._address(_name(how, vectors, height))
+        self.turn, self.frame = self._address("turn"), self._address("frame")
+
+    def _address(self, name):
+        return self._engine.get_function_address(name)
+
+
+_forced = threading.local()
+
+
+def tiles() -> Tiles | None:
+    """The tiles for this processor's vector unit; None where none is known (or "0" is forced).
+
+    The environment variable TINYVISION_LANES (16, 8, 4 or 0) chooses another width.
+    """
+    lanes = getattr(_forced, "lanes", None)
+    return _tiles_of(native_lanes() if lanes is None else lanes)
+
+
+@contextlib.contextmanager
+def use_lanes(lanes: int):
+    """Compute with that many lanes inside the block and in this thread; 0: without tiles.
+
+    Every width runs on every machine: LLVM makes do with what there is.
+
+    Raises:
+        ValueError: a width that is not known.
+    """
+    before = getattr(_forced, "lanes", None)
+    if lanes not in (0, *WIDTHS):
+        raise ValueError(f"use_lanes: got {lanes!r}, expected 0 or one of {sorted(WIDTHS)}")
+    _forced.lanes = lanes
+    try:
+        yield
+    finally:
+        _forced.lanes = before
+
+
+@functools.cache
+def native_lanes() -> int:
+    """The lanes of this processor's vector unit, 0 if it has none that we know."""
+    if forced := os.environ.get("TINYVISION_LANES"):
+        if forced not in ("0", *map(str, WIDTHS)):
+            raise ValueError(f"TINYVISION_LANES is {forced!r}, expected 0, 4, 8 or 16")
+        return int(forced)
+    import llvmlite.binding as llvm
+    has = llvm.get_host_cpu_features()
+    if has.get("avx512f"):
+        return AVX512.lanes
+    if has.get("avx2") and has.get("fma"):
+        return AVX2.lanes
+    return NEON.lanes if has.get("neon") else 0
+
+
+@functools.cache
+def _tiles_of(lanes):
+    return Tiles(WIDTHS[lanes]) if lanes else None
+
+
+def _tiles(width):
+    return ((how, vectors, height) for how in (ROWS, COLUMNS) for vectors in (1, 2)
+            for height in width.heights(vectors))
+
+
+def _name(how, vectors, height):
+    return f"{('rows', 'columns')[how]}_{vectors}_{height}"
+
+
+# --- the text, in LLVM's language -----------------------------------------------------------------
+def program(width: Width) -> str:
+    """All tiles of a width, and the transposition, as LLVM assembly."""
+    L = width.lanes
+    V, mask = f"<{L} x float>", f"<{L} x i1>"
+    return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), frame_text(L),
+                      f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
+                      f"declare {V} @llvm.masked.load.v{L}f32.p0(ptr, {mask}, {V})",
+                      f"declare void @llvm.masked.store.v{L}f32.p0({V}, ptr, {mask})", ""])
+
+
+def tile(L, how, vectors, rows) -> str:
+    """The function C = start + A B for `rows` rows of `vectors` vectors of `L` lanes.
+
+    Its arguments are those of `multiply`. The sums (`%sum`) are registers: LLVM's phi says where a
+    value comes from when a loop begins and when it goes round. A sum of thousands of terms, one
+    after the other, loses digits; so after every `%block` steps it is put aside (`%aside`) and
+    begun anew.
+    """
+    V = f"<{L} x float>"
+    cells = [f"{m}_{v}" for m in range(rows) for v in range(vectors)]
+    lines = [f"define void @{_name(how, vectors, rows)}(ptr %a, i64 %a_row, i64 %a_step, "
+             "ptr %a_taps, ptr %b, i64 %b_step, ptr %b_taps, i64 %steps, i64 %taps, i64 %block, "
+             "ptr %start, i64 %start_row, ptr %c, i64 %c_row, i64 %columns) {", "entry:",
+             f"  %nowhere = alloca {V}", *(f"  %aside{x} = alloca {V}" for x in cells)]
+    for m in range(rows):
+        lines += [f"  %a_row{m} = mul i64 %a_row, {m}", f"  %s_row{m} = mul i64 %start_row, {m}"]
+        for v in range(vectors):
+            lines += [f"  %s_at{m}_{v} = add i64 %s_row{m}, {v * L}",
+                      f"  %s{m}_{v} = getelementptr float, ptr %start, i64 %s_at{m}_{v}",
+                      f"  %start{m}_{v} = load {V}, ptr %s{m}_{v}, align 4"]
+    lines += ["  %some.steps = icmp sgt i64 %steps, 0", "  %some.taps = icmp sgt i64 %taps, 0",
+              "  %some = and i1 %some.steps, %some.taps",
+              "  %long = icmp sgt i64 %steps, %block",
+              "  br i1 %some, label %prepare, label %done",
+              "prepare:", "  br i1 %long, label %clear, label %step",
+              "clear:", *(f"  store {V} zeroinitializer, ptr %aside{x}" for x in cells),
+              "  br label %step",
+              "step:                                    ; one channel"]
+    around = "[{0}, %prepare], [{0}, %clear], [{1}, %again], [{2}, %put.aside]"
+    lines += [f"  %{name} = phi {kind} {around.format(first, then, later)}"
+              for name, kind, first, then, later in (
+                  ("k", "i64", "0", "%k.next", "%k.next"),
+                  ("left", "i64", "%block", "%left.next", "%block"),
+                  ("a.k", "ptr", "%a", "%a.next", "%a.next"),
+                  ("b.k", "ptr", "%b", "%b.next", "%b.next"),
+                  *((f"old{x}", V, f"%start{x}", f"%new{x}", "zeroinitializer") for x in cells))]
+    lines += ["  br label %tap",
+              "tap:                                     ; one position in the window",
+              "  %t = phi i64 [0, %step], [%t.next, %tap]"]
+    lines += [f"  %sum{x} = phi {V} [%old{x}, %step], [%new{x}, %tap]" for x in cells]
+    for side in "ab":
+        lines += [f"  %{side}.tap = getelementptr i64, ptr %{side}_taps, i64 %t",
+                  f"  %{side}.far = load i64, ptr %{side}.tap",
+                  f"  %{side}.t = getelementptr float, ptr %{side}.k, i64 %{side}.far"]
+    for v in range(vectors):
+        lines += [f"  %b.at{v} = getelementptr float, ptr %b.t, i64 {v * L}",
+                  f"  %b{v} = load {V}, ptr %b.at{v}, align 4"]
+    for m in range(rows):
+        lines += [f"  %a.at{m} = getelementptr float, ptr %a.t, i64 %a_row{m}",
+                  f"  %a.one{m} = load float, ptr %a.at{m}, align 4",
+                  f"  %a.first{m} = insertelement {V} poison, float %a.one{m}, i32 0",
+                  f"  %a{m} = shufflevector {V} %a.first{m}, {V} poison, <{L} x i32> zeroinitializer"]
+        lines += [f"  %new{m}_{v} = call {V} @llvm.fma.v{L}f32({V} %a{m}, {V} %b{v}, "
+                  f"{V} %sum{m}_{v})" for v in range(vectors)]
+    lines += ["  %t.next = add i64 %t, 1",
+              "  %t.more = icmp slt i64 %t.next, %taps",
+              "  br i1 %t.more, label %tap, label %end",
+              "end:",
+              "  %k.next = add i64 %k, 1",
+              "  %a.next = getelementptr float, ptr %a.k, i64 %a_step",
+              "  %b.next = getelementptr float, ptr %b.k, i64 %b_step",
+              "  %k.more = icmp slt i64 %k.next, %steps",
+              "  br i1 %k.more, label %again, label %last",
+              "again:",
+              "  %left.next = sub i64 %left, 1",
+              "  %full = icmp sle i64 %left.next, 0",
+              "  br i1 %full, label %put.aside, label %step",
+              "put.aside:", *_aside(V, cells, "put"),
+              *(f"  store {V} %put{x}, ptr %aside{x}" for x in cells),
+              "  br label %step",
+              "last:",
+              "  br i1 %long, label %join, label %done",
+              "join:", *_aside(V, cells, "joined"), "  br label %done",
+              "done:"]
+    lines += [f"  %all{x} = phi {V} [%start{x}, %entry], [%new{x}, %last], [%joined{x}, %join]"
+              for x in cells]
+    store = _store_columns if how == COLUMNS else _store_rows
+    return "\n".join([*lines, *store(L, vectors, rows), "  ret void", "}"])
+
+
+def _aside(V, cells, name):
+    """What was put aside, plus the sums of this block."""
+    for x in cells:
+        yield f"  %{name}.old{x} = load {V}, ptr %aside{x}"
+        yield f"  %{name}{x} = fadd {V} %{name}.old{x}, %new{x}"
+
+
+def _store_rows(L, vectors, rows):
+    """C[m, n] at c + m c_row + n: as the sums lie in the registers."""
+    for m in range(rows):
+        yield f"  %c_row{m} = mul i64 %c_row, {m}"
+        for v in range(vectors):
+            yield f"  %c_at{m}_{v} = add i64 %c_row{m}, {v * L}"
+            yield f"  %c{m}_{v} = getelementptr float, ptr %c, i64 %c_at{m}_{v}"
+            yield f"  store <{L} x float> %all{m}_{v}, ptr %c{m}_{v}, align 4"
+
+
+def _store_columns(L, vectors, rows):
+    """C[m, n] at c + n c_row + m, for n < columns: transposed, L x L at a time, in registers.
+
+    What lies beyond `columns` goes nowhere: the same stores, to a place that nobody reads.
+    """
+    V = f"<{L} x float>"
+    for v in range(vectors):
+        for top in range(0, rows, L):
+            here = min(L, rows - top)
+            group = [f"%all{top + q}_{v}" if q < here else "zeroinitializer" for q in range(L)]
+            lines, columns = _transposed(L, group, f"turn{v}_{top}_")
+            yield from lines
+            mask = ", ".join(f"i1 {int(q < here)}" for q in range(L))
+            for lane, column in enumerate(columns):
+                u, n = f"{v}_{top}_{lane}", v * L + lane
+                yield f"  %far{u} = mul i64 %c_row, {n}"
+                yield f"  %at{u} = add i64 %far{u}, {top}"
+                yield f"  %there{u} = getelementptr float, ptr %c, i64 %at{u}"
+                yield f"  %wanted{u} = icmp sgt i64 %columns, {n}"
+                yield f"  %to{u} = select i1 %wanted{u}, ptr %there{u}, ptr %nowhere"
+                yield (f"  store {V} {column}, ptr %to{u}, align 4" if here == L else
+                       f"  call void @llvm.masked.store.v{L}f32.p0({V} {column}, "
+                       f"ptr align 4 %to{u}, <{L} x i1> <{mask}>)")
+
+
+def _transposed(L, rows, prefix):
+    """(lines, the names of the columns) of `L` rows: log2(L) rounds of exchanges.
+
+    In the round of distance d, rows q and q + d swap a block: lanes whose bit d is set go up.
+    """
+    lines, d = [], 1
+    while d < L:
+        after = list(rows)
+        for q in (q for q in range(L) if not q & d):
+            upper = [lane if not lane & d else L + lane - d for lane in range(L)]
+            lower = [lane + d if not lane & d else L + lane for lane in range(L)]
+            for place, lanes in ((q, upper), (q + d, lower)):
+                after[place] = f"%{prefix}{d}_{place}"
+                picks = ", ".join(f"i32 {lane}" for lane in lanes)
+                lines.append(f"  {after[place]} = shufflevector <{L} x float> {rows[q]}, "
+                             f"<{L} x float> {rows[q + d]}, <{L} x i32> <{picks}>")
+        rows, d = after, 2 * d
+    return lines, rows
+
+
+def turn_text(L) -> str:
+    """The function to[n, m] = from[m, n] for n < columns and m < width, 0 from m = rows on."""
+    V = f"<{L} x float>"
+    lines = ["define void @turn(ptr %from, i64 %from_row, i64 %rows, i64 %columns, "
+             "ptr %to, i64 %to_row, i64 %width) {", f"  %nowhere = alloca {V}",
+             f"  %zeros = alloca {V}", f"  store {V} zeroinitializer, ptr %zeros"]
+    for count in ("columns", "width"):
+        lines += [f"  %{count}.1 = insertelement <{L} x i64> poison, i64 %{count}, i32 0",
+                  f"  %{count}.{L} = shufflevector <{L} x i64> %{count}.1, <{L} x i64> poison, "
+                  f"<{L} x i32> zeroinitializer",
+                  f"  %{count}.mask = icmp sgt <{L} x i64> %{count}.{L}, "
+                  f"<{', '.join(f'i64 {n}' for n in range(L))}>"]
+    for m in range(L):
+        lines += [f"  %r{m} = mul i64 %from_row, {m}",
+                  f"  %p{m} = getelementptr float, ptr %from, i64 %r{m}",
+                  f"  %is{m} = icmp sgt i64 %rows, {m}",
+                  f"  %q{m} = select i1 %is{m}, ptr %p{m}, ptr %zeros",
+                  f"  %x{m} = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %q{m}, "
+                  f"<{L} x i1> %columns.mask, {V} zeroinitializer)"]
+    exchanges, columns = _transposed(L, [f"%x{m}" for m in range(L)], "y")
+    lines += exchanges
+    for n, column in enumerate(columns):
+        lines += [f"  %c{n} = mul i64 %to_row, {n}",
+                  f"  %t{n} = getelementptr float, ptr %to, i64 %c{n}",
+                  f"  %in{n} = icmp sgt i64 %columns, {n}",
+                  f"  %u{n} = select i1 %in{n}, ptr %t{n}, ptr %nowhere",
+                  f"  call void @llvm.masked.store.v{L}f32.p0({V} {column}, ptr align 4 %u{n}, "
+                  f"<{L} x i1> %width.mask)"]
+    return "\n".join([*lines, "  ret void", "}"])
+
+
+def frame_text(L) -> str:
+    """The padded copy of a plane, row by row, a vector at a time; see `frame`.
+
+    The last vector of a row may reach into the next row, which is written after it.
+    """
+    V, I = f"<{L} x float>", f"<{L} x i64>"
+    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
+    lines = ["define void @frame(ptr %from, i64 %from_row, i64 %first, i64 %last, i64 %lo, i64 %hi, "
+             "ptr %to, i64 %rows, i64 %width) {", "entry:"]
+    for name in ("lo", "hi"):
+        lines += [f"  %{name}.1 = insertelement {I} poison, i64 %{name}, i32 0",
+                  f"  %{name}.all = shufflevector {I} %{name}.1, {I} poison, "
+                  f"<{L} x i32> zeroinitializer"]
+    lines += ["  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
+              "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
+              "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
+              "  %inside = and i1 %below, %above",
+              "  %far = mul i64 %r, %from_row", "  %source = getelementptr float, ptr %from, i64 %far",
+              "  %t = mul i64 %r, %width", "  %target = getelementptr float, ptr %to, i64 %t",
+              f"  %in.1 = insertelement <{L} x i1> poison, i1 %inside, i32 0",
+              f"  %in = shufflevector <{L} x i1> %in.1, <{L} x i1> poison, "
+              f"<{L} x i32> zeroinitializer",
+              "  br label %part",
+              "part:", "  %v = phi i64 [0, %row], [%v.next, %part]",
+              f"  %v.1 = insertelement {I} poison, i64 %v, i32 0",
+              f"  %v.all = shufflevector {I} %v.1, {I} poison, <{L} x i32> zeroinitializer",
+              f"  %column = add {I} %v.all, {lanes}",
+              f"  %right = icmp sge {I} %column, %lo.all", f"  %left = icmp slt {I} %column, %hi.all",
+              f"  %between = and <{L} x i1> %right, %left", f"  %mask = and <{L} x i1> %between, %in",
+              "  %p = getelementptr float, ptr %source, i64 %v",
+              f"  %x = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p, <{L} x i1> %mask, "
+              f"{V} zeroinitializer)",
+              "  %q = getelementptr float, ptr %target, i64 %v", f"  store {V} %x, ptr %q, align 4",
+              f"  %v.next = add i64 %v, {L}", "  %v.more = icmp slt i64 %v.next, %width",
+              "  br i1 %v.more, label %part, label %row.end",
+              "row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
+              "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
+    return "\n".join(lines)
+
+
+# --- from text to machine code --------------------------------------------------------------------
+def _load(text, name):
+    """An engine that holds the machine code of `text`, from the cache or from LLVM."""
+    import llvmlite.binding as llvm
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=features, opt=3, codemodel="jitdefault", jit=True)
+    key = "\n".join((text, cpu, features, llvm.llvm_version_info.__repr__()))
+    file = cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.o"
+    if not file.exists():
+        made = file.with_suffix(f".{os.getpid()}")
+        made.write_bytes(_compiled(llvm, machine, text))
+        os.replace(made, file)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(file.read_bytes()))
+    engine.finalize_object()
+    return engine
+
+
+def _compiled(llvm, machine, text):
+    """The object code of LLVM assembly: common terms joined, loops left as they are written."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    passes = llvm.create_pass_builder(machine, options).getModulePassManager()
+    passes.run(module, llvm.create_pass_builder(machine, options))
+    return machine.emit_object(module)
+
+
+# --- calling it from Numba ------------------------------------------------------------------------
+class _Call(Jit):
+    """A call, from compiled code, of machine code at an address; all arguments are int64."""
+
+    def __init__(self, name, count, doc):
+        self.__name__, self.count, self.__doc__ = name, count, doc
+
+    @functools.cached_property
+    def compiled(self):
+        """Numba's intrinsic."""
+        from llvmlite import ir
+        from numba import types
+        from numba.extending import intrinsic
+        signature = types.void(types.int64, types.UniTuple(types.int64, self.count))
+
+        def call(context, builder, signature, arguments):
+            long = ir.IntType(64)
+            kind = ir.FunctionType(ir.VoidType(), [long] * self.count)
+            address, values = arguments
+            builder.call(builder.inttoptr(address, kind.as_pointer()),
+                         [builder.extract_value(values, k) for k in range(self.count)])
+            return context.get_dummy_value()
+
+        @intrinsic
+        def call_address(typing, address, arguments):
+            return signature, call
+        return call_address
+
+
+multiply = _Call("multiply", 15, """multiply(address, (a, a_row, a_step, a_taps, b, b_step, b_taps,
+    steps, taps, block, start, start_row, c, c_row, columns)): C = start + A B.
+
+    Addresses of float32 numbers (`array.ctypes.data`), of the tables `a_taps` and `b_taps`, and
+    distances in elements, all int64. With start = c the product is added to C; with start_row = 0 every row starts with the same vectors (a bias).
+    """)
+turn = _Call("turn", 7, """turn(address, (from, from_row, rows, columns, to, to_row, width)):
+    to[n, m] = from[m, n] for n < columns and m < width, with 0 where m >= rows.
+
+    At most `lanes` rows, columns and width; only the numbers named are read and written.
+    """)
+frame = _Call("frame", 9, """frame(address, (from, from_row, first, last, lo, hi, to, rows, width)):
+    to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows, v < width.
+
+    Writes up to `lanes` - 1 numbers beyond the last row. Reads only what it copies, so `from` may
+    point before the plane.
+    """)
