@@ -168,12 +168,7 @@ def tile(L, how, vectors, rows) -> str:
              "ptr %a_taps, ptr %b, i64 %b_step, ptr %b_taps, i64 %steps, i64 %taps, i64 %block, "
              "ptr %start, i64 %start_row, ptr %c, i64 %c_row, i64 %columns) {", "entry:",
              f"  %nowhere = alloca {V}", *(f"  %aside{x} = alloca {V}" for x in cells)]
-    for m in range(rows):
-        lines += [f"  %a_row{m} = mul i64 %a_row, {m}", f"  %s_row{m} = mul i64 %start_row, {m}"]
-        for v in range(vectors):
-            lines += [f"  %s_at{m}_{v} = add i64 %s_row{m}, {v * L}",
-                      f"  %s{m}_{v} = getelementptr float, ptr %start, i64 %s_at{m}_{v}",
-                      f"  %start{m}_{v} = load {V}, ptr %s{m}_{v}, align 4"]
+    lines += [f"  %a_row{m} = mul i64 %a_row, {m}" for m in range(rows)]
     lines += ["  %some.steps = icmp sgt i64 %steps, 0", "  %some.taps = icmp sgt i64 %taps, 0",
               "  %some = and i1 %some.steps, %some.taps",
               "  %long = icmp sgt i64 %steps, %block",
@@ -189,7 +184,7 @@ def tile(L, how, vectors, rows) -> str:
                   ("left", "i64", "%block", "%left.next", "%block"),
                   ("a.k", "ptr", "%a", "%a.next", "%a.next"),
                   ("b.k", "ptr", "%b", "%b.next", "%b.next"),
-                  *((f"old{x}", V, f"%start{x}", f"%new{x}", "zeroinitializer") for x in cells))]
+                  *((f"old{x}", V, "zeroinitializer", f"%new{x}", "zeroinitializer") for x in cells))]
     lines += ["  br label %tap",
               "tap:                                     ; one position in the window",
               "  %t = phi i64 [0, %step], [%t.next, %tap]"]
@@ -228,8 +223,15 @@ def tile(L, how, vectors, rows) -> str:
               "  br i1 %long, label %join, label %done",
               "join:", *_aside(V, cells, "joined"), "  br label %done",
               "done:"]
-    lines += [f"  %all{x} = phi {V} [%start{x}, %entry], [%new{x}, %last], [%joined{x}, %join]"
-              for x in cells]
+    lines += [f"  %total{x} = phi {V} [zeroinitializer, %entry], [%new{x}, %last], "
+              f"[%joined{x}, %join]" for x in cells]
+    for m in range(rows):
+        lines += [f"  %s_row{m} = mul i64 %start_row, {m}"]
+        for v in range(vectors):
+            lines += [f"  %s_at{m}_{v} = add i64 %s_row{m}, {v * L}",
+                      f"  %s{m}_{v} = getelementptr float, ptr %start, i64 %s_at{m}_{v}",
+                      f"  %start{m}_{v} = load {V}, ptr %s{m}_{v}, align 4",
+                      f"  %all{m}_{v} = fadd {V} %start{m}_{v}, %total{m}_{v}"]
     store = _store_columns if how == COLUMNS else _store_rows
     return "\n".join([*lines, *store(L, vectors, rows), "  ret void", "}"])
 

@@ -382,7 +382,7 @@ def _(x, y, S, T, P, Q, D, E, G, w):
 for _kernel, _gemm, _fast in (
         (conv2d_kernel, conv2d_gemm.conv2d, conv2d_fast.conv2d),
         (conv_transpose2d_kernel, conv2d_gemm.conv_transpose2d, conv2d_fast.conv_transpose2d),
-        (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, None)):
+        (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, conv2d_fast.conv2d_weight)):
     _kernel.python("cpu_gemm", _gemm)
     _kernel.python("cpu", fastest(_kernel, _fast))
 

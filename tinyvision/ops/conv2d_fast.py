@@ -7,15 +7,15 @@ All three are read straight from the padded image; no matrix of windows is built
   them lie side by side; the tile is stored transposed, for y has its pixels side by side. With few
   filters the roles change: the tile is 10 filters x 32 pixels, and nothing is packed or transposed.
 - **conv_transpose2d** is conv2d with the filters turned round. With stride S, output pixel h is met
-  by those rows i of the filter for which (h + P - i D) is a multiple of S: the pixels of one
+  by those rows i of the filter for which h + P - i D is a multiple of S: the pixels of one
   remainder h mod S form an image of their own, and each of the S x S images is a stride-1
-  convolution with its share of the filter ("phase").
+  convolution with its share of the filter (a "phase").
 - **the weight gradient** w[o, c, i, j] = sum over pixels: the tile is 10 channels x 32 filters, k
-  runs over rows (steps) and columns (taps) of y.
+  runs over rows (steps) and columns (taps) of y, of which 32 channels are packed side by side.
 
-A task is a band of rows of one image: its padded copy, a few hundred kilobytes, stays in the
-core's own cache while all filters pass over it. Tasks are dealt to the threads in a fixed order,
-so the result is the same from run to run.
+A task is a band of rows of one image, or a few whole small images: their padded copy, half a
+megabyte at most, stays in the core's own cache while all filters pass over it. Tasks are dealt to
+the threads in a fixed order, so results are the same from run to run.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ import numpy as np
 from tinyvision.kernel import jit, prange, scratch, threads
 from tinyvision.simd import frame, multiply, tiles, turn
 
-BAND = 1 << 17                             # floats of a band: half a megabyte
+BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
 CHAIN = 256                                # terms of a sum before it is put aside
 TALLEST = 10                               # the rows of the largest tile of any width
 
@@ -40,8 +40,8 @@ class Taps:
     Attributes:
         phases: M, the phases.
         stride: S.
-        offsets: per phase, the offsets; windows: which position of the filter each belongs to.
-        first, reach: the smallest offset, and how far the largest is from it.
+        offsets: per phase, the offsets.
+        windows: per phase, the position in the filter that each belongs to.
     """
     phases: int
     stride: int
@@ -50,10 +50,12 @@ class Taps:
 
     @property
     def first(self):
+        """The smallest offset."""
         return min((o for phase in self.offsets for o in phase), default=0)
 
     @property
     def reach(self):
+        """How far the largest offset is from the smallest."""
         return max((o for phase in self.offsets for o in phase), default=0) - self.first
 
 
@@ -71,27 +73,35 @@ def transposed_taps(K, S, P, D):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What of a convolution depends on sizes alone: bands, tables of taps, the room they take."""
-    bands: int                             # bands of an image
-    rows: int                              # rows of the output grid (phase 0) in all bands
-    width: int                             # of the padded copy
-    plane: int                             # distance of two channels in it
-    origin: tuple                          # the input pixel that its first element is
-    reach: int                             # rows of it beyond the band's own
-    phases: np.ndarray                     # (M, M', 2): first tap and number of taps
-    places: np.ndarray                     # of every tap, its distance in the padded copy
-    windows: np.ndarray                    # ... and its position i J + j in the filter
+    """What of a convolution depends on sizes alone.
+
+    Attributes:
+        geometry: int64 numbers for the compiled code, in the order of `plan`.
+        shares, bands: tasks of a group: images are dealt in `shares`, each one's rows in `bands`.
+        room: floats of a task's padded copies.
+        phases: (M, M', 2), of every phase the first tap and the number of taps.
+        places: of every tap, its distance in the padded copy.
+        windows: of every tap, its position i J + j in the filter.
+    """
+    geometry: tuple
+    shares: int
+    bands: int
+    room: int
+    phases: np.ndarray
+    places: np.ndarray
+    windows: np.ndarray
 
 
 @functools.lru_cache(4096)
-def plan(transposed, images, C, sizes, window, stride, padding, dilation, workers):
-    """The Plan of a convolution with outputs of `sizes` for `images` x groups images."""
+def plan(transposed, N, C, G, sizes, window, stride, padding, dilation, workers):
+    """The Plan of a convolution of N images of G groups of C channels, with outputs of `sizes`."""
     kind = transposed_taps if transposed else forward_taps
     down, across = (kind(*one) for one in zip(window, stride, padding, dilation))
     rows, columns = (-(-n // axis.phases) for n, axis in zip(sizes, (down, across)))
     width = (columns - 1) * across.stride + across.reach + 1
-    bands = _bands(images, rows, C * width * down.stride, workers)
+    shares, bands = _tasks(N, G, rows, C * width * down.stride, workers)
     tall = (-(-rows // bands) - 1) * down.stride + down.reach + 1
+    plane = _spread(tall * width)
     phases, places, windows = np.zeros((down.phases, across.phases, 2), np.int64), [], []
     for r, s in np.ndindex(phases.shape[:2]):
         phases[r, s, 0] = len(places)
@@ -100,15 +110,21 @@ def plan(transposed, images, C, sizes, window, stride, padding, dilation, worker
                 places.append((y - down.first) * width + x - across.first)
                 windows.append(i * window[1] + j)
         phases[r, s, 1] = len(places) - phases[r, s, 0]
-    return Plan(bands, rows, width, _spread(tall * width), (down.first, across.first),
-                down.reach, phases, np.array(places, np.int64), np.array(windows, np.int64))
+    geometry = (rows, width, plane, down.first, across.first, down.reach, down.stride,
+                across.stride)
+    return Plan(geometry, shares, bands, C * plane * -(-N // shares), phases,
+                np.array(places, np.int64), np.array(windows, np.int64))
 
 
-def _bands(images, rows, floats_a_row, workers):
-    """Bands of an image: few enough rows to fit the cache, and the tasks shared out evenly."""
-    least = max(1, -(-rows * floats_a_row // BAND))
-    even = (k for k in range(least, least + workers) if images * k % workers == 0)
-    return min(rows, next(even))
+def _tasks(N, G, rows, floats_a_row, workers):
+    """(shares of the images, bands of an image): each fits the cache, and threads get as many."""
+    bands = max(1, -(-rows * floats_a_row // BAND))
+    shares = N if bands > 1 else -(-N // max(1, BAND // max(1, rows * floats_a_row)))
+    while G * shares * bands % workers and shares < N:
+        shares += 1
+    while G * shares * bands % workers and bands < rows:
+        bands += 1
+    return shares, min(bands, rows)
 
 
 def _spread(floats):
@@ -116,7 +132,7 @@ def _spread(floats):
     return (-(-floats // 16) | 1) * 16
 
 
-# --- the three convolutions -----------------------------------------------------------------------
+# --- conv2d and its transpose ---------------------------------------------------------------------
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
     """conv2d_kernel on tiles."""
     _correlate(False, x, w, bias, (S, T), (P, Q), (D, E), G, y)
@@ -128,73 +144,41 @@ def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
 
 
 def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
-    """y = bias + x * w, or with w transposed; groups are images of their own."""
-    (N, C, H, W), (_, F, A, B), T, workers = x.shape, y.shape, tiles(), threads()
-    C, F = C // G, F // G
-    p = plan(transposed, N * G, C, (A, B), w.shape[2:], stride, padding, dilation, workers)
-    L, window, across = T.lanes, w.shape[2] * w.shape[3], 1 if transposed else stride[1]
-    phases = p.phases.shape[1]
+    """y = bias + x * w, or with w transposed."""
+    (N, _, H, W), (_, _, A, B), t, workers = x.shape, y.shape, tiles(), threads()
+    C, F, L, window = x.shape[1] // G, y.shape[1] // G, t.lanes, w.shape[2] * w.shape[3]
+    p = plan(transposed, N, C, G, (A, B), w.shape[2:], stride, padding, dilation, workers)
+    phases, across = p.phases.shape[1], p.geometry[-1]
     wide = F <= L // 2 and across == 1 and B // phases >= L
-    room = p.plane * C + 2 * L * TALLEST + max(F, 2 * L) * phases * -(-B // phases)
-    bands = scratch("bands", (workers, _spread(room)))
+    line = 2 * L * TALLEST + max(F, 2 * L) * phases * -(-B // phases)
+    rooms = scratch("rooms", (workers, _spread(p.room + line)))
     filters = w if wide else scratch("filters", (G, C * window * -(-F // L) * L))
-    correlate(x.reshape(N * G, C, H, W), w.reshape(G, -1), bias.reshape(G, F),
-              y.reshape(N * G, F, A, B), transposed, wide, 1 if transposed else stride[0], p.bands, p.rows, p.width, p.plane, *p.origin, p.reach, p.phases, p.places, p.windows,
-              window, across, T.table, T.turn, T.frame, L, filters.reshape(G, -1), bands)
+    correlate(x.reshape(N, G, C, H, W), w.reshape(G, -1), bias.reshape(G, F),
+              y.reshape(N, G, F, A, B), transposed, wide, p.shares, p.bands, p.geometry, p.phases,
+              p.places, p.windows, window, t.table, (t.turn, t.frame, L), filters.reshape(G, -1),
+              rooms)
 
 
 @jit(parallel=True)
-def correlate(x, w, bias, y, transposed, wide, S, bands, rows, width, plane, top, left, reach,
-              phases, places, windows, window, T, table, turning, framing, L, filters, rooms):
-    """Pack the filters, then share the bands of all images out to the threads."""
-    blocks = 0 if wide else len(w) * (-(-y.shape[1] // L))
+def correlate(x, w, bias, y, transposed, wide, shares, bands, geometry, phases, places, windows,
+              window, table, machine, filters, rooms):
+    """Pack the filters, then deal the tasks to the threads."""
+    blocks = 0 if wide else len(w) * (-(-y.shape[2] // machine[2]))
     for k in prange(blocks):
-        pack(w, filters, k, x.shape[1], y.shape[1], window, transposed, turning, L)
+        pack(w, filters, k, x.shape[2], y.shape[2], window, transposed, machine)
     for k in prange(len(rooms)):
-        work(x, w, bias, y, transposed, wide, S, bands, rows, width, plane, top, left, reach,
-             phases, places, windows, window, T, table, framing, L, filters, rooms, k)
+        correlate_share(x, bias, y, transposed, wide, shares, bands, geometry, phases, places,
+                        windows, window, table, machine, filters, rooms, k)
 
 
 @jit
-def work(x, w, bias, y, transposed, wide, S, bands, rows, width, plane, top, left, reach, phases,
-         places, windows, window, T, table, framing, L, filters, rooms, k):
-    """One thread's share: of every band of its own, a padded copy, then the tiles."""
-    worker, workers, tasks = np.int64(k), len(rooms), len(x) * bands
-    room = rooms[worker]
-    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
-        n, band = task // bands, task % bands
-        g, a0, a1 = n % len(w), band * rows // bands, (band + 1) * rows // bands
-        if a0 < a1:
-            tall = (a1 - a0 - 1) * S + reach + 1
-            copy_band(x[n], a0 * S + top, left, tall, width, plane, framing, room)
-            if wide:
-                wide_tiles(room, filters[g], bias[g], y[n], transposed, a0, a1, S, width, plane,
-                           phases, places, windows, window, table, L, x.shape[1])
-            else:
-                tall_tiles(room, filters[g], bias[g], y[n], a0, a1, S, T, width, plane, phases,
-                           places, windows, window, table, L, x.shape[1])
-
-
-@jit
-def copy_band(x, top, left, tall, width, plane, framing, room):
-    """Rows top ... of the image x (C, H, W), from column `left` on, with zeros outside it."""
-    C, H, W = x.shape
-    first, last = min(tall, max(0, -top)), max(0, min(tall, H - top))
-    lo, hi, from_row = min(width, max(0, -left)), max(0, min(width, W - left)), W
-    if lo == 0 and hi == W and width == W and first == 0 and last == tall:    # nothing to pad
-        hi, width, tall, last = tall * W, tall * W, 1, 1
-    for c in range(C):
-        frame(framing, (x.ctypes.data + 4 * ((c * H + top) * W + left), from_row, first, last, lo,
-                        hi, room.ctypes.data + 4 * c * plane, tall, width))
-
-
-@jit
-def pack(w, filters, k, C, F, window, transposed, turning, L):
+def pack(w, filters, k, C, F, window, transposed, machine):
     """L filters of a group side by side: filters[tile][c, i, j][lane], a tile being 2 L lanes.
 
     w is (F, C, window), and (C, F, window) of a transposed convolution. The last tile has L lanes
     where that is enough.
     """
+    turning, _, L = machine
     g, block = np.int64(k) % len(w), np.int64(k) // len(w)
     first, tile = block * L, block // 2
     lanes = 2 * L if F - tile * 2 * L > L else L
@@ -212,16 +196,57 @@ def pack(w, filters, k, C, F, window, transposed, turning, L):
 
 
 @jit
-def tall_tiles(room, filters, bias, y, a0, a1, S, T, width, plane, phases, places, windows, window,
+def correlate_share(x, bias, y, transposed, wide, shares, bands, geometry, phases, places, windows,
+                    window, table, machine, filters, rooms, k):
+    """One thread's tasks."""
+    (N, G, C, _, _), rows, plane = x.shape, geometry[0], geometry[2]
+    worker, workers, tasks = np.int64(k), len(rooms), G * shares * bands
+    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
+        g, share, band = task // bands // shares, task // bands % shares, task % bands
+        n0, n1 = share * N // shares, (share + 1) * N // shares
+        a0, a1 = band * rows // bands, (band + 1) * rows // bands
+        copy_band(x[n0:n1, g], a0, a1, geometry, machine, rooms[worker])
+        rest = rooms[worker, (n1 - n0) * C * plane:]
+        if wide:
+            wide_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], transposed, a0, a1,
+                       geometry, phases, places, windows, window, table, machine[2], C)
+        else:
+            tall_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], a0, a1, geometry,
+                       phases, places, windows, window, table, machine[2], C)
+
+
+@jit
+def copy_band(x, a0, a1, geometry, machine, room):
+    """What rows a0 to a1 of the output meet in the images x (N, C, H, W), zeros around them."""
+    (N, C, H, W), (_, width, plane, top, left, reach, S, _) = x.shape, geometry
+    tall, top = (a1 - a0 - 1) * S + reach + 1, a0 * S + top
+    first, last = min(tall, max(0, -top)), max(0, min(tall, H - top))
+    lo, hi = min(width, max(0, -left)), max(0, min(width, W - left))
+    if lo == 0 and hi == W and width == W and first == 0 and last == tall:    # nothing to pad
+        hi, width, tall, last = tall * W, tall * W, 1, 1
+    for n in range(N):
+        for c in range(C):
+            frame(machine[1], (x[n, c].ctypes.data + 4 * (top * W + left), W, first, last, lo, hi,
+                               room.ctypes.data + 4 * (n * C + c) * plane, tall, width))
+
+
+@jit
+def tallest(table, how, vectors):
+    """The rows of the largest tile."""
+    rows = 1
+    while rows < table.shape[2] - 1 and table[how, vectors - 1, rows + 1]:
+        rows += 1
+    return min(rows, TALLEST)
+
+
+@jit
+def tall_tiles(room, rest, filters, bias, y, a0, a1, geometry, phases, places, windows, window,
                table, L, C):
-    """One band of y (F, H, W): tiles of pixels x filters, stored transposed."""
-    (F, H, W), (M, K, _) = y.shape, phases.shape
-    tallest = 1
-    while tallest + 1 < table.shape[2] and table[1, 1, tallest + 1]:
-        tallest += 1
-    start, line = room[plane * C:plane * C + 2 * L], room[plane * C + 2 * L:]
+    """One task's part of y (N, F, H, W): tiles of pixels x filters, stored transposed."""
+    (N, F, H, W), (M, K, _), width, plane = y.shape, phases.shape, geometry[1], geometry[2]
+    S, T, most = geometry[6], geometry[7], tallest(table, 1, 2)
+    start, line, pitch = rest[:2 * L], rest[2 * L:], -(-W // K)
     near = np.empty(len(windows), np.int64)
-    pitch = -(-W // K)
     for first in range(0, F, 2 * L):
         count = min(2 * L, F - first)
         vectors = 2 if count > L else 1
@@ -231,28 +256,27 @@ def tall_tiles(room, filters, bias, y, a0, a1, S, T, width, plane, phases, place
         start[:] = 0
         start[:count] = bias[first:first + count]
         packed = filters.ctypes.data + 4 * first * C * window
-        for a in range(a0, a1):
-            for r in range(M):
-                h = a * M + r
-                if h >= H:
-                    continue
-                for s in range(K):
-                    pixels, tap, taps = (W - s + K - 1) // K, phases[r, s, 0], phases[r, s, 1]
-                    if K == 1:
-                        to, far = y.ctypes.data + 4 * ((first * H + h) * W), H * W
-                    else:
-                        to, far = line.ctypes.data + 4 * s * 2 * L * pitch, pitch
-                    pieces, b = -(-pixels // tallest), 0
-                    for piece in range(pieces):
-                        height = (pixels - b) // (pieces - piece)
-                        multiply(table[1, vectors - 1, height],
-                                 (room.ctypes.data + 4 * ((a - a0) * S * width + b * T), T, plane,
-                                  places.ctypes.data + 8 * tap, packed, window * lanes,
-                                  near.ctypes.data + 8 * tap, C, taps, max(1, CHAIN // max(taps, 1)),
-                                  start.ctypes.data, 0, to + 4 * b, far, count))
-                        b += height
-                if K > 1:
-                    interleave(line, pitch, K, 2 * L, y[first:first + count, h])
+        for n in range(N):
+            for a in range(a0, a1):
+                source = room.ctypes.data + 4 * (n * C * plane + (a - a0) * S * width)
+                for h in range(a * M, min(H, a * M + M)):
+                    to, far = y[n, first, h].ctypes.data, H * W
+                    for s in range(K):
+                        tap, taps = phases[h - a * M, s, 0], phases[h - a * M, s, 1]
+                        if K > 1:
+                            to, far = line[s * 2 * L * pitch:].ctypes.data, pitch
+                        pixels, b = (W - s + K - 1) // K, 0
+                        pieces = -(-pixels // most)
+                        for piece in range(pieces):
+                            height = (pixels - b) // (pieces - piece)
+                            multiply(table[1, vectors - 1, height],
+                                     (source + 4 * b * T, T, plane, places.ctypes.data + 8 * tap,
+                                      packed, window * lanes, near.ctypes.data + 8 * tap,
+                                      C, taps, max(1, CHAIN // max(taps, 1)),
+                                      start.ctypes.data, 0, to + 4 * b, far, count))
+                            b += height
+                    if K > 1:
+                        interleave(line, pitch, K, 2 * L, y[n, first:first + count, h])
 
 
 @jit
@@ -268,38 +292,153 @@ def interleave(line, pitch, K, far, rows):
 
 
 @jit
-def wide_tiles(room, w, bias, y, transposed, a0, a1, S, width, plane, phases, places, windows,
+def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, geometry, phases, places, windows,
                window, table, L, C):
-    """One band of y (F, H, W): tiles of filters x pixels, straight from the filters as they lie."""
-    (F, H, W), (M, K, _) = y.shape, phases.shape
-    start, line = room[plane * C:], room[plane * C + 2 * L * TALLEST:]
-    pitch, groups = -(-W // K), -(-F // TALLEST)
+    """One task's part of y (N, F, H, W): tiles of filters x pixels, filters read as they lie."""
+    (N, F, H, W), (M, K, _), width, plane = y.shape, phases.shape, geometry[1], geometry[2]
+    S, most = geometry[6], tallest(table, 0, 2)
+    start, line, pitch, groups = rest[:2 * L * TALLEST], rest[2 * L * TALLEST:], -(-W // K), -(-F // most)
     w_row, w_step = (window, F * window) if transposed else (C * window, window)
     for group in range(groups):
         first, last = group * F // groups, (group + 1) * F // groups
         for f in range(first, last):
             start[(f - first) * 2 * L:(f - first + 1) * 2 * L] = bias[f]
-        for a in range(a0, a1):
-            for r in range(M):
-                h = a * M + r
-                if h >= H:
-                    continue
-                for s in range(K):
-                    pixels, tap, taps = (W - s + K - 1) // K, phases[r, s, 0], phases[r, s, 1]
-                    if K == 1:
-                        to, far = y.ctypes.data + 4 * ((first * H + h) * W), H * W
-                    else:
-                        to, far = line.ctypes.data + 4 * s * F * pitch, pitch
-                    b = 0
-                    while b < pixels:
-                        vectors = 2 if pixels - b > L and pixels >= 2 * L else 1
-                        b = min(b, pixels - vectors * L)     # the last one overlaps
+        for n in range(N):
+            for a in range(a0, a1):
+                source = room.ctypes.data + 4 * (n * C * plane + (a - a0) * S * width)
+                for h in range(a * M, min(H, a * M + M)):
+                    to, far = y[n, first, h].ctypes.data, H * W
+                    for s in range(K):
+                        tap, taps = phases[h - a * M, s, 0], phases[h - a * M, s, 1]
+                        if K > 1:
+                            to, far = line[s * F * pitch:].ctypes.data, pitch
+                        pixels, b = (W - s + K - 1) // K, 0
+                        while b < pixels:
+                            vectors = 2 if pixels - b > L and pixels >= 2 * L else 1
+                            b = min(b, pixels - vectors * L)     # the last one overlaps
+                            multiply(table[0, vectors - 1, last - first],
+                                     (w.ctypes.data + 4 * first * w_row, w_row, w_step,
+                                      windows.ctypes.data + 8 * tap, source + 4 * b, plane,
+                                      places.ctypes.data + 8 * tap, C, taps,
+                                      max(1, CHAIN // max(taps, 1)),
+                                      start.ctypes.data, 2 * L, to + 4 * b, far, vectors * L))
+                            b += vectors * L
+                    if K > 1:
+                        interleave(line, pitch, K, F, y[n, first:last, h])
+
+
+# --- the weight gradient --------------------------------------------------------------------------
+def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
+    """conv2d_weight_kernel on tiles."""
+    (N, _, H, W), (_, _, A, B), t, workers = x.shape, y.shape, tiles(), threads()
+    C, F, L, (I, J) = w.shape[1], len(w) // G, t.lanes, w.shape[2:]
+    p = plan(False, N, C, G, (A, B), (I, J), (S, T), (P, Q), (D, E), workers)
+    padded = -(-F // L) * L
+    images, rows = -(-N // p.shares), -(-A // p.bands)
+    rooms = scratch("rooms", (workers, _spread(p.room + L) + images * rows * B * padded))
+    sums = scratch("sums", (workers, G, C * I * J, padded))
+    weight_gradient(x.reshape(N, G, C, H, W), y.reshape(N, G, F, A, B), w.reshape(G, F, C * I * J),
+                    I, J, D, E, p.shares, p.bands, p.geometry, t.table, (t.turn, t.frame, L),
+                    rooms, sums)
+
+
+@jit(parallel=True)
+def weight_gradient(x, y, w, I, J, D, E, shares, bands, geometry, table, machine, rooms, sums):
+    """Every thread sums over its own tasks; then the threads' sums are added, in order."""
+    for k in prange(len(rooms)):
+        weight_share(x, y, I, J, D, E, shares, bands, geometry, table, machine, rooms[k], sums[k],
+                     k, len(rooms))
+    for k in prange(len(w) * (-(-w.shape[2] // machine[2]))):
+        add_shares(sums, w, k, min(len(rooms), len(w) * shares * bands), machine)
+
+
+@jit
+def weight_share(x, y, I, J, D, E, shares, bands, geometry, table, machine, room, sums, k, workers):
+    """One thread's tasks."""
+    (N, G, C, _, _), (rows, width, plane), L = x.shape, geometry[:3], machine[2]
+    worker, tasks = np.int64(k), G * shares * bands
+    sums[:] = 0
+    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
+        g, share, band = task // bands // shares, task // bands % shares, task % bands
+        n0, n1 = share * N // shares, (share + 1) * N // shares
+        a0, a1 = band * rows // bands, (band + 1) * rows // bands
+        copy_band(x[n0:n1, g], a0, a1, geometry, machine, room)
+        packed = room[_up((n1 - n0) * C * plane + L):]
+        pack_cotangent(y[n0:n1, g], a0, a1, machine, packed)
+        weight_tiles(room, packed, sums[g], n1 - n0, y.shape[2], y.shape[4], a1 - a0, I, J, D, E,
+                     geometry, table, L, C)
+
+
+@jit
+def _up(floats):
+    """The next beginning of a cache line."""
+    return (floats + 15) // 16 * 16
+
+
+@jit
+def pack_cotangent(y, a0, a1, machine, packed):
+    """Channels of y (N, F, A, B) side by side: packed[n][tile][pixel][lane]; see `pack`."""
+    (N, F, A, B), (turning, _, L) = y.shape, machine
+    pixels = (a1 - a0) * B
+    for n in range(N):
+        for first in range(0, F, L):
+            tile = first // (2 * L) * 2 * L
+            lanes, here = 2 * L if F - tile > L else L, min(L, F - first)
+            base = packed.ctypes.data + 4 * ((n * _ceil(F, L) + tile) * pixels + first - tile)
+            source = y[n, first, a0].ctypes.data
+            for p in range(0, pixels, L):
+                turn(turning, (source + 4 * p, A * B, here, min(L, pixels - p),
+                               base + 4 * p * lanes, lanes, L))
+
+
+@jit
+def _ceil(F, L):
+    """F, rounded up to a multiple of L."""
+    return (F + L - 1) // L * L
+
+
+@jit
+def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table, L, C):
+    """sums[c, i, j][f] += the products of one task: tiles of channels (or columns j) x filters."""
+    width, plane, S, T = geometry[1], geometry[2], geometry[6], geometry[7]
+    most, padded, block = tallest(table, 0, 2), _ceil(F, L), max(1, CHAIN // B)
+    there, here = np.arange(B) * T, np.empty(B, np.int64)
+    along_j = C < 4 and J > C                                # the longer axis makes taller tiles
+    length, others = (J, C) if along_j else (C, J)
+    a_row, k_row = (E, 1) if along_j else (plane, I * J)
+    other_far, other_k = (plane, I * J) if along_j else (E, 1)
+    groups = -(-length // most)
+    for tile in range(0, F, 2 * L):
+        vectors = 2 if F - tile > L else 1
+        lanes = vectors * L
+        for b in range(B):
+            here[b] = b * lanes
+        for group in range(groups):
+            first, last = group * length // groups, (group + 1) * length // groups
+            for other in range(others):
+                for i in range(I):
+                    k = first * k_row + other * other_k + i * J
+                    to = sums[k, tile:].ctypes.data
+                    source = room.ctypes.data + 4 * (first * a_row + other * other_far
+                                                     + i * D * width)
+                    for n in range(N):
                         multiply(table[0, vectors - 1, last - first],
-                                 (w.ctypes.data + 4 * first * w_row, w_row, w_step,
-                                  windows.ctypes.data + 8 * tap,
-                                  room.ctypes.data + 4 * ((a - a0) * S * width + b), plane,
-                                  places.ctypes.data + 8 * tap, C, taps, max(1, CHAIN // max(taps, 1)),
-                                  start.ctypes.data, 2 * L, to + 4 * b, far, vectors * L))
-                        b += vectors * L
-                if K > 1:
-                    interleave(line, pitch, K, F, y[first:last, h])
+                                 (source + 4 * n * C * plane, a_row, S * width, there.ctypes.data,
+                                  packed.ctypes.data + 4 * (n * padded + tile) * rows * B,
+                                  B * lanes, here.ctypes.data, rows, B, block,
+                                  to, k_row * padded, to, k_row * padded, lanes))
+
+
+@jit
+def add_shares(sums, w, k, workers, machine):
+    """w[g, f, k] = the threads' sums[g, k, f], for L values of k."""
+    (_, G, K, padded), (turning, _, L), F = sums.shape, machine, w.shape[1]
+    g, first = np.int64(k) % G, np.int64(k) // G * L
+    here = min(L, K - first)
+    for worker in range(1, workers):
+        for q in range(first, first + here):
+            for f in range(padded):
+                sums[0, g, q, f] += sums[worker, g, q, f]
+    for f in range(0, F, L):
+        turn(turning, (sums[0, g, first, f:].ctypes.data, padded, here, min(L, F - f),
+                       w[g, f, first:].ctypes.data, K, here))
