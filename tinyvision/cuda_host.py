@@ -140,24 +140,37 @@ static void report(unsigned k, const char *what) {           // in the name of t
            blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z, what);
 }
 
-// Let one warp go on, if its 32 lanes all wait at the same shuffle. False: they never will.
-static bool release_warp(unsigned first) {
-  bool waits = false, all = first + 32 <= fibers.size();
-  for (unsigned k = first; k < min<size_t>(first + 32, fibers.size()); ++k) {
-    waits |= fibers[k].state == AT_WARP;
-    all &= fibers[k].state == AT_WARP && fibers[k].line == fibers[first].line;
+// Let a warp go on, if its 32 lanes all wait at the same shuffle. False: at a barrier, or done.
+static bool release_warp(unsigned first, unsigned end) {
+  unsigned at = first, waiting = 0;
+  for (unsigned k = first; k < end; ++k) {
+    if (fibers[k].state != AT_WARP) continue;
+    at = k;
+    waiting += fibers[k].line == fibers[first].line;
   }
-  for (unsigned k = first; all && k < first + 32; ++k) fibers[k].state = READY;
-  if (waits && !all)
-    for (unsigned k = first; ; ++k)
-      if (fibers[k].state == AT_WARP) {
-        report(k, "waits for its warp, of which other threads are elsewhere");
-        break;
-      }
-  return all;
+  if (fibers[at].state != AT_WARP) return false;
+  if (waiting < 32) {
+    report(at, "waits for its warp, of which other threads are elsewhere");
+    return false;
+  }
+  for (unsigned k = first; k < end; ++k) fibers[k].state = READY;
+  return true;
 }
 
-// Everybody runs up to a barrier; who waits with all the others goes on.
+// Run a warp as far as it gets without the others: that is what a missing barrier would allow.
+static void run_warp(unsigned first, unsigned end, bool backwards) {
+  do
+    for (unsigned k = first; k < end; ++k) {
+      current = backwards ? first + end - 1 - k : k;
+      if (fibers[current].state != READY) continue;
+      threadIdx = fibers[current].index;
+      swapcontext(&scheduler, &fibers[current].context);
+      if (*message) return;
+    }
+  while (release_warp(first, end));
+}
+
+// Every warp runs up to a barrier; once all wait there, all go on.
 template <class Call> static void run_block(Call call, bool backwards) {
   unsigned count = blockDim.x * blockDim.y * blockDim.z;
   fibers.resize(count);
@@ -176,25 +189,18 @@ template <class Call> static void run_block(Call call, bool backwards) {
     f.state = READY;
   }
   for (;;) {
-    for (unsigned k = 0; k < count; ++k) {
-      current = backwards ? count - 1 - k : k;
-      if (fibers[current].state != READY) continue;
-      threadIdx = fibers[current].index;
-      swapcontext(&scheduler, &fibers[current].context);
+    unsigned warps = (count + 31) / 32, done = 0, waiting = 0;
+    for (unsigned each = 0; each < warps; ++each) {
+      unsigned first = 32 * (backwards ? warps - 1 - each : each);
+      run_warp(first, min(first + 32, count), backwards);
       if (*message) return;
     }
-    unsigned done = 0, waiting = 0;
-    bool released = false;
     for (const Fiber &f : fibers) {
       done += f.state == DONE;
       waiting += f.state == AT_BARRIER && f.line == fibers[0].line;
     }
-    for (unsigned first = 0; first < count && !*message; first += 32)
-      released |= release_warp(first);
-    if (*message) return;
     if (done == count) break;
-    if (released) continue;
-    if (waiting != count) {
+    if (waiting < count) {
       unsigned k = 0;
       while (fibers[k].state != AT_BARRIER) ++k;
       return report(k, "waits at a barrier that other threads of its block never reach");

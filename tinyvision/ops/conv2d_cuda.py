@@ -24,7 +24,7 @@ from tinyvision.device import contiguous, empty, module_of
 from tinyvision.ops.conv2d import conv2d_kernel, conv2d_weight_kernel, conv_transpose2d_kernel
 
 OPERATIONS, BYTES = 60e12, 4.3e12          # a second: what `cheapest` reckons with (an H200's)
-SCRATCH = 2**28                            # bytes of columns that are written at a time
+SCRATCH = 2**26                            # bytes of columns at a time: about what L2 can hold
 TILE, DEPTH = 64, 16
 
 # --- one kernel: the tiles ------------------------------------------------------------------------
