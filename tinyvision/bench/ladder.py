@@ -82,6 +82,7 @@ class Result:
     not installed."""
     case: object
     machine: Machine
+    device: str = "cpu"
     rungs: list = field(default_factory=list)
     failed: list = field(default_factory=list)
     absent: list = field(default_factory=list)
@@ -93,7 +94,7 @@ class Result:
     @property
     def fast(self) -> Measured | None:
         """The rung that users get."""
-        return next((m for m in reversed(self.rungs) if not m.peer and m.times), None)
+        return self.get(self.device)
 
     def ratio(self, peer: str, rung=None) -> timing.Spread | None:
         """Ours / the peer's, by the fast rung unless another is given; None: one is missing."""
@@ -120,13 +121,14 @@ class Result:
 def climb(case, machine: Machine, options: Options) -> Result:
     """Check and time one case: its rungs, and the peers that are installed."""
     here, absent = peers.of(case, options.threads)
-    result = Result(case, machine, absent=[peer.label for peer in absent])
+    result = Result(case, machine, options.device, absent=[peer.label for peer in absent])
     first, *stages = stages_of(case, options)
     rungs = [name for name in first.rungs if first.passes(first.ours(name), result)]
     for stage in stages:
         stage.trusted = next(name for name in (*TRUSTED, *rungs) if name in rungs)
     stages = [first, *stages]
-    highest = {name: reach(name, stages) for name in (rungs if options.all_rungs else rungs[-1:])}
+    highest = {name: reach(name, stages) for name in rungs[:-1] if options.all_rungs}
+    highest[options.device] = stages[-1]
     for stage in stages[:-1]:
         stage.measure([stage.ours(n) for n, its in highest.items() if its is stage], result)
     full = stages[-1]
@@ -262,8 +264,8 @@ def distance(got, expected) -> float:
 def _distance(a, b) -> float:
     if b.dtype.kind != "f":
         return 0.0 if np.array_equal(a, b) else np.inf
-    apart = abs(np.subtract(a, b, dtype=np.float64))
-    apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
+    apart = np.atleast_1d(abs(np.subtract(a, b, dtype=np.float64)))
+    apart[np.atleast_1d((a == b) | (np.isnan(a) & np.isnan(b)))] = 0
     largest = abs(b[np.isfinite(b)]).max(initial=0)
     worst = np.nan_to_num(apart, nan=np.inf).max(initial=0)
     return float(worst / largest) if worst else 0.0

@@ -14,8 +14,12 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from tinyvision import simd
 from tinyvision.bench import timing
+from tinyvision.kernel import jit, prange
+from tinyvision.simd import multiply
 
+TERMS = 192               # of the peak's sums: (10 + 32) 192 numbers fit the first cache
 LIBRARIES = ("numpy", "numba", "torch", "torchvision", "jax", "dezero", "cupy")
 PACKAGES = {"cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy")}
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -88,11 +92,42 @@ def libraries() -> dict[str, str]:
 
 # --- peaks ----------------------------------------------------------------------------------------
 def peak(threads: int, quick: bool = False) -> float:
-    """Operations a second of a large float32 matrix product."""
+    """float32 operations a second: the faster of BLAS on a large product and our register tile."""
+    return max(peak_of_blas(quick), peak_of_tile(threads, quick))
+
+
+def peak_of_blas(quick: bool = False) -> float:
+    """Operations a second of a large matrix product."""
     N = 1024 if quick else 2048
     a, b = np.random.default_rng(0).random((2, N, N), np.float32)
     out = np.empty_like(a)
     return 2 * N**3 / best(lambda: np.matmul(a, b, out=out), quick)
+
+
+def peak_of_tile(threads: int, quick: bool = False) -> float:
+    """Operations a second of `simd`'s largest tile on all threads, its numbers in the first cache;
+    0 where there is no tile for this processor."""
+    tiles = simd.tiles()
+    if tiles is None:
+        return 0.0
+    rows, columns, times = tiles.rows[1], 2 * tiles.lanes, 1000 if quick else 10_000
+    a, b = np.ones((rows, TERMS), np.float32), np.ones((TERMS, columns), np.float32)
+    start, c = np.zeros(columns, np.float32), np.empty((threads, rows, columns), np.float32)
+    taps, address = np.arange(TERMS), tiles.table[simd.ROWS, 1, rows]
+    return 2 * c.size * TERMS * times / best(
+        lambda: tile_again_and_again(address, taps, taps * columns, a, b, start, c, times), quick)
+
+
+@jit(parallel=True)
+def tile_again_and_again(address, a_taps, b_taps, a, b, start, c, times):
+    """c[t] = start + a b, by every thread t, many times."""
+    (rows, terms), columns = a.shape, b.shape[1]
+    for t in prange(len(c)):
+        to = c.ctypes.data + np.int64(t) * 4 * rows * columns
+        for _ in range(times):
+            multiply(address, (a.ctypes.data, terms, 0, a_taps.ctypes.data, b.ctypes.data, 0,
+                               b_taps.ctypes.data, 1, terms, 1, start.ctypes.data, 0, to, columns,
+                               columns))
 
 
 def bandwidth(threads: int, quick: bool = False) -> float:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 GAP = 0.03                # seconds until idle pools are asleep (OPENBLAS_THREAD_TIMEOUT is 2^4)
 LAP = 2e-4                # seconds that one reading of the clock should span at least
-FEWEST = 3                # timed laps a block, however slow the call
+FEWEST = 3                # timed laps a block,
+PATIENCE = 1.0            # unless they take longer than this
 
 
 def nothing():
@@ -62,7 +63,7 @@ def race(contenders, rounds: int = 3, seconds: float = 0.05) -> dict[str, list[f
     Args:
         contenders: of different names; each has been called before (compiled, checked).
         rounds: how often everybody's turn comes.
-        seconds: how long a block is timed; slow calls are timed `FEWEST` times all the same.
+        seconds: how long a block is timed; calls that are slow, `FEWEST` times all the same.
     """
     times = {c.name: [] for c in contenders}
     for _ in range(rounds):
@@ -78,7 +79,7 @@ def block(contender, seconds: float, gap: float = GAP) -> float:
         warm = lap(contender, 1)
         calls = max(1, int(LAP / max(warm, 1e-9)))
         laps, start = [], time.perf_counter()
-        while len(laps) < FEWEST or time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < (seconds if len(laps) >= FEWEST else PATIENCE):
             laps.append(lap(contender, calls))
     return statistics.median(laps)
 
