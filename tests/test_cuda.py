@@ -15,7 +15,8 @@ import pytest
 from tinyvision import cuda
 from tinyvision.cuda import KernelError, launch
 from tinyvision.kernel import KERNELS
-from tinyvision.ops import batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda
+from tinyvision.ops import batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda, roi_pool_cuda
+from tinyvision.ops.roi_align import reach
 
 pytestmark = pytest.mark.skipif(cuda.compiler() is None,
                                 reason="no C++ compiler: CUDA text was not run on the host")
@@ -155,6 +156,13 @@ def roi_case(K, C, W, dtype="float32"):
     return [a.astype(dtype) if a.dtype == "f4" else a for a in arguments]
 
 
+def pool_case(K, C, W, dtype):
+    batch, rows, cols = gpu_cases.roi_arguments(K, C, 3, 11, W)[1:4]
+    rows, cols = reach(rows), reach(cols)
+    index = rows[:, None, :, None, 0] * W + cols[:, None, None, :, 0] + np.zeros((1, C, 1, 1), "i4")
+    return values(K, C, 3, 3).astype(dtype), index.astype("i4"), batch, rows, cols
+
+
 CASES = {                                  # name: (kernel, variant, arguments before out, out)
     "conv2d": lambda d="f4": ("conv2d_kernel", "gpu_tiled", (
         *conv_case(1, d)[:2], values(140).astype(d), *conv_case(1)[3]), conv_case(1, d)[2]),
@@ -171,6 +179,8 @@ CASES = {                                  # name: (kernel, variant, arguments b
     "roi_align_adjoint": lambda d="f4": ("roi_align_adjoint_kernel", "gpu", (
         values(300, 9, 3, 3).astype(d), *roi_case(300, 9, 40, d)[1:-1]),
         np.empty((2, 9, 11, 40), d)),
+    "roi_pool_adjoint": lambda d="f4": ("roi_put_kernel", "gpu", pool_case(300, 9, 40, d),
+                                        np.empty((2, 9, 11, 40), d)),
     "channel_moments": lambda d="f4": ("channel_moments", "gpu", (
         values(3, 2, 3000).astype(d) + 5,), np.empty((2, 2), d)),
     "channel_sums": lambda d="f4": ("channel_sums", "gpu", (
@@ -210,6 +220,7 @@ TEXTS = {                                  # case: (module, name of the text)
     "conv2d_weight": [(conv2d_cuda, "WEIGHT")], "nms": [(nms_cuda, "MASK"), (nms_cuda, "SWEEP")],
     "roi_align": [(roi_align_cuda, "TURN"), (roi_align_cuda, "FORWARD")],
     "roi_align_adjoint": [(roi_align_cuda, "BACKWARD")],
+    "roi_pool_adjoint": [(roi_pool_cuda, "BACKWARD")],
     "channel_moments": [(batch_norm_cuda, "MOMENTS")], "channel_sums": [(batch_norm_cuda, "SUMS")]}
 BARRIERS = [(case, module, text, k) for case, texts in TEXTS.items() for module, text in texts
             for k in range(getattr(module, text).count("__syncthreads();"))]
@@ -271,7 +282,7 @@ def test_columns_beyond_32_bit_indices_are_never_written():
 
 def test_the_plain_rungs_stay():
     for name in ("conv2d_kernel", "conv_transpose2d_kernel", "conv2d_weight_kernel", "nms_kernel",
-                 "roi_align_kernel", "roi_align_adjoint_kernel", "channel_moments", "channel_sums"):
+                 "roi_align_kernel", "roi_align_adjoint_kernel", "roi_put_kernel", "channel_moments", "channel_sums"):
         assert {"gpu", "gpu_naive"} <= set(KERNELS[name].variants)
 
 
@@ -350,7 +361,7 @@ def test_on_the_device(case):
 
 def test_comments_of_the_texts_explain():
     """A student reads them: every text says in comments what it computes."""
-    for module in (batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda):
+    for module in (batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda, roi_pool_cuda):
         for name, text in vars(module).items():
             if name.isupper() and isinstance(text, str) and "__global__" in text:
                 assert re.search("// ", text), name

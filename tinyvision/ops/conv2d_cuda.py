@@ -74,8 +74,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(
       PLACE
       bool there = l < L && meets && 0 <= h && h < H && 0 <= v && v < W;
       for (int k0 = 0; k0 < K; k0 += DEPTH) {
-        for (int row = threadIdx.x / TILE; row < DEPTH; row += THREADS / TILE) {
-          int k = k0 + row;
+        for (int r = 0; r < DEPTH; r += THREADS / TILE) {          // all loads under way at once
+          int row = r + threadIdx.x / TILE, k = k0 + row;
           pixels[row][column] = there && k < K ? planes[(k * H + h) * W + v] : 0;
           filters[row][column] =
               m < M && k < K ? w[(((i * J + j) * G + g) * K + k) * M + m] : 0;

@@ -71,9 +71,27 @@ extern "C" __global__ void kernel(
 }
 """
 
-BACKWARD = """
-const int CHANNELS = 8;
+LIST = """
+const int CHANNELS = 8;      // that a thread owns
 
+// Write down which of 256 RoIs reach this block's tile, in their order: thread t knows of RoI
+// `mine` whether it does. One's place is after all that do in earlier warps and in earlier lanes.
+__device__ int list(bool reaches, int mine, int *found, int *counts) {
+  int lane = threadIdx.x, warp = threadIdx.y, before = 0, all = 0;
+  unsigned votes = __ballot_sync(0xffffffff, reaches);         // a bit for each lane
+  if (lane == 0) counts[warp] = __popc(votes);
+  __syncthreads();                                 // every warp has counted
+  for (int v = 0; v < 8; ++v) {
+    before += v < warp ? counts[v] : 0;
+    all += counts[v];
+  }
+  if (reaches) found[before + __popc(votes & ((1u << lane) - 1))] = mine;
+  __syncthreads();                                 // the list is complete
+  return all;
+}
+"""
+
+BACKWARD = LIST + """
 // x[n,c,h,w] = sum over RoIs k of image n, and p, q, of  rows[k,p,h] cols[k,q,w] y[k,c,p,q]
 // One block: 32 x 8 pixels of image n, CHANNELS channels; a thread owns one pixel.
 extern "C" __global__ void __launch_bounds__(256) kernel(
@@ -82,26 +100,15 @@ extern "C" __global__ void __launch_bounds__(256) kernel(
   __shared__ int found[256], counts[8];
   int n = blockIdx.z / slices, first = blockIdx.z % slices * CHANNELS;
   int left = blockIdx.x * 32, top = blockIdx.y * 8;
-  int w = left + threadIdx.x, h = top + threadIdx.y, lane = threadIdx.x, warp = threadIdx.y;
+  int w = left + threadIdx.x, h = top + threadIdx.y;
   real sum[CHANNELS] = {};
 
   for (int k0 = 0; k0 < K; k0 += 256) {
-    // Each thread looks at one RoI: does any of its bins reach this tile?
-    int mine = k0 + warp * 32 + lane;
+    int mine = k0 + threadIdx.y * 32 + threadIdx.x;
     const int *b = bounds + 4 * mine;              // rows b[0] to b[1], columns b[2] to b[3]
     bool reaches = mine < K && batch[mine] == n && b[0] < top + 8 && b[1] > top
                    && b[2] < left + 32 && b[3] > left;
-    // Those that do are listed in their order: after all in earlier warps and in earlier lanes.
-    unsigned votes = __ballot_sync(0xffffffff, reaches);
-    if (lane == 0) counts[warp] = __popc(votes);
-    __syncthreads();                               // every warp has counted
-    int before = 0, all = 0;
-    for (int v = 0; v < 8; ++v) {
-      before += v < warp ? counts[v] : 0;
-      all += counts[v];
-    }
-    if (reaches) found[before + __popc(votes & ((1u << lane) - 1))] = mine;
-    __syncthreads();                               // the list is complete
+    int all = list(reaches, mine, found, counts);
 
     for (int f = 0; f < all && h < H && w < W; ++f) {
       int k = found[f];
@@ -163,9 +170,19 @@ roi_align_kernel.python("gpu_turned", turned)
 
 @fast(roi_align_adjoint_kernel)
 def _(y, batch, rows, cols, tall, wide, x):
-    (K, C, P, Q), (N, _, H, W), xp = y.shape, x.shape, module_of(y)
-    bounds = xp.stack([tall[..., 0].min(1), tall[..., 1].max(1),
-                       wide[..., 0].min(1), wide[..., 1].max(1)], 1).astype("int32")
-    slices = -(-C // CHANNELS)
-    launch(BACKWARD, (-(-W // 32), -(-H // 8), N * slices), (32, 8), y=y, batch=batch,
-           bounds=bounds, rows=rows, cols=cols, x=x, K=K, C=C, P=P, Q=Q, H=H, W=W, slices=slices)
+    (K, C, P, Q), (_, _, H, W) = y.shape, x.shape
+    grid, slices = tiles(x)
+    launch(BACKWARD, grid, (32, 8), y=y, batch=batch, bounds=bounds_of(tall, wide), rows=rows,
+           cols=cols, x=x, K=K, C=C, P=P, Q=Q, H=H, W=W, slices=slices)
+
+
+def tiles(x):
+    """(grid, slices of channels) for blocks of 32 x 8 pixels and 8 channels of x (N, C, H, W)."""
+    (N, C, H, W), slices = x.shape, -(-x.shape[1] // CHANNELS)
+    return (-(-W // 32), -(-H // 8), N * slices), slices
+
+
+def bounds_of(rows, cols):
+    """int32 (K, 4): all that a RoI's bins reach, from their ranges of rows and of columns."""
+    return module_of(rows).stack([rows[..., 0].min(1), rows[..., 1].max(1), cols[..., 0].min(1),
+                                  cols[..., 1].max(1)], 1).astype("int32")
