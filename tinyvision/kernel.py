@@ -211,3 +211,8 @@ def scratch(name: str, shape: tuple):
         first = -memory.ctypes.data % 64 // 4
         buffers[name] = memory[first:first + size]
     return buffers[name][:size].reshape(shape)
+
+
+def forget_scratch() -> None:
+    """Give this thread's scratch memory back."""
+    _local.__dict__.pop("buffers", None)
