@@ -1,9 +1,19 @@
-"""Optimizers: SGD with momentum, and Adam. Step by step what PyTorch's do."""
+"""Optimizers: SGD with momentum, Adam and AdamW. Step by step what PyTorch's do.
+
+A step reads every number once and writes it once, in place, without a temporary array: it costs
+what moving the parameter, its gradient and its state through the memory costs.
+"""
 from __future__ import annotations
 
 import math
 
-from tinyvision.device import module_of, zeros
+import numpy as np
+
+from tinyvision.device import device_of, empty, module_of, zeros
+from tinyvision.kernel import Kernel, jit, prange
+
+SERIAL = 16384             # elements: up to here one core is done before a second has started
+CHUNK = 8192               # elements: what a core takes at a time
 
 
 class Optimizer:
@@ -29,7 +39,7 @@ class Optimizer:
             if parameter.grad is not None:
                 memory = self.state.setdefault(parameter, {})
                 data = parameter.data
-                self.update(data, parameter.grad.data, memory)
+                self.update(data, _fitting(parameter.grad.data, data), memory)
                 parameter.data = data                        # the same array: counted as a write
 
     def zero_grad(self) -> None:
@@ -43,25 +53,32 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """v = momentum v + g;  p = p - lr v  (v starts as the first g). Arguments as in PyTorch."""
+    """v = momentum v + (1 - dampening) g;  p = p - lr v  (v starts as the first g).
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, weight_decay=0.0):
+    With nesterov, p = p - lr (g + momentum v). Arguments as in PyTorch.
+
+    Raises:
+        ValueError: a number below 0, or nesterov without momentum or with dampening.
+    """
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0,
+                 nesterov=False):
         super().__init__(params, lr)
         _not_negative(self, momentum=momentum, weight_decay=weight_decay)
-        self.momentum, self.weight_decay = momentum, weight_decay
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError(f"SGD: nesterov with momentum={momentum} and dampening={dampening}, "
+                             "expected a momentum above 0 and no dampening")
+        self.momentum, self.dampening = momentum, dampening
+        self.weight_decay, self.nesterov = weight_decay, nesterov
 
     def update(self, p, g, memory):
         """One step on one parameter."""
-        if self.weight_decay:
-            g = g + self.weight_decay * p
-        if self.momentum:
-            if "velocity" not in memory:
-                memory["velocity"] = g.copy()
-            else:
-                memory["velocity"] *= self.momentum
-                memory["velocity"] += g
-            g = memory["velocity"]
-        p -= self.lr * g
+        first = not memory and self.momentum
+        if first:
+            memory["velocity"] = empty(p.shape, p)
+        sgd_step(g, memory["velocity"] if self.momentum else g, float(self.lr),
+                 float(self.momentum), float(self.dampening), float(self.weight_decay),
+                 bool(self.nesterov), bool(first), p)
 
 
 class Adam(Optimizer):
@@ -69,27 +86,45 @@ class Adam(Optimizer):
 
     Kingma & Ba 2015, algorithm 1. Arguments as in PyTorch.
     """
+    decoupled = False
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr)
         _not_negative(self, eps=eps, weight_decay=weight_decay)
         if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"Adam: betas are {betas}, expected both in [0, 1)")
+            raise ValueError(f"{type(self).__name__}: betas are {betas}, expected both in [0, 1)")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, p, g, memory):
         """One step on one parameter."""
         if not memory:
             memory.update(step=0, mean=zeros(p.shape, p), square=zeros(p.shape, p))
-        if self.weight_decay:
-            g = g + self.weight_decay * p
         memory["step"] += 1
         first, second = self.betas
-        memory["mean"] += (1 - first) * (g - memory["mean"])
-        memory["square"] += (1 - second) * (g * g - memory["square"])
+        size = self.lr / (1 - first ** memory["step"])
         correction = math.sqrt(1 - second ** memory["step"])
-        spread = module_of(p).sqrt(memory["square"]) / correction + self.eps
-        p -= (self.lr / (1 - first ** memory["step"])) * memory["mean"] / spread
+        shrink, decay = (self.lr * self.weight_decay, 0.0) if self.decoupled else (
+            0.0, self.weight_decay)
+        adam_step(g, memory["mean"], memory["square"], float(first), float(second), float(size),
+                  float(correction), float(self.eps), float(decay), float(shrink), p)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameter itself, by lr * weight_decay a step.
+
+    Loshchilov & Hutter 2019. Arguments as in PyTorch.
+    """
+    decoupled = True
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def _fitting(g, p):
+    """The gradient as a contiguous array of the parameter's dtype."""
+    if device_of(g) != "cpu":
+        return g
+    return g if g.dtype == p.dtype and g.flags.carray else np.require(g, p.dtype, "CAW")
 
 
 def _not_negative(optimizer, **values):
@@ -97,3 +132,112 @@ def _not_negative(optimizer, **values):
         if not 0 <= value < math.inf:
             raise ValueError(f"{type(optimizer).__name__}: {name} is {value}, "
                              "expected a number of at least 0")
+
+
+# --- the steps ------------------------------------------------------------------------------------
+# These kernels change their last argument, the parameter, and their state, in place. `gpu` is
+# arithmetic on whole arrays, with temporary ones; NumPy's go through it if they are no one block.
+def _by_size(serial, parallel, whole):
+    """The cpu variant: one core for small parameters, all for large ones."""
+    def step(*arguments):
+        p = arguments[-1]
+        if not p.flags.carray:
+            return whole(*arguments)
+        flat = [a.reshape(-1) if type(a) is np.ndarray and a.ndim != 1 else a for a in arguments]
+        return (serial if p.size <= SERIAL else parallel)(*flat)
+    return step
+
+
+@Kernel
+def sgd_step(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
+    """One step of SGD; at the first, velocity holds anything. Without momentum it is not read."""
+    for i in np.ndindex(p.shape):
+        d = g[i] + weight_decay * p[i]
+        if momentum:
+            velocity[i] = d if first else momentum * velocity[i] + (1 - dampening) * d
+            d = d + momentum * velocity[i] if nesterov else velocity[i]
+        p[i] -= lr * d
+
+
+@jit(fastmath=True)
+def sgd_serial(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
+    """On one core."""
+    T = p.dtype.type
+    rate, keep, share, decay = T(lr), T(momentum), T(1 - dampening), T(weight_decay)
+    if keep == T(0):
+        for i in range(p.size):
+            p[i] -= rate * (g[i] + decay * p[i])
+    else:
+        for i in range(p.size):
+            d = g[i] + decay * p[i]
+            v = d if first else keep * velocity[i] + share * d
+            velocity[i] = v
+            p[i] -= rate * (d + keep * v if nesterov else v)
+
+
+@jit(parallel=True, fastmath=True)
+def sgd_parallel(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
+    """On all cores."""
+    for k in prange((p.size + CHUNK - 1) // CHUNK):
+        k = np.int64(k) * CHUNK
+        sgd_serial(g[k:k + CHUNK], velocity[k:k + CHUNK], lr, momentum, dampening, weight_decay,
+                   nesterov, first, p[k:k + CHUNK])
+
+
+@sgd_step.gpu
+def _sgd_whole(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
+    d = g + weight_decay * p if weight_decay else g
+    if momentum:
+        velocity[...] = d if first else momentum * velocity + (1 - dampening) * d
+        d = d + momentum * velocity if nesterov else velocity
+    p -= lr * d
+
+
+sgd_step.variants["cpu_loops"] = sgd_serial
+sgd_step.python("cpu", _by_size(sgd_serial, sgd_parallel, sgd_step.variants["gpu"]))
+
+
+@Kernel
+def adam_step(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+    """One step of Adam: `size` and `correction` are the learning rate and the root, corrected."""
+    for i in np.ndindex(p.shape):
+        d = g[i] + weight_decay * p[i]
+        mean[i] += (1 - beta1) * (d - mean[i])
+        square[i] += (1 - beta2) * (d * d - square[i])
+        p[i] -= shrink * p[i] + size * mean[i] / (np.sqrt(square[i]) / correction + eps)
+
+
+@jit(fastmath=True)
+def adam_serial(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+    """On one core."""
+    T = p.dtype.type
+    a, b, size, root = T(1 - beta1), T(1 - beta2), T(size), T(1 / correction)
+    eps, decay, shrink = T(eps), T(weight_decay), T(shrink)
+    for i in range(p.size):
+        d = g[i] + decay * p[i]
+        m = mean[i] + a * (d - mean[i])
+        v = square[i] + b * (d * d - square[i])
+        mean[i], square[i] = m, v
+        p[i] -= shrink * p[i] + size * m / (np.sqrt(v) * root + eps)
+
+
+@jit(parallel=True, fastmath=True)
+def adam_parallel(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+    """On all cores."""
+    for k in prange((p.size + CHUNK - 1) // CHUNK):
+        k = np.int64(k) * CHUNK
+        adam_serial(g[k:k + CHUNK], mean[k:k + CHUNK], square[k:k + CHUNK], beta1, beta2, size,
+                    correction, eps, weight_decay, shrink, p[k:k + CHUNK])
+
+
+@adam_step.gpu
+def _adam_whole(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+    d = g + weight_decay * p if weight_decay else g
+    mean += (1 - beta1) * (d - mean)
+    square += (1 - beta2) * (d * d - square)
+    p *= 1 - shrink
+    p -= size * mean / (module_of(p).sqrt(square) / correction + eps)
+
+
+adam_step.variants["cpu_loops"] = adam_serial
+adam_step.python("cpu", _by_size(adam_serial, adam_parallel, adam_step.variants["gpu"]))

@@ -15,14 +15,14 @@ import numpy as np
 from tinyvision.kernel import jit
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def single(x):
     """Whether x is a float32: too short to hold 1 + 1e-9."""
     T = type(x)
     return T(1) + T(1e-9) == T(1)
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def power_of_two(k, like):
     """2^k, in `like`'s type, written into the bits of its exponent."""
     T = type(like)
@@ -31,7 +31,7 @@ def power_of_two(k, like):
     return T(np.int64((np.int64(k) + 1023) << 52).view(np.float64))
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def exp_parts(x):
     """(e^f, k) of e^x = 2^k e^f with k whole and |f| <= log(2) / 2: Taylor's series of e^f.
 
@@ -52,7 +52,7 @@ def exp_parts(x):
     return T(1) + f * (T(1) + f * (T(1 / 2) + f * (T(1 / 6) + f * p))), k
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def exp_below(x):
     """e^x for x <= 0, as in softmax. Subnormal results are 0; NaN stays NaN."""
     T = type(x)
@@ -60,7 +60,7 @@ def exp_below(x):
     return T(0) if x < T(-87.33654 if single(x) else -708.3964185322641) else p * power_of_two(k, x)
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def fast_exp(x):
     """e^x. Subnormal results are 0; what is too large is infinite; NaN stays NaN."""
     T = type(x)
@@ -70,7 +70,7 @@ def fast_exp(x):
     return T(np.inf) if x > T(88.72283 if single(x) else 709.782712893384) else y
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def fast_log(x):
     """The logarithm of a positive number that is not subnormal; NaN and infinity give NaN.
 
@@ -90,7 +90,7 @@ def fast_log(x):
     return (f + p) + T(k) * T(0.693359375) + (x - x)
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def fast_tanh(x):
     """1 - 2 / (e^2|x| + 1) with x's sign; near 0, where that cancels, x + x^3 P(x^2) (Cephes)."""
     T = type(x)
@@ -103,14 +103,14 @@ def fast_tanh(x):
     return near if a < T(0.625) else far if x > T(0) else -far
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def fast_sigmoid(x):
     """1 / (1 + e^-x): where e^-x is infinite, 0."""
     T = type(x)
     return T(1) / (T(1) + fast_exp(-x))
 
 
-@jit(inline=True)
+@jit(fastmath=True)
 def normal(x):
     """(cdf, density) of the standard normal distribution: one e^(-x^2 / 2) serves both.
 
