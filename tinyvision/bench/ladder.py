@@ -22,7 +22,6 @@ from tinyvision.engine import as_array, recording
 from tinyvision.gradcheck import variants_of
 from tinyvision.kernel import use_variant
 
-SMALL = 1e5               # operations that the reference is asked for
 LONGEST = 0.3             # seconds: rungs that would take longer are timed on a smaller case
 TOLERANCE = 1e-4          # of the largest element: beyond it a float32 result is wrong
 ACCURACY = 4              # times PyTorch's own error: what we allow ourselves
@@ -38,6 +37,8 @@ class Options:
         runs, rounds, seconds: medians over `runs` runs of `rounds` rounds of blocks of `seconds`.
         all_rungs: climb the whole ladder, or stand on the fast rung.
         device: "cpu" or "gpu".
+        small: operations that the reference is asked for, in plain Python.
+        beside: the names of the peers; None for all.
     """
     threads: int = 1
     runs: int = 3
@@ -46,6 +47,8 @@ class Options:
     seed: int = 0
     all_rungs: bool = True
     device: str = "cpu"
+    small: float = 1e5
+    beside: tuple | None = None
 
 
 @dataclass
@@ -67,7 +70,6 @@ class Measured:
     size: str = ""
     error: float | None = None
     extra: float | None = None
-    note: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -120,7 +122,7 @@ class Result:
 # --- climbing -------------------------------------------------------------------------------------
 def climb(case, machine: Machine, options: Options) -> Result:
     """Check and time one case: its rungs, and the peers that are installed."""
-    here, absent = peers.of(case, options.threads)
+    here, absent = peers.of(case, options)
     result = Result(case, machine, options.device, absent=[peer.label for peer in absent])
     first, *stages = stages_of(case, options)
     rungs = [name for name in first.rungs if first.passes(first.ours(name), result)]
@@ -140,7 +142,7 @@ def climb(case, machine: Machine, options: Options) -> Result:
 
 def stages_of(case, options) -> list:
     """The case and smaller ones, smallest first: each has ten times the operations."""
-    cases, most = [], SMALL
+    cases, most = [], options.small
     while most < case.operations:
         cases.append(case.smaller(most))
         most *= 10

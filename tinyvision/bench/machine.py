@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyvision import simd
 from tinyvision.bench import timing
+from tinyvision.device import cupy
 from tinyvision.kernel import jit, prange
 from tinyvision.simd import multiply
 
@@ -47,7 +48,7 @@ class Machine:
 
     def __str__(self):
         versions = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
-        return (f"{self.processor}, {self.threads} threads: peak {self.peak / 1e9:.0f} GFLOP/s, "
+        return (f"{self.processor}, {self.threads} thread{'s' * (self.threads != 1)}: peak {self.peak / 1e9:.0f} GFLOP/s, "
                 f"copy {self.bandwidth / 1e9:.0f} GB/s\nPython {self.python}, {versions}")
 
     def as_dict(self) -> dict:
@@ -55,11 +56,30 @@ class Machine:
         return asdict(self)
 
 
-def measure(threads: int | None = None, quick: bool = False) -> Machine:
-    """This machine, its peaks measured now."""
+def measure(threads: int | None = None, device: str = "cpu", quick: bool = False) -> Machine:
+    """This machine, or its GPU; the peaks are measured now."""
     threads = threads or cores()
+    if device == "gpu":
+        return Machine(gpu_name(), threads, *gpu_peaks(), libraries=libraries())
     return Machine(processor(), threads, peak(threads, quick), bandwidth(threads, quick),
                    libraries=libraries())
+
+
+def has_threads(threads: int) -> bool:
+    """Whether every library's pool has, or will have, that many threads in this process."""
+    wanted = str(threads)
+    if not hasattr(os, "sched_setaffinity"):
+        return all(os.environ.get(name) == wanted for name in THREADS)
+    return cores() == threads and all(os.environ.get(name, wanted) == wanted for name in THREADS)
+
+
+def keep_to(threads: int):
+    """For a new process: a function that leaves it so many of our cores; None where that cannot be
+    said (then the environment variables alone must do)."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    chosen = sorted(os.sched_getaffinity(0))[:threads]
+    return lambda: os.sched_setaffinity(0, chosen)
 
 
 def cores() -> int:
@@ -132,7 +152,7 @@ def tile_again_and_again(address, a_taps, b_taps, a, b, start, c, times):
 
 def bandwidth(threads: int, quick: bool = False) -> float:
     """Bytes a second of a copy by all threads, read and written both counted."""
-    size = (64 if quick else 256) * 2**20
+    size = 256 * 2**20
     source, target = np.ones(size // 4, np.float32), np.ones(size // 4, np.float32)
     parts = list(zip(np.array_split(source, threads), np.array_split(target, threads)))
     with ThreadPoolExecutor(threads) as pool:
@@ -140,8 +160,22 @@ def bandwidth(threads: int, quick: bool = False) -> float:
             lambda: list(pool.map(lambda part: np.copyto(part[1], part[0]), parts)), quick)
 
 
-def best(call, quick: bool) -> float:
+def gpu_name() -> str:
+    """The device's name."""
+    return cupy().cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+
+def gpu_peaks() -> tuple[float, float]:
+    """(operations a second of a large float32 product without TF32, bytes a second of a copy)."""
+    xp, N = cupy(), 8192
+    a, b, out = (xp.ones((N, N), xp.float32) for _ in range(3))
+    wait = xp.cuda.Stream.null.synchronize
+    return (2 * N**3 / best(lambda: xp.matmul(a, b, out=out), False, wait),
+            2 * a.nbytes / best(lambda: xp.copyto(out, a), False, wait))
+
+
+def best(call, quick: bool, wait=timing.nothing) -> float:
     """The shortest block's median: a peak is what was reached, not what is usual."""
     call()
-    contender = timing.Contender("peak", call)
+    contender = timing.Contender("peak", call, wait=wait)
     return min(timing.race([contender], rounds=2 if quick else 5)["peak"])

@@ -5,16 +5,19 @@ import ctypes
 import re
 import sys
 
+from tinyvision import kernel
+
 
 def extra(contender, device: str = "cpu") -> int | None:
     """The most bytes that one call needs beyond those in use before it, its result included.
 
     On Linux by the process's resident memory, so also what compiled code and other libraries
-    allocate. Scratch memory that a library keeps from call to call is in use before, so it does
-    not count. None: this system does not tell.
+    allocate. Our scratch memory, which is kept from call to call, is given back first, so that it
+    counts. None: this system (or a GPU) does not tell.
     """
     if device == "gpu":
         return None
+    kernel.forget_scratch()
     try:
         before = _start_over()
     except OSError:

@@ -170,8 +170,9 @@ def ready(name: str, threads: int) -> bool:
     return True
 
 
-def of(case, threads: int) -> tuple[list[Peer], list[Peer]]:
+def of(case, options) -> tuple[list[Peer], list[Peer]]:
     """(the peers that can run the case, those that could if they were installed)."""
-    able = [peer for name, peer in PEERS.items() if hasattr(case, name)]
-    here = [peer for peer in able if ready(peer.name, threads)]
+    able = [peer for name, peer in PEERS.items() if hasattr(case, name)
+            and (options.beside is None or name in options.beside)]
+    here = [peer for peer in able if ready(peer.name, options.threads)]
     return here, [peer for peer in able if peer not in here]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyvision import ops
 from tinyvision.bench.cases import Case, call_of, normal
@@ -40,10 +40,11 @@ class Convolution(Case):
         return ("N", "C", "O") if self.groups == 1 else ("N",)
 
     def smaller(self, operations):
-        """Smaller maps first, but none smaller than the kernel reaches."""
-        case = self
-        while case.operations > operations and case.H > 8:
-            case = type(self)(**{**vars(case), "H": (case.H + 1) // 2, "W": (case.W + 1) // 2})
+        """Smaller maps first, but none smaller than 8 and what the kernel reaches."""
+        case, least = self, [max(8, d * (k - 1) + 1) for k, d in zip(self.kernel, self.dilation)]
+        while case.operations > operations and (case.H, case.W) != (
+                size := tuple(max(h // 2, min(h, low)) for h, low in zip((case.H, case.W), least))):
+            case = replace(case, H=size[0], W=size[1])
         return super(Convolution, case).smaller(operations)
 
     @property

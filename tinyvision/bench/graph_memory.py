@@ -1,13 +1,11 @@
 """What the graph keeps alive for backward: ours against PyTorch's, in bytes and in maps.
 
-    python benchmarks/graph_memory.py
+    tinyvision bench memory
 
 Ours are counted by walking the graph, PyTorch's by `torch.autograd.graph.saved_tensors_hooks`;
 each memory once, parameters not counted, the block's input counted on both sides. Blocks of 16
 channels at 64x64, float32.
 """
-import sys
-
 import numpy as np
 
 from tinyvision import ops
@@ -90,8 +88,8 @@ def their_bytes(make, parameters) -> int:
     return sum(n for k, n in found.items() if k not in own)
 
 
-def main():
-    """Print a table."""
+def rows() -> list[tuple]:
+    """(the block's words, ours in maps, PyTorch's) for every block."""
     import torch
     rng = np.random.default_rng(0)
     a, f = (rng.standard_normal(s).astype(np.float32) for s in (SHAPE, FILTER))
@@ -105,16 +103,26 @@ def main():
 
     def their_norm(x):
         return torch.nn.functional.batch_norm(x, torch.zeros(C), torch.ones(C), *theirs[1:], True)
-    print(f"{'kept for backward, in maps of the input':48}"
-          f"{'tinyvision':>11}{'PyTorch':>9}{'ratio':>7}")
-    for block in BLOCKS:
+
+    def one(block):
         x, t = Tensor(a, True) * 1.0, torch.tensor(a, requires_grad=True) * 1.0
-        mine = our_bytes(block(ops, x, ours[0], our_norm))
-        yours = their_bytes(lambda: block(torch if block is tanh_chain else torch.nn.functional,
-                                          t, theirs[0], their_norm), theirs)
-        print(f"{block.__doc__:48}{mine / a.nbytes:11.2f}{yours / a.nbytes:9.2f}"
-              f"{mine / yours:7.2f}")
+        F = torch if block is tanh_chain else torch.nn.functional
+        return (block.__doc__, our_bytes(block(ops, x, ours[0], our_norm)) / a.nbytes,
+                their_bytes(lambda: block(F, t, theirs[0], their_norm), theirs) / a.nbytes)
+    return [one(block) for block in BLOCKS]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def text() -> str:
+    """The table.
+
+    Raises:
+        RuntimeError: PyTorch is not installed.
+    """
+    from tinyvision.bench import peers, report
+    if peers.PEERS["torch"].missing():
+        raise RuntimeError("bench memory compares with PyTorch, which is not installed: "
+                           "install tinyvision[peers]")
+    lines = [(words, f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.2f}")
+             for words, ours, theirs in rows()]
+    return report.table(lines, ("kept for backward, in maps of the input", "tinyvision", "PyTorch",
+                                "ratio"))

@@ -1,0 +1,266 @@
+"""Whole training steps: how long, how much memory, and how long the very first one takes.
+
+    tinyvision bench train
+
+Ours and PyTorch's (contiguous and channels-last) start from the same weights on the same batch, and
+their first losses must agree. Memory and first steps are measured in fresh processes, which run
+
+    python -m tinyvision.bench.train SIDE MODEL
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyvision.bench import memory, peers, timing
+
+SIDES = {"ours": "tinyvision", "torch": "PyTorch", "channels_last": "PyTorch, channels last"}
+AGREE = 1e-4              # how far the losses of the first steps may be apart, relatively
+STEPS = 5                 # of which the memory is the most
+BUDGET = 300              # seconds for one fresh process
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, on what, and the goals against PyTorch and its channels-last mode."""
+    name: str
+    title: str
+    batch: tuple
+    classes: int
+    dense: bool = False
+    goals: dict = field(default_factory=dict)
+
+    def data(self):
+        """A random batch: images and labels."""
+        rng = np.random.default_rng(0)
+        N, _, H, W = self.batch
+        shape = (N, H, W) if self.dense else (N,)
+        return (rng.standard_normal(self.batch, np.float32),
+                rng.integers(0, self.classes, shape))
+
+
+TASKS = {task.name: task for task in (
+    Task("cnn", "small CNN, (32,3,64,64)", (32, 3, 64, 64), 10,
+         goals={"torch": 0.75, "channels_last": 1.0}),
+    Task("segnet", "tiny SegNet, (10,3,64,64)", (10, 3, 64, 64), 6, dense=True))}
+WIDTHS = 3, 16, 32, 64                   # of the small CNN: conv - bn - relu - pool, three times
+
+
+# --- ours -----------------------------------------------------------------------------------------
+def our_model(name: str):
+    """The model, from a fixed seed."""
+    from tinyvision import device, models, nn
+    device.manual_seed(0)
+    return models.tiny_segnet(TASKS[name].classes) if name == "segnet" else _cnn(nn)
+
+
+def our_step(model, images, labels):
+    """A call that makes one step and returns the loss before it."""
+    from tinyvision import ops, optim
+    from tinyvision.engine import Tensor
+    optimizer, x = optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Tensor(images)
+
+    def step():
+        optimizer.zero_grad()
+        loss = ops.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+def _cnn(nn):
+    """The small CNN; `nn` is tinyvision's or PyTorch's."""
+    layers = []
+    for before, after in zip(WIDTHS, WIDTHS[1:]):
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after),
+                   nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 8 * 8, 10))
+
+
+# --- PyTorch's ------------------------------------------------------------------------------------
+def torch_model(name: str, weights: dict, channels_last: bool):
+    """The same model with the same weights."""
+    import torch
+    model = _torch_segnet() if name == "segnet" else _cnn(torch.nn)
+    model.load_state_dict({key: torch.tensor(np.asarray(w)) for key, w in weights.items()},
+                          strict=False)
+    return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def torch_step(model, images, labels, channels_last: bool):
+    """A call that makes one step and returns the loss before it."""
+    import torch
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, target = torch.tensor(images), torch.tensor(labels)
+    x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+    def step():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), target)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+def _torch_segnet():
+    """`models.SegNet` in PyTorch, with the same names."""
+    import torch
+    from torch import nn
+
+    from tinyvision.models.segment.segnet import TINY
+
+    def block(before, channels, depth):
+        layers = []
+        for k in range(depth):
+            layers += [nn.Conv2d(channels if k else before, channels, 3, padding=1, bias=False),
+                       nn.BatchNorm2d(channels), nn.ReLU()]
+        return nn.Sequential(*layers)
+
+    class SegNet(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [3, *(channels for channels, _ in TINY)]
+            for k, (channels, depth) in enumerate(TINY):
+                setattr(self, f"encoder{k}", block(widths[k], channels, depth))
+                setattr(self, f"decoder{k}", block(channels, widths[k] if k else channels, depth))
+            self.classifier = nn.Conv2d(widths[1], TASKS["segnet"].classes, 1)
+
+        def forward(self, x):
+            remembered = []
+            for k in range(len(TINY)):
+                x = getattr(self, f"encoder{k}")(x)
+                size = x.shape[2:]
+                x, switches = nn.functional.max_pool2d(x, 2, return_indices=True)
+                remembered.append((switches, size))
+            for k in reversed(range(len(TINY))):
+                switches, size = remembered[k]
+                x = nn.functional.max_unpool2d(x, switches, 2, output_size=size)
+                x = getattr(self, f"decoder{k}")(x)
+            return self.classifier(x)
+    return SegNet()
+
+
+def step_of(side: str, task: Task, images, labels):
+    """One side's step."""
+    model = our_model(task.name)
+    if side == "ours":
+        return our_step(model, images, labels)
+    last = side == "channels_last"
+    weights = {key: value.copy() for key, value in model.state_dict().items()}
+    return torch_step(torch_model(task.name, weights, last), images, labels, last)
+
+
+# --- measuring ------------------------------------------------------------------------------------
+@dataclass
+class Trained:
+    """What came of one task, for every side: seconds of a step, bytes, seconds of first steps.
+
+    Attributes:
+        times: {side: a list for every run of one median a round}.
+        memory: {side: the most that a step needs beyond what lay there before the first}.
+        first: {side: {"cold": seconds, "cached": seconds}} of the first step in a fresh process;
+            imports are not part of it. Cold: no compiled kernel is in the cache.
+        failed: what did not agree.
+    """
+    task: Task
+    times: dict = field(default_factory=dict)
+    memory: dict = field(default_factory=dict)
+    first: dict = field(default_factory=dict)
+    failed: list = field(default_factory=list)
+
+    def ratio(self, side: str) -> timing.Spread | None:
+        """Ours / that side's."""
+        return timing.ratios(self.times["ours"], self.times[side]) if side in self.times else None
+
+    def met(self, side: str) -> bool | None:
+        """Whether the goal against that side is met."""
+        goal, ratio = self.task.goals.get(side), self.ratio(side)
+        return None if goal is None or ratio is None else round(ratio.median, 2) <= goal
+
+
+def measure(task: Task, options, fresh: bool = True) -> Trained:
+    """Time the steps beside each other; with `fresh` also memory and first steps."""
+    result = Trained(task)
+    sides = [side for side in SIDES if side == "ours" or peers.ready(side, options.threads)]
+    steps = {side: step_of(side, task, *task.data()) for side in sides}
+    _same_losses(steps, result)
+    contenders = [timing.Contender(side, step) for side, step in steps.items()]
+    runs = [timing.race(contenders, options.rounds, 4 * options.seconds)
+            for _ in range(options.runs)]
+    result.times = {side: [run[side] for run in runs] for side in sides}
+    if fresh:
+        for side in sides:
+            with tempfile.TemporaryDirectory() as cache:
+                cold, cached = (in_fresh_process(side, task, cache) for _ in range(2))
+            result.first[side] = {"cold": cold["first"], "cached": cached["first"]}
+            result.memory[side] = cached["memory"]
+    return result
+
+
+def _same_losses(steps, result) -> None:
+    """The first three losses of all sides must agree: the same model, data and optimizer."""
+    losses = {side: [step() for _ in range(3)] for side, step in steps.items()}
+    for side, found in losses.items():
+        if not np.allclose(found, losses["ours"], rtol=AGREE, atol=0):
+            result.failed.append(f"train {result.task.name}: the losses of {SIDES[side]} are "
+                                 f"{found}, ours {losses['ours']}: not the same training")
+
+
+def in_fresh_process(side: str, task: Task, cache: str) -> dict:
+    """{"first": seconds of the first step, "memory": bytes} from a new interpreter."""
+    command = [sys.executable, "-m", "tinyvision.bench.train", side, task.name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUDGET,
+                          env={**os.environ, "TINYVISION_CACHE": cache})
+    if done.returncode:
+        raise RuntimeError(f"bench train: {' '.join(command[1:])} failed: {done.stderr[-500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(side: str, name: str) -> dict:
+    """What a fresh process measures: its first step, then the memory of the following ones."""
+    from tinyvision.bench import machine
+    task = TASKS[name]
+    if side != "ours":
+        peers.ready(side, machine.cores())
+    step = step_of(side, task, *task.data())
+    start = time.perf_counter()
+    step()
+    first = time.perf_counter() - start
+    several = timing.Contender(side, lambda: [step() for _ in range(STEPS)])
+    return {"first": first, "memory": memory.extra(several)}
+
+
+# --- words ----------------------------------------------------------------------------------------
+def table(result: Trained) -> str:
+    """One task as a table."""
+    from tinyvision.bench import report
+    rows = [(SIDES[side], report.seconds(timing.spread(times).median),
+             str(result.ratio(side)) if side != "ours" else "",
+             report.number(result.task.goals.get(side)), report.MARKS[result.met(side)],
+             report.count(result.memory.get(side), "B"),
+             *(report.seconds(result.first.get(side, {}).get(how)) for how in ("cold", "cached")))
+            for side, times in result.times.items()]
+    header = (result.task.title, "a step", "ours / it", "goal", "", "memory of a step",
+              "first step, cold", "cached")
+    return "\n".join([report.table(rows, header), *(f"✗ {text}" for text in result.failed)])
+
+
+def as_dict(result: Trained) -> dict:
+    """For JSON."""
+    return {"task": result.task.name, "title": result.task.title, "goals": result.task.goals,
+            "times": result.times, "memory": result.memory, "first": result.first,
+            "failed": result.failed,
+            "ratios": {side: vars(result.ratio(side)) for side in result.times if side != "ours"}}
+
+
+if __name__ == "__main__":
+    print(json.dumps(child(*sys.argv[1:])))
