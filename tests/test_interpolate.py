@@ -14,7 +14,7 @@ DTYPES = np.float32, np.float64
 SMALL = np.array([[[[1, 2], [3, 4]]]], np.float32)
 gpu = pytest.param("gpu", marks=pytest.mark.skipif(
     compiler() is None, reason="no C++ compiler: the CUDA text cannot be run on the host"))
-every_variant = pytest.mark.parametrize("variant", ["reference", "cpu", gpu])
+every_variant = pytest.mark.parametrize("variant", ["reference", "cpu_loops", "cpu", gpu])
 
 
 def close(a, b, dtype=np.float64):

@@ -2,9 +2,10 @@
 
     y[n,c,a,b] = sum over h, v of down[a,h] across[b,v] x[n,c,h,v]
 
-Nearest neighbour, bilinear and bed of nails differ only in the matrices down (A, H) and across
-(B, W), which have at most two entries a row: we store these (`Taps`). The adjoint is the same
-operation with both matrices transposed. Sizes: x (N, C, H, W), y (N, C, A, B). Lectures: K6, K7.
+Nearest neighbour, bilinear, bed of nails and average pooling differ only in the matrices down
+(A, H) and across (B, W), which have few entries a row: we store these (`Taps`). The adjoint is the
+same operation with both matrices transposed. The fast kernel stands in `interpolate_fast`.
+Sizes: x (N, C, H, W), y (N, C, A, B). Lectures: K6, K7.
 """
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, device_of, to_device, zeros
+from tinyvision.device import contiguous, device_of, empty, to_device
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, prange
-from tinyvision.ops.avg_pool2d import floating, on_device
+from tinyvision.ops import interpolate_fast
 from tinyvision.ops.check import pair, rank
+from tinyvision.ops.windows import on_device
 
 
 class Taps(NamedTuple):
@@ -45,7 +47,7 @@ class Resize(Op):
 
     def forward(self, x):
         x, down, across = contiguous(x, self.rows.weights, self.columns.weights)
-        y = zeros((*x.shape[:2], len(down), len(across)), like=x)
+        y = empty((*x.shape[:2], len(down), len(across)), like=x)
         resize(x, self.rows.spans, down, self.columns.spans, across, y)
         return y
 
@@ -54,7 +56,7 @@ class Resize(Op):
 
     def __repr__(self):
         (A, H), (B, W) = ((len(t.spans), len(t.reach)) for t in (self.rows, self.columns))
-        return f"Resize({H} x {W} -> {A} x {B})"
+        return f"{type(self).__name__}({H} x {W} -> {A} x {B})"
 
 
 def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None) -> Tensor:
@@ -100,6 +102,18 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=N
                     for h, a, s in zip(X[2:], size, scales)))(x)
 
 
+def floating(name, x):
+    """The array of x.
+
+    Raises:
+        TypeError: integers, whose means would be cut off.
+    """
+    array = as_array(x)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: x has dtype {array.dtype}, expected float32 or float64")
+    return array
+
+
 def _scales(name, scale_factor):
     scales = (scale_factor if isinstance(scale_factor, (tuple, list)) else
               (scale_factor, scale_factor))
@@ -138,7 +152,8 @@ def bed_of_nails(x, scale_factor) -> Tensor:
 def _taps(kind, H, A, scale, dtype, device):
     """The Taps from H pixels to A; `scale` as the caller gave it, or None."""
     spans, weights = LOOK[kind](H, A, scale, np.dtype(dtype).type)
-    spans, reach = on_device("cpu", spans, H)
+    windows = on_device("cpu", spans, H)
+    spans, reach = windows.spans, windows.reach
     back = transposed(spans, weights, reach)
     tables = spans, weights, reach, back
     return Taps(*(to_device(np.ascontiguousarray(t), device) for t in tables))
@@ -198,6 +213,7 @@ LOOK = {"nearest": _nearest, "bilinear": _bilinear, "corners": _corners, "nails"
 @Kernel
 def resize(x, rows, down, columns, across, y):
     """y[a, b] = sum of down[a, i] across[b, j] x[rows[a, 0] + i, columns[b, 0] + j]."""
+    y[...] = 0
     for n, c, a, b in np.ndindex(y.shape):
         (top, bottom), (left, right) = rows[a], columns[b]
         for h in range(top, bottom):
@@ -205,7 +221,10 @@ def resize(x, rows, down, columns, across, y):
                 y[n, c, a, b] += down[a, h - top] * across[b, v - left] * x[n, c, h, v]
 
 
-@resize.cpu(parallel=True, fastmath=True)                    # a core owns one plane
+resize.cpu(parallel=True, fastmath=True)(interpolate_fast.resize)
+
+
+@resize.variant("cpu_loops", parallel=True, fastmath=True)   # a core owns one plane
 def _(x, rows, down, columns, across, y):
     (N, C, A, B), W = y.shape, x.shape[3]
     for k in prange(N * C):
@@ -229,7 +248,7 @@ def _(x, rows, down, columns, across, y):
     (A, B), (H, W), K, L = y.shape[2:], x.shape[2:], down.shape[1], across.shape[1]
     per_element(y, """
         int b = i % B, a = i / B % A, top = rows[2 * a], left = columns[2 * b];
-        const real *plane = x + i / (A * B) * H * W;
+        const real *plane = x + i / B / A * H * W;
         for (int h = top; h < rows[2 * a + 1]; ++h)
             for (int v = left; v < columns[2 * b + 1]; ++v)
                 out += down[a * K + h - top] * across[b * L + v - left] * plane[h * W + v];

@@ -14,48 +14,53 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, device_of, module_of, to_device, zeros
+from tinyvision.device import contiguous, device_of, empty, module_of, to_device
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, prange
-from tinyvision.ops.avg_pool2d import (Windows, adaptive_windows, on_device, pool_windows,
-                                       window_arguments)
+from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.ops import max_pool2d_fast
 from tinyvision.ops.check import pair, rank, same_device
-from tinyvision.ops.shape import describe_index
+from tinyvision.ops.windows import (Windows, adaptive_windows, on_device, pool_windows,
+                                    window_arguments)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TakePlane(Op):
-    """y[n,c,a,b] = x[n,c,places[n,c,a,b]], the plane counted row by row."""
-    places: object
+    """y[n,c,a,b] = x[n,c,places[n,c,a,b]], the plane counted row by row; linear in x.
+
+    The places are an input without a gradient, not a field: they may be the very array that the
+    caller was given, and the engine notices if it is changed before they are used.
+    """
     rows: Windows
     columns: Windows
+    needs = "places",
 
-    def forward(self, x):
-        x, = contiguous(x)
-        y = zeros(self.places.shape, like=x)
-        take_plane(x, self.places, y)
+    def forward(self, x, places):
+        (x,), (places,) = contiguous(x), contiguous(places)
+        y = empty(places.shape, like=x)
+        take_plane(x, places, y)
         return y
 
-    def backward(self, g, y, x):
-        return PutPlane(self.places, self.rows, self.columns)(g),
+    def backward(self, g, y, x, places):
+        return PutPlane(self.rows, self.columns)(g, places), None
 
     def __repr__(self):
-        return f"{type(self).__name__}({describe_index(self.places)})"
+        (A, H), (B, W) = ((len(t.spans), len(t.reach)) for t in (self.rows, self.columns))
+        return f"{type(self).__name__}({H} x {W}, {A} x {B} places)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PutPlane(TakePlane):
     """x[n,c,p] = the sum of the y[n,c,a,b] whose place is p."""
 
-    def forward(self, y):
-        y, = contiguous(y)
+    def forward(self, y, places):
+        (y,), (places,) = contiguous(y), contiguous(places)
         up, across = self.rows.reach, self.columns.reach
-        x = zeros((*y.shape[:2], len(up), len(across)), like=y)
-        put_plane(y, self.places, up, across, x)
+        x = empty((*y.shape[:2], len(up), len(across)), like=y)
+        put_plane(y, places, up, across, x)
         return x
 
-    def backward(self, g, x, y):
-        return TakePlane(self.places, self.rows, self.columns)(g),
+    def backward(self, g, x, y, places):
+        return TakePlane(self.rows, self.columns)(g, places), None
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
@@ -94,12 +99,18 @@ def adaptive_max_pool2d(x, output_size, return_indices=False):
 
 
 def _max(x, rows, columns, dilation, return_indices):
+    """Choose and take in one pass; the op is only told what it would take."""
     array, = contiguous(as_array(x))
+    if array.shape[2] * array.shape[3] >= 2**31:
+        raise ValueError(f"max_pool2d: x is {array.shape}, expected fewer than 2**31 pixels a "
+                         "plane; pool it in parts")
     shape = *array.shape[:2], len(rows.spans), len(columns.spans)
-    places = module_of(array).zeros(shape, np.int64)
-    max_places(array, rows.spans, columns.spans, *dilation, places)
-    y = TakePlane(places, rows, columns)(x)
-    return (y, Tensor(places.copy())) if return_indices else y
+    places = module_of(array).empty(shape, np.int64 if return_indices else np.int32)
+    y = empty(shape, like=array)
+    max_places(array, rows.spans, columns.spans, *dilation, places, y)
+    places = Tensor(places)
+    y = TakePlane(rows, columns).known(y, x, places)
+    return (y, places) if return_indices else y
 
 
 def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
@@ -126,8 +137,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     same_device(name, x=x, indices=indices)
     kernel, stride, padding = window_arguments(name, kernel_size, stride, padding)
     size = _unpooled(name, X, kernel, stride, padding, output_size)
-    places = _checked(name, as_array(indices), X, size)
-    return PutPlane(places, *_measured(places, size))(x)
+    places = _checked(name, indices, X, size)
+    return PutPlane(*_measured(as_array(places), size))(x, places)
 
 
 def _unpooled(name, X, kernel, stride, padding, wanted):
@@ -142,17 +153,19 @@ def _unpooled(name, X, kernel, stride, padding, wanted):
     return size
 
 
-def _checked(name, places, X, size):
-    """A copy of `places`, int64, all inside planes of `size`."""
+def _checked(name, indices, X, size):
+    """`indices` as they are, or in int64, all inside planes of `size`."""
+    places, (H, W) = as_array(indices), size
     if places.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices have dtype {places.dtype}, expected int64")
     if places.shape != X:
         raise ValueError(f"{name}: indices have shape {places.shape}, expected that of x, {X}")
-    H, W = size
+    if places.dtype not in (np.int32, np.int64):
+        indices = places = places.astype(np.int64)
     if places.size and not 0 <= (low := int(places.min())) <= (top := int(places.max())) < H * W:
         raise ValueError(f"{name}: indices hold {low if low < 0 else top}, expected 0 to "
                          f"{H * W - 1} (the result is {H} x {W})")
-    return places.astype(np.int64, order="C")
+    return indices
 
 
 def _measured(places, size):
@@ -172,8 +185,8 @@ def enclosing(h, others, H):
 
 # --- the kernels ----------------------------------------------------------------------------------
 @Kernel
-def max_places(x, rows, columns, D, E, places):
-    """Window (a, b) looks at rows rows[a, 0] to rows[a, 1], D apart, and columns E apart."""
+def max_places(x, rows, columns, D, E, places, y):
+    """Choose places, take y. Window (a, b) is rows rows[a, 0] to rows[a, 1], D apart; E across."""
     N, C, A, B = places.shape
     for n, c, a, b in np.ndindex(N, C, A, B):
         (top, bottom), (left, right) = rows[a], columns[b]
@@ -182,7 +195,7 @@ def max_places(x, rows, columns, D, E, places):
             for v in range(left, right, E):
                 if x[n, c, h, v] > largest or np.isnan(x[n, c, h, v]):
                     largest, place = x[n, c, h, v], h * x.shape[3] + v
-        places[n, c, a, b] = place
+        places[n, c, a, b], y[n, c, a, b] = place, largest
 
 
 @Kernel
@@ -195,14 +208,18 @@ def take_plane(x, places, y):
 
 @Kernel
 def put_plane(y, places, up, across, x):
-    """The GPU alone reads up and across: the windows among which are all that hold a pixel."""
+    """up, across: the windows among which are all that hold a pixel (the GPU looks only there)."""
+    x[...] = 0
     for n, c, a, b in np.ndindex(y.shape):
         h, v = divmod(places[n, c, a, b], x.shape[3])
         x[n, c, h, v] += y[n, c, a, b]
 
 
-@max_places.cpu(parallel=True)                               # a core owns one plane
-def _(x, rows, columns, D, E, places):
+max_places.cpu(parallel=True)(max_pool2d_fast.max_places)
+
+
+@max_places.variant("cpu_loops", parallel=True)              # a core owns one plane
+def _(x, rows, columns, D, E, places, y):
     (N, C, A, B), W = places.shape, x.shape[3]
     for k in prange(N * C):
         n, c = np.int64(k) // C, np.int64(k) % C
@@ -217,7 +234,7 @@ def _(x, rows, columns, D, E, places):
                         value = plane[h, v]
                         if value > largest or value != value:
                             largest, place = value, h * W + v
-                places[n, c, a, b] = place
+                places[n, c, a, b], y[n, c, a, b] = place, largest
 
 
 @take_plane.cpu(parallel=True)
@@ -232,20 +249,26 @@ def _(x, places, y):
 
 @put_plane.cpu(parallel=True)                                # a core owns one plane: no race
 def _(y, places, up, across, x):
-    M, L = y.shape[0] * y.shape[1], y.shape[2] * y.shape[3]
-    planes, chosen = x.reshape(M, x.shape[2] * x.shape[3]), places.reshape(M, L)
-    values = y.reshape(M, L)
-    for k in prange(M):
-        for j in range(L):
-            planes[k, chosen[k, j]] += values[k, j]
+    (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
+    planes, chosen = x.reshape(N * C, H * W), places.reshape(N * C, A, B)
+    values = y.reshape(N * C, A, B)
+    for k in prange(N * C):
+        ready = np.int64(0)                                  # pixels that are set to 0 already
+        for a in range(A + 1):
+            while ready < H * W and (a == A or up[ready // W, 0] <= a):
+                for v in range(W):                           # just before they are needed
+                    planes[k, ready + v] = 0
+                ready += W
+            for b in range(B if a < A else 0):
+                planes[k, chosen[k, a, b]] += values[k, a, b]
 
 
 @max_places.gpu                                              # a thread owns one window
-def _(x, rows, columns, D, E, places):
+def _(x, rows, columns, D, E, places, y):
     (A, B), (H, W) = places.shape[2:], x.shape[2:]
     per_element(places, """
         int b = i % B, a = i / B % A, place = rows[2 * a] * W + columns[2 * b];
-        const auto *plane = x + i / (A * B) * H * W;
+        const auto *plane = x + i / B / A * H * W;
         auto largest = plane[place];
         for (int h = rows[2 * a]; h < rows[2 * a + 1]; h += D)
             for (int v = columns[2 * b]; v < columns[2 * b + 1]; v += E) {
@@ -253,6 +276,7 @@ def _(x, rows, columns, D, E, places):
                 if (value > largest || value != value) { largest = value; place = h * W + v; }
             }
         out = place;""", x=x, rows=rows, columns=columns, A=A, B=B, H=H, W=W, D=D, E=E)
+    take_plane.variants["gpu"](x, places, y)
 
 
 @take_plane.gpu                                              # a thread owns one y[n, c, a, b]
@@ -265,7 +289,7 @@ def _(x, places, y):
 def _(y, places, up, across, x):
     (A, B), (H, W) = y.shape[2:], x.shape[2:]
     per_element(x, """
-        int v = i % W, h = i / W % H, first = i / (H * W) * A * B;
+        int v = i % W, h = i / W % H, first = i / W / H * A * B;
         for (int a = up[2 * h]; a < up[2 * h + 1]; ++a)
             for (int b = across[2 * v]; b < across[2 * v + 1]; ++b) {
                 int k = first + a * B + b;

@@ -1,0 +1,172 @@
+"""The fast rung of `resize`: the same two steps as the readable one, in straight lines.
+
+What the readable kernel spends its time on are the indices: looked up for every pixel, they keep
+the compiler from computing 16 pixels at once. But most tables are regular, and of three kinds:
+
+- window b + 1 is window b moved by one pixel or two: average pooling, halving (`_stepped`);
+- window b + 2 is window b moved by one pixel: everything that doubles (`_paired`);
+- none of these, but at most two pixels a window: every other enlargement (`_few`).
+
+The rest goes window by window, as do the few windows at the borders (`_ragged`). Enlarging goes
+across first, so that each row of x is stretched once however often it is used; shrinking goes down
+first, so that only sums are shrunk. A task is a band of rows of one plane, small enough to lie in
+the core's cache between the two steps.
+
+The functions take whole arrays and the place of their rows in them, and are called once a band:
+a slice or a call for each row would count references to the array, and two threads that count on
+one array wait for each other.
+"""
+import numpy as np
+
+from tinyvision.kernel import jit, prange
+from tinyvision.ops.windows import alike
+
+STEPPED, PAIRED, FEW, RAGGED = range(4)
+BAND = 1 << 15                             # numbers between the two steps: 128 kB of float32
+LEAST = 8                                  # tasks, where there are fewer planes
+
+
+def resize(x, rows, down, columns, across, y):
+    """See `interpolate.resize`."""
+    (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
+    planes, out = x.reshape(N * C, H, W), y.reshape(N * C, A, B)
+    regular = _regular(columns, across)
+    bands = 1 + min(A, H) * max(W, B) // BAND
+    if N * C * bands < LEAST and A * B * H * W > BAND:
+        bands = min(A, LEAST)
+    for task in prange(N * C * bands):
+        k, band = np.int64(task) // bands, np.int64(task) % bands
+        _band(planes, k, rows, down, columns, across, regular, out,
+              A * band // bands, A * (band + 1) // bands)
+
+
+@jit
+def _regular(columns, weights):
+    """(first, end, step, kind): which windows are regular, and how."""
+    found, most = np.zeros(4, np.int64), 3 * len(columns)
+    alike(columns, weights, np.int64(1), found)
+    if 4 * (found[1] - found[0]) >= most and 1 <= found[2] <= 2:
+        found[3] = STEPPED
+    else:
+        alike(columns, weights, np.int64(2), found)
+        if 4 * (found[1] - found[0]) >= most and found[2] == 1:
+            found[3] = PAIRED
+        else:
+            found[0], found[1] = 0, 0
+            found[3] = FEW if weights.shape[1] <= 2 else RAGGED
+    return found
+
+
+@jit
+def _band(x, k, rows, down, columns, across, regular, y, start, end):
+    """Rows start to end of one plane."""
+    H, W, A, B, zero = x.shape[1], x.shape[2], y.shape[1], y.shape[2], np.int64(0)
+    if start < end and A > H:
+        top, bottom = np.int64(rows[start, 0]), np.int64(rows[end - 1, 1])
+        lines = np.empty((1, max(0, bottom - top), B), x.dtype)
+        _across(x, k, top, lines.shape[1], columns, across, regular, lines, zero, zero)
+        _down(lines, zero, top, rows, down, start, end, y, k, start)
+    elif start < end:
+        lines = np.empty((1, end - start, W), x.dtype)
+        _down(x, k, zero, rows, down, start, end, lines, zero, zero)
+        _across(lines, zero, zero, end - start, columns, across, regular, y, k, start)
+
+
+@jit(fastmath=True)
+def _down(x, k, top, rows, weights, start, end, out, m, r):
+    """out[m, r + i] = sum of weights[a, j] x[k, rows[a, 0] - top + j], a = start + i < end."""
+    for a in range(start, end):
+        h, K, s = rows[a, 0] - top, rows[a, 1] - rows[a, 0], r + a - start
+        if K % 2:
+            w = weights[a, 0]
+            for v in range(x.shape[2]):
+                out[m, s, v] = w * x[k, h, v]
+        elif K:                                              # two at a time: half the sums stored
+            w, u = weights[a, 0], weights[a, 1]
+            for v in range(x.shape[2]):
+                out[m, s, v] = w * x[k, h, v] + u * x[k, h + 1, v]
+        else:
+            for v in range(x.shape[2]):
+                out[m, s, v] = 0
+        for j in range(2 - K % 2, K, 2):
+            w, u = weights[a, j], weights[a, j + 1]
+            for v in range(x.shape[2]):
+                out[m, s, v] += w * x[k, h + j, v] + u * x[k, h + j + 1, v]
+
+
+@jit
+def _across(x, k, h, R, columns, weights, regular, out, m, r):
+    """out[m, r + i, b] = sum of weights[b, j] x[k, h + i, columns[b, 0] + j] for i < R."""
+    first, end, step, kind = regular[0], regular[1], regular[2], regular[3]
+    zero, B = np.int64(0), np.int64(len(columns))
+    if kind == FEW:
+        _few(x, k, h, R, columns, weights, out, m, r)
+    else:
+        if kind == STEPPED:
+            _stepped(x, k, h, R, columns, weights, first, step, end - first, out, m, r, first)
+        elif kind == PAIRED:
+            _paired(x, k, h, R, columns, weights, first, (end - first) // 2, out, m, r)
+        _ragged(x, k, h, R, columns, weights, zero, first, out, m, r)
+        _ragged(x, k, h, R, columns, weights, end, B, out, m, r)
+
+
+@jit(fastmath=True)
+def _stepped(x, k, h, R, columns, weights, b, step, n, out, m, r, start):
+    """n windows like window b, each moved by one step; to out[m, r, start] and further."""
+    left, K = max(0, np.int64(columns[b, 0])), np.int64(columns[b, 1] - columns[b, 0])
+    start = max(0, start)                                    # the compiler needs to know
+    for i in range(R):
+        for q in range(n if K == 0 else 0):
+            out[m, r + i, start + q] = 0
+        for j in range(K):
+            v, w = left + j, weights[b, j]
+            if j == 0 and step == 1:
+                for q in range(n):
+                    out[m, r + i, start + q] = w * x[k, h + i, v + q]
+            elif j == 0:
+                for q in range(n):
+                    out[m, r + i, start + q] = w * x[k, h + i, v + 2 * q]
+            elif step == 1:
+                for q in range(n):
+                    out[m, r + i, start + q] += w * x[k, h + i, v + q]
+            else:
+                for q in range(n):
+                    out[m, r + i, start + q] += w * x[k, h + i, v + 2 * q]
+
+
+@jit
+def _paired(x, k, h, R, columns, weights, b, n, out, m, r):
+    """n pairs of windows like b and b + 1: the two kinds apart, then interleaved."""
+    zero, one, b = np.int64(0), np.int64(1), max(0, b)
+    pair = np.empty((2, R, n), x.dtype)
+    _stepped(x, k, h, R, columns, weights, b, one, n, pair, zero, zero, zero)
+    _stepped(x, k, h, R, columns, weights, b + 1, one, n, pair, one, zero, zero)
+    for i in range(R):
+        for q in range(n):
+            out[m, r + i, b + 2 * q] = pair[0, i, q]
+            out[m, r + i, b + 2 * q + 1] = pair[1, i, q]
+
+
+@jit(fastmath=True)
+def _few(x, k, h, R, columns, weights, out, m, r):
+    """Windows of at most two pixels; the second is looked at even if it is the first again."""
+    K, zero = weights.shape[1], type(weights[0, 0])(0)
+    for i in range(R):
+        for b in range(len(columns)):
+            left, last = np.int64(columns[b, 0]), max(0, np.int64(columns[b, 1]) - 1)
+            y = x[k, h + i, last]
+            one = weights[b, 0] * y
+            if K == 2 and left < last:
+                one = weights[b, 1] * y + weights[b, 0] * x[k, h + i, left]
+            out[m, r + i, b] = one if left <= last else zero
+
+
+@jit(fastmath=True)
+def _ragged(x, k, h, R, columns, weights, first, end, out, m, r):
+    """Windows first to end, one by one."""
+    for i in range(R):
+        for b in range(first, end):
+            left, total = np.int64(columns[b, 0]), type(weights[0, 0])(0)
+            for j in range(columns[b, 1] - left):
+                total += weights[b, j] * x[k, h + i, left + j]
+            out[m, r + i, b] = total

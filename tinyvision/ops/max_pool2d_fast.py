@@ -1,0 +1,125 @@
+"""The fast rung of `max_places`: down first, then across, 16 pixels at once.
+
+Down: of every column the largest of the window's rows, with its place; that reads rows from end to
+end. Across: of the columns the largest, windows in lockstep where they are regular (`alike`), one
+by one where they are not. Places are carried along and decide between equals: the first of equals,
+the last of several NaN, as if the window had been read row by row.
+
+A task is a band of rows of one plane, small enough to lie in the core's cache between the two
+steps; why its functions take whole arrays is said in `interpolate_fast`.
+"""
+import numpy as np
+
+from tinyvision.kernel import jit, prange
+from tinyvision.ops.windows import alike
+
+BAND = 1 << 14                             # numbers between the two steps
+LEAST = 8                                  # tasks, where there are fewer planes
+
+
+def max_places(x, rows, columns, D, E, places, y):
+    """See `max_pool2d.max_places`."""
+    (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
+    planes, found, values = (x.reshape(N * C, H, W), places.reshape(N * C, A, B),
+                             y.reshape(N * C, A, B))
+    regular = np.zeros(3, np.int64)
+    alike(columns, np.empty((B, 0), np.int32), np.int64(1), regular)
+    bands = 1 + A * W // BAND
+    if N * C * bands < LEAST and A * B * H * W > BAND:
+        bands = min(A, LEAST)
+    for task in prange(N * C * bands):
+        k, band = np.int64(task) // bands, np.int64(task) % bands
+        _band(planes, k, rows, columns, np.int64(D), np.int64(E), regular, found, values,
+              A * band // bands, A * (band + 1) // bands)
+
+
+@jit
+def _band(x, k, rows, columns, D, E, regular, places, y, start, end):
+    """Rows start to end of one plane."""
+    high = np.empty((end - start, x.shape[2]), x.dtype)
+    where = np.empty((end - start, x.shape[2]), np.int32)
+    first, last, step, zero = regular[0], regular[1], regular[2], np.int64(0)
+    if step > 2 or step < 1:
+        first, last = zero, zero
+    _down(x, k, rows, D, start, end, high, where)
+    _stepped(high, where, columns, E, first, last, step, places, y, k, start)
+    _ragged(high, where, columns, E, zero, first, places, y, k, start)
+    _ragged(high, where, columns, E, last, np.int64(len(columns)), places, y, k, start)
+
+
+@jit
+def _down(x, k, rows, D, start, end, high, where):
+    """high[i, v] = the largest x[k, h, v] of the rows h of window start + i, found at where[i, v]."""
+    W = x.shape[2]
+    for a in range(start, end):
+        i, top, bottom = a - start, np.int64(rows[a, 0]), np.int64(rows[a, 1])
+        here = np.int32(top * W)
+        for v in range(W):
+            high[i, v] = x[k, top, v]
+            where[i, v] = here + np.int32(v)
+        for h in range(top + D, bottom, D):
+            here = np.int32(h * W)
+            for v in range(W):
+                value, best = x[k, h, v], high[i, v]
+                larger = (value > best) | (value != value)
+                high[i, v] = value if larger else best
+                where[i, v] = here + np.int32(v) if larger else where[i, v]
+
+
+@jit(inline=True)
+def _wins(u, at_u, v, at_v):
+    """Whether u comes before v: larger, or the first of equals, or NaN and the last of these."""
+    return ((u > v) | ((u == v) & (at_u < at_v)) | ((u != u) & ((v == v) | (at_u > at_v))))
+
+
+@jit
+def _stepped(high, where, columns, E, first, end, step, places, y, k, start):
+    """Windows first to end, all of one width and `step` (1 or 2) apart."""
+    if first < end:
+        left, n, first = max(0, np.int64(columns[first, 0])), end - first, max(0, first)
+        width = columns[first, 1] - columns[first, 0]
+        for i in range(len(high)):
+            a, v = start + i, left + (E if width > E else 0)
+            if step == 1:
+                for q in range(n):
+                    _pair(high, where, i, left + q, v + q, places, y, k, a, first + q)
+            else:
+                for q in range(n):
+                    _pair(high, where, i, left + 2 * q, v + 2 * q, places, y, k, a, first + q)
+            for j in range(2 * E, width, E):
+                if step == 1:
+                    for q in range(n):
+                        _one_more(high, where, i, left + j + q, places, y, k, a, first + q)
+                else:
+                    for q in range(n):
+                        _one_more(high, where, i, left + j + 2 * q, places, y, k, a, first + q)
+
+
+@jit(inline=True)
+def _pair(high, where, i, u, v, places, y, k, a, b):
+    """Window (a, b) so far: the better one of columns u and v."""
+    wins = _wins(high[i, v], where[i, v], high[i, u], where[i, u])
+    y[k, a, b] = high[i, v] if wins else high[i, u]
+    places[k, a, b] = where[i, v] if wins else where[i, u]
+
+
+@jit(inline=True)
+def _one_more(high, where, i, v, places, y, k, a, b):
+    """Window (a, b) so far, and column v."""
+    at = np.int32(places[k, a, b])
+    wins = _wins(high[i, v], where[i, v], y[k, a, b], at)
+    y[k, a, b] = high[i, v] if wins else y[k, a, b]
+    places[k, a, b] = where[i, v] if wins else at
+
+
+@jit
+def _ragged(high, where, columns, E, first, end, places, y, k, start):
+    """Windows first to end, one by one."""
+    for i in range(len(high)):
+        for b in range(first, end):
+            left = np.int64(columns[b, 0])
+            best, at = high[i, left], where[i, left]
+            for v in range(left + E, columns[b, 1], E):
+                if _wins(high[i, v], where[i, v], best, at):
+                    best, at = high[i, v], where[i, v]
+            y[k, start + i, b], places[k, start + i, b] = best, at
