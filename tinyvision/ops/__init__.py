@@ -4,14 +4,17 @@ Operations take Tensors or plain arrays and return Tensors. Choosers (nms, box_i
 and return arrays.
 """
 from tinyvision.engine import STAND_INS, Tensor
-from tinyvision.ops.activation import leaky_relu, relu, sigmoid, tanh
+from tinyvision.ops.activation import gelu, leaky_relu, relu, sigmoid, tanh
 from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
+from tinyvision.ops.attention import scaled_dot_product_attention
 from tinyvision.ops.avg_pool2d import adaptive_avg_pool2d, avg_pool2d
 from tinyvision.ops.batch_norm import batch_norm
 from tinyvision.ops.box_iou import box_area, box_convert, box_iou, mask_iou
 from tinyvision.ops.conv2d import (conv1d, conv2d, conv_matrix, conv_transpose1d,
                                    conv_transpose2d)
+from tinyvision.ops.cross_entropy import cross_entropy
 from tinyvision.ops.interpolate import bed_of_nails, interpolate
+from tinyvision.ops.layer_norm import group_norm, layer_norm
 from tinyvision.ops.matmul import linear, matmul
 from tinyvision.ops.max_pool2d import adaptive_max_pool2d, max_pool2d, max_unpool2d
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
@@ -19,7 +22,9 @@ from tinyvision.ops.roi_align import roi_align
 from tinyvision.ops.roi_pool import roi_pool
 from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
                                   sum, take, transpose)
-from tinyvision.ops.softmax import cross_entropy, log_softmax, softmax
+from tinyvision.ops.softmax import log_softmax, softmax
+from tinyvision.ops import (batch_norm_cuda, conv2d_cuda, layer_norm_cuda,  # isort: skip
+                            nms_cuda, roi_align_cuda, roi_pool_cuda)
 
 
 def _move(self, device: str) -> Tensor:

@@ -122,18 +122,44 @@ def activations(r):
     labels[0, 0, 0] = -1
     yield Example("relu", "", ops.relu, (a,), linear_in=(0,))
     yield Example("leaky_relu", "", lambda x: ops.leaky_relu(x, 0.2), (a,), linear_in=(0,))
-    yield Example("tanh", "", ops.tanh, (a,))
-    yield Example("sigmoid", "", ops.sigmoid, (a,))
+    yield Example("leaky_relu", "falling", lambda x: ops.leaky_relu(x, -0.2), (a,), linear_in=(0,))
+    large = r.distinct(17, 19, 13)                           # small ones are left to NumPy
+    yield Example("relu", "large", ops.relu, (large,), linear_in=(0,))
+    yield Example("leaky_relu", "large", lambda x: ops.leaky_relu(x, 0.2), (large,), linear_in=(0,))
+    for name in ("exp", "tanh", "sigmoid"):
+        yield Example(name, "large", getattr(ops, name), (large,))
+        if name != "exp":
+            yield Example(name, "", getattr(ops, name), (a,))
+    yield Example("gelu", "", ops.gelu, (a,))
+    yield Example("gelu", "tanh", lambda x: ops.gelu(x, "tanh"), (a,))
     for name in ("softmax", "log_softmax"):
-        for dim in (1, -1):
+        for dim in (0, 1, -1):
             yield Example(name, f"dim {dim}", lambda x, f=getattr(ops, name), d=dim: f(x, d), (a,))
     f = ops.cross_entropy
     yield Example("cross_entropy", "classes", f, (r.normal(5, 3), r.whole(3, 5)))
+    yield Example("cross_entropy", "classes, smoothed", lambda x, t, w: f(
+        x, t, w, ignore_index=1, label_smoothing=0.2),
+        (r.normal(5, 3), r.whole(3, 5), r.positive(3)), wrt=(0,))
     yield Example("cross_entropy", "pixels, sum", lambda x, t: f(x, t, reduction="sum"),
                   (scores, labels))
     yield Example("cross_entropy", "weighted and smoothed", lambda x, t, w: f(
         x, t, w, label_smoothing=0.1), (scores, labels, r.positive(3)), wrt=(0,))
     yield Example("cross_entropy", "none", lambda x, t: f(x, t, reduction="none"), (scores, labels))
+
+
+def attentions(r):
+    """scaled_dot_product_attention, with every kind of mask."""
+    q, k, v, f = r.normal(2, 3, 5), r.normal(2, 4, 5), r.normal(2, 4, 6), r.normal(3, 4)
+    mask = np.arange(12).reshape(3, 4) % 5 != 1
+    mask[2] = False                                          # a query that may look nowhere
+    attention, linear = ops.scaled_dot_product_attention, {"linear_in": (2,)}
+    for note, options in (("", {}), ("scale", {"scale": 0.7}), ("causal", {"is_causal": True}),
+                          ("mask", {"attn_mask": mask})):
+        yield Example("scaled_dot_product_attention", note,
+                      lambda q, k, v, o=options: attention(q, k, v, **o), (q, k, v), **linear)
+    yield Example("scaled_dot_product_attention", "added mask", attention, (q, k, v, f), **linear)
+    yield Example("scaled_dot_product_attention", "one query for all", attention,
+                  (r.normal(3, 5), k, v), **linear)
 
 
 def shapes(r):
@@ -234,13 +260,20 @@ def transposed_convolutions(r):
 
 
 def norms(r):
-    """batch_norm, training and not."""
+    """batch_norm, training and not; layer_norm, group_norm."""
     x, w, b = r.normal(5, 3, 2, 4), r.positive(3), r.normal(3)
     for note, x in (("training", x), ("training, (N, C)", r.normal(5, 3))):
         yield Example("batch_norm", note, lambda x, w, b: ops.batch_norm(
             x, None, None, w, b, training=True), (x, w, b), linear_in=(1, 2))
     yield Example("batch_norm", "running statistics", ops.batch_norm,
                   (x, r.normal(3), r.positive(3), w, b), linear_in=(0, 3, 4), wrt=(0, 3, 4))
+    x = r.normal(19, 4, 3)
+    for note, shape in (("", (3,)), ("two axes", (4, 3))):
+        yield Example("layer_norm", note, lambda x, w, b, s=shape: ops.layer_norm(x, s, w, b),
+                      (x, r.positive(*shape), r.normal(*shape)), linear_in=(1, 2))
+    yield Example("layer_norm", "no parameters", lambda x: ops.layer_norm(x, 5), (r.normal(4, 5),))
+    yield Example("group_norm", "", lambda x, w, b: ops.group_norm(x, 2, w, b),
+                  (r.normal(3, 4, 2, 5), r.positive(4), r.normal(4)), linear_in=(1, 2))
 
 
 POOLINGS = (("", {"kernel_size": 2}), ("gaps", {"kernel_size": 2, "stride": (3, 4)}),
@@ -336,5 +369,5 @@ def choosers(r):
                       a, abs(scores))
 
 
-GROUPS = (arithmetic, activations, shapes, products, convolutions, transposed_convolutions, norms,
-          pools, resizes, regions)
+GROUPS = (arithmetic, activations, attentions, shapes, products, convolutions,
+          transposed_convolutions, norms, pools, resizes, regions)
