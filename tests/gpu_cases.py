@@ -15,7 +15,7 @@ OPERATIONS, BYTES = 60e12, 4.3e12          # a second: float32 on an H200, and i
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one size. `arguments()` ends with `out`; `peer(torch, *arguments)` runs theirs."""
+    """One kernel at one size; `arguments()` ends with `out`, `peer(torch, *arguments)` is theirs."""
     kernel: str
     size: str
     operations: float
@@ -47,12 +47,14 @@ def convolutions():
         yield Case("conv2d_kernel", size, work, moved, lambda x=x, w=w, y=y, s=step, O=O: (
             normal(*x), normal(*w), normal(O), *s, np.empty(y, "f4")),
             lambda torch, x, w, b, *s: torch.nn.functional.conv2d(x, w, b, s[0], s[2]))
-        yield Case("conv_transpose2d_kernel", size, work, moved, lambda x=x, w=w, y=y, s=step, C=C: (
+        yield Case("conv_transpose2d_kernel", size, work, moved,
+                   lambda x=x, w=w, y=y, s=step, C=C: (
             normal(*y), normal(*w), normal(C), *s, np.empty(x, "f4")),
             lambda torch, y, w, b, *s: torch.nn.grad.conv2d_input(s[-1].shape, w, y, s[0], s[2]))
         yield Case("conv2d_weight_kernel", size, work, moved, lambda x=x, w=w, y=y, s=step: (
             normal(*x), normal(*y), *s, np.empty(w, "f4")),
-            lambda torch, x, y, *s: torch.nn.grad.conv2d_weight(x, s[-1].shape, y, s[0], s[2]), 1e-3)
+            lambda torch, x, y, *s: torch.nn.grad.conv2d_weight(x, s[-1].shape, y, s[0], s[2]),
+            1e-3)
 
 
 def detection():
@@ -60,7 +62,8 @@ def detection():
     for N in (10_000, 100_000):
         # 12 operations a pair; the boxes, and the upper half of the mask, written and read once
         yield Case("nms_kernel", f"{N:,} boxes", 12 * N**2 / 2, 24 * N + 2 * N**2 / 16,
-                   lambda N=N: (boxes(N), np.zeros(N, np.int64), np.float32(0.5), np.empty(N, bool)))
+                   lambda N=N: (boxes(N), np.zeros(N, np.int64), np.float32(0.5),
+                                np.empty(N, bool)))
     for K, C, P, H, W in ((1000, 256, 7, 200, 272), (1000, 256, 7, 50, 68)):
         # a bin of 2 x 2 samples reads 9 pixels: a multiplication and an addition each
         count, map_bytes = K * C * P * P, 4 * 2 * C * H * W
@@ -85,6 +88,11 @@ def norms_and_pools():
     yield Case("batch_norm_backward", str(x), 9 * size, 20 * size, lambda: (
         normal(*x), normal(*x), normal(C), abs(normal(2, C)), 1e-5, False,
         np.empty(size + 2 * C, "f4")), rtol=1e-3)
+    rows = (8192, 768)
+    yield Case("layer_norm_kernel", str(rows), 8 * 8192 * 768, 8 * 8192 * 768, lambda: (
+        normal(*rows), normal(768), normal(768), 1e-5, np.empty(rows, "f4")))
+    yield Case("layer_norm_backward", str(rows), 18 * 8192 * 768, 20 * 8192 * 768, lambda: (
+        normal(*rows), normal(*rows), normal(768), 1e-5, np.empty((8194, 768), "f4")), rtol=1e-3)
     pairs = np.stack([np.arange(0, 112, 2), np.arange(2, 113, 2)], 1).astype("i4")
     image, pooled = (64, 64, 112, 112), (64, 64, 56, 56)
     yield Case("max_places", f"{image}, 2 x 2", 4 * 4 * size, 4 * 5 * size, lambda: (

@@ -15,7 +15,8 @@ import pytest
 from tinyvision import cuda
 from tinyvision.cuda import KernelError, launch
 from tinyvision.kernel import KERNELS
-from tinyvision.ops import batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda, roi_pool_cuda
+from tinyvision.ops import (batch_norm_cuda, conv2d_cuda, layer_norm_cuda, nms_cuda, roi_align_cuda,
+                            roi_pool_cuda)
 from tinyvision.ops.roi_align import reach
 
 pytestmark = pytest.mark.skipif(cuda.compiler() is None,
@@ -186,6 +187,10 @@ CASES = {                                  # name: (kernel, variant, arguments b
     "channel_sums": lambda d="f4": ("channel_sums", "gpu", (
         values(3, 2, 3000).astype(d), values(3, 2, 3000, seed=1).astype(d),
         abs(values(2, 2)).astype(d), 1e-5), np.empty((2, 2), d)),
+    "layer_norm": lambda d="f4": ("layer_norm_kernel", "gpu", (
+        values(3, 300), values(300), values(300), 1e-5), np.empty((3, 300), d)),
+    "layer_norm_backward": lambda d="f4": ("layer_norm_backward", "gpu", (
+        values(601, 300), values(601, 300, seed=1), values(300), 1e-5), np.empty((603, 300), d)),
 }
 
 
@@ -221,7 +226,9 @@ TEXTS = {                                  # case: (module, name of the text)
     "roi_align": [(roi_align_cuda, "TURN"), (roi_align_cuda, "FORWARD")],
     "roi_align_adjoint": [(roi_align_cuda, "BACKWARD")],
     "roi_pool_adjoint": [(roi_pool_cuda, "BACKWARD")],
-    "channel_moments": [(batch_norm_cuda, "MOMENTS")], "channel_sums": [(batch_norm_cuda, "SUMS")]}
+    "channel_moments": [(batch_norm_cuda, "MOMENTS")], "channel_sums": [(batch_norm_cuda, "SUMS")],
+    "layer_norm": [(layer_norm_cuda, "FORWARD")],
+    "layer_norm_backward": [(layer_norm_cuda, "BACKWARD"), (layer_norm_cuda, "COLUMNS")]}
 BARRIERS = [(case, module, text, k) for case, texts in TEXTS.items() for module, text in texts
             for k in range(getattr(module, text).count("__syncthreads();"))]
 
@@ -282,7 +289,8 @@ def test_columns_beyond_32_bit_indices_are_never_written():
 
 def test_the_plain_rungs_stay():
     for name in ("conv2d_kernel", "conv_transpose2d_kernel", "conv2d_weight_kernel", "nms_kernel",
-                 "roi_align_kernel", "roi_align_adjoint_kernel", "roi_put_kernel", "channel_moments", "channel_sums"):
+                 "roi_align_kernel", "roi_align_adjoint_kernel", "roi_put_kernel", "channel_moments",
+                 "channel_sums", "layer_norm_kernel", "layer_norm_backward"):
         assert {"gpu", "gpu_naive"} <= set(KERNELS[name].variants)
 
 
@@ -361,7 +369,8 @@ def test_on_the_device(case):
 
 def test_comments_of_the_texts_explain():
     """A student reads them: every text says in comments what it computes."""
-    for module in (batch_norm_cuda, conv2d_cuda, nms_cuda, roi_align_cuda, roi_pool_cuda):
+    for module in (batch_norm_cuda, conv2d_cuda, layer_norm_cuda, nms_cuda, roi_align_cuda,
+                   roi_pool_cuda):
         for name, text in vars(module).items():
             if name.isupper() and isinstance(text, str) and "__global__" in text:
                 assert re.search("// ", text), name

@@ -26,7 +26,8 @@ from tinyvision.device import cupy, device_of
 from tinyvision.kernel import user_cache
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long long",
-           "uint32": "unsigned", "uint64": "unsigned long long", "bool": "bool", "uint8": "unsigned char"}
+           "uint32": "unsigned", "uint64": "unsigned long long", "bool": "bool",
+           "uint8": "unsigned char"}
 THREADS = 256                              # a block's threads in `per_element`
 GUARD = 1024                               # bytes on either side of an array, on the host
 LIMIT = 2**31 - 1                          # indices are 32 bit
@@ -79,7 +80,8 @@ def cuda_source(body, preamble, out_type, real, inputs, divisors=()) -> str:
     return f"""typedef {T} T; typedef {C_TYPES[real]} real;
 {DIVISOR if divisors else ""}{preamble}
 extern "C" __global__ void kernel({T} *_out, int _size{parameters}) {{
-{fast}  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < _size; i += blockDim.x * gridDim.x) {{
+{fast}  int _step = blockDim.x * gridDim.x;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < _size; i += _step) {{
     T &out = _out[i];
     out = 0;
 {body}

@@ -71,8 +71,9 @@ class Kernel:
         return self
 
     def __call__(self, *args):
-        chosen = _forced.variant or ("cpu" if device_of(args[-1]) == "cpu" else "gpu")
-        self.variants[chosen if chosen in self.variants else "cpu"](*args)
+        usual = "cpu" if device_of(args[-1]) == "cpu" else "gpu"
+        chosen = _forced.variant if _forced.variant in self.variants else usual
+        self.variants[chosen](*args)
         if _forced.seen is not None:
             _forced.seen.add(self.name)
 

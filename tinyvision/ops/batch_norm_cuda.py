@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) kernel(
 """
 
 JOIN = """
-// The sums of two sets of elements from the sums of each, as Chan, Golub and LeVeque (1979) have it.
+// The sums over two sets of elements from those over each: Chan, Golub and LeVeque 1979.
 __device__ void join(double &count, double &mean, double &squares, double others, double their_mean,
                      double their_squares) {
   if (others == 0) return;

@@ -391,7 +391,7 @@ for _kernel, _gemm, _fast in (
 def _(x, w, bias, S, T, P, Q, D, E, G, y):
     (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     per_element(y, """
-        int b = i % B, a = i / B % A, o = i / (A * B) % O, n = i / (A * B * O);
+        int b = i % B, a = i / B % A, o = i / B / A % O, n = i / B / A / O;
         const real *plane = x + (n * C * G + o / (O / G) * C) * H * W, *filter = w + o * C * I * J;
         out = bias[o];
         for (int c = 0; c < C; ++c, plane += H * W)
@@ -407,7 +407,7 @@ def _(x, w, bias, S, T, P, Q, D, E, G, y):
 def _(y, w, bias, S, T, P, Q, D, E, G, x):
     (_, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     per_element(x, """
-        int v = i % W, h = i / W % H, c = i / (H * W) % (C * G), n = i / (H * W * C * G);
+        int v = i % W, h = i / W % H, c = i / W / H % (C * G), n = i / W / H / C / G;
         int F = O / G, first = c / C * F;
         out = bias[c];
         for (int k = 0; k < I; ++k)
@@ -425,7 +425,7 @@ def _(y, w, bias, S, T, P, Q, D, E, G, x):
 def _(x, y, S, T, P, Q, D, E, G, w):
     (N, O, A, B), (_, C, I, J), (_, _, H, W) = y.shape, w.shape, x.shape
     per_element(w, """
-        int l = i % J, k = i / J % I, c = i / (I * J) % C, o = i / (I * J * C);
+        int l = i % J, k = i / J % I, c = i / J / I % C, o = i / J / I / C;
         for (int n = 0; n < N; ++n) {
             const real *plane = x + (n * C * G + o / (O / G) * C + c) * H * W;
             const real *cotangent = y + (n * O + o) * A * B;

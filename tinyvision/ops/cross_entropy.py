@@ -344,7 +344,7 @@ def gradients_of_columns(g, x, first, m, s, labels, weight, ignored, smoothing, 
 def _(g, x, peaks, labels, weight, ignored, smoothing, out):
     N, C, L = x.shape
     per_element(out, """
-        int c = i / L % C, place = i / (C * L) * L + i % L, t = int(labels[place]);
+        int c = i / L % C, place = i / L / C * L + i % L, t = int(labels[place]);
         if (t != ignored) {
             real own = (1 - smoothing) * weight[t], even = smoothing / C;
             real softmax = exp(x[i] - peaks[place]) / peaks[N * L + place];

@@ -66,8 +66,8 @@ extern "C" __global__ void kernel(
   }
   __syncthreads();                                 // the part is complete: it is one piece of y
   real *out = y + (k * C + first) * bins;
-  for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < min(each, C - first) * bins; i += threads)
-    out[i] = part[i];
+  int mine = threadIdx.y * blockDim.x + threadIdx.x, size = min(each, C - first) * bins;
+  for (int i = mine; i < size; i += threads) out[i] = part[i];
 }
 """
 

@@ -197,7 +197,7 @@ def softmax_columns(x, first, W, logarithm, y):
 @softmax_kernel.gpu                                          # a thread owns one y[a, c, b]
 def _(x, logarithm, y):
     per_element(y, """
-        const real *column = x + i / (C * B) * C * B + i % B;
+        const real *column = x + i / B / C * C * B + i % B;
         real m = column[0], s = 0;
         for (int c = 1; c < C; ++c) m = column[c * B] > m ? column[c * B] : m;
         for (int c = 0; c < C; ++c) s += exp(column[c * B] - m);
@@ -265,7 +265,7 @@ def column_gradients(g, y, first, W, logarithm, out):
 @softmax_backward.gpu                                        # a thread owns one out[a, c, b]
 def _(g, y, logarithm, out):
     per_element(out, """
-        int first = i / (C * B) * C * B + i % B;
+        int first = i / B / C * C * B + i % B;
         real total = 0;
         for (int k = first; k < first + C * B; k += B) total += logarithm ? g[k] : g[k] * y[k];
         out = logarithm ? g[i] - exp(y[i]) * total : y[i] * (g[i] - total);
