@@ -266,8 +266,9 @@ def distance(got, expected) -> float:
 def _distance(a, b) -> float:
     if b.dtype.kind != "f":
         return 0.0 if np.array_equal(a, b) else np.inf
-    apart = np.atleast_1d(abs(np.subtract(a, b, dtype=np.float64)))
+    with np.errstate(invalid="ignore"):
+        apart = np.atleast_1d(abs(np.subtract(a, b, dtype=np.float64)))
     apart[np.atleast_1d((a == b) | (np.isnan(a) & np.isnan(b)))] = 0
     largest = abs(b[np.isfinite(b)]).max(initial=0)
-    worst = np.nan_to_num(apart, nan=np.inf).max(initial=0)
+    worst = np.where(np.isnan(apart), np.inf, apart).max(initial=0)
     return float(worst / largest) if worst else 0.0

@@ -66,13 +66,6 @@ class Case:
     def __str__(self):
         return f"{self.operation} {self.part} {self.size}"
 
-    @property
-    def absent(self) -> str:
-        """The operation's name if tinyvision has no such operation."""
-        from tinyvision import ops
-        there = hasattr(ops, self.operation) or self.operation in ("optimizer", "engine")
-        return "" if there else self.operation
-
     def goal_against(self, peer: str) -> float | None:
         """The goal for the ratio to that peer, if there is one."""
         return self.goal if peer == self.against else dict(self.goals).get(peer)

@@ -27,6 +27,11 @@ class Step(Case):
         return f"{self.kind}, {self.count} of ({self.channels},{self.channels},3,3)"
 
     @property
+    def size(self):
+        """Such as "Adam, 16 of (128,128,3,3)"."""
+        return f"{self.kind}, {self.count} of ({self.channels},{self.channels},3,3)"
+
+    @property
     def absent(self):
         """The optimizer's name if there is none."""
         return "" if hasattr(optim, self.kind) else f"optim.{self.kind}"
