@@ -149,6 +149,10 @@ def test_bad_input_is_refused_in_one_sentence(call, words):
     (lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
      lambda n: n.Upsample(scale_factor=2, mode="bilinear")),
     (lambda: nn.Linear(8, 3), lambda n: n.Linear(8, 3)),
+    (lambda: nn.LayerNorm(8), lambda n: n.LayerNorm(8)),
+    (lambda: nn.LayerNorm((6, 8), 1e-3, bias=False), lambda n: n.LayerNorm((6, 8), 1e-3, bias=False)),
+    (lambda: nn.GroupNorm(2, 4), lambda n: n.GroupNorm(2, 4)),
+    (lambda: nn.GELU(), lambda n: n.GELU()), (lambda: nn.GELU("tanh"), lambda n: n.GELU("tanh")),
 ])
 def test_layers_are_pytorchs(ours, theirs):
     torch = pytest.importorskip("torch")

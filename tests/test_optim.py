@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import tinyvision as tv
+from tinyvision.kernel import KERNELS
 
 
 def run(optimizer_of, parameters, gradients):
@@ -19,6 +20,9 @@ def run(optimizer_of, parameters, gradients):
 @pytest.mark.parametrize("name, options", [
     ("SGD", dict(lr=0.1)), ("SGD", dict(lr=0.1, momentum=0.9)),
     ("SGD", dict(lr=0.1, momentum=0.9, weight_decay=0.05)),
+    ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.3)),
+    ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.05)),
+    ("AdamW", dict(lr=0.01)), ("AdamW", dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.1)),
     ("Adam", dict(lr=0.01)), ("Adam", dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.1))])
 def test_ten_steps_are_pytorchs(name, options):
     torch = pytest.importorskip("torch")
@@ -33,6 +37,56 @@ def test_ten_steps_are_pytorchs(name, options):
                  [[torch.tensor(g) for g in step] for step in gradients])
     for a, b in zip(ours, theirs):
         assert all(np.allclose(x, y, rtol=1e-12, atol=1e-14) for x, y in zip(a, b))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("kernel, arrays, options", [
+    ("sgd_step", 2, (0.1, 0.0, 0.0, 0.05, False, False)),
+    ("sgd_step", 2, (0.1, 0.9, 0.2, 0.05, False, False)),
+    ("sgd_step", 2, (0.1, 0.9, 0.0, 0.0, True, True)),
+    ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.05, 0.0)),
+    ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.0, 0.02))])
+def test_every_variant_of_a_step_agrees_with_the_reference(kernel, arrays, options, dtype):
+    """Also on all cores (20,000 elements); at the first step, state holds anything."""
+    rng, kernel = np.random.default_rng(0), KERNELS[kernel]
+    g, state, p = (rng.uniform(0.5, 2, 20_000).astype(dtype) for _ in range(3))
+    state[::7] = np.nan if options[-1] is True else 1
+
+    def run(variant):
+        own = [g, *(state.copy() for _ in range(arrays - 1)), *options, p.copy()]
+        kernel.variants[variant](*own)
+        return [own[1], own[-1]] if options[1] else [own[-1]]
+    for variant in ("cpu", "cpu_loops", "gpu"):
+        for a, b in zip(run(variant), run("reference"), strict=True):
+            np.testing.assert_allclose(a, b, rtol=10 * np.finfo(dtype).eps, err_msg=variant)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_parameters_and_gradients_of_any_layout(name):
+    """Transposed, of another dtype, read-only, empty: as if they were plain."""
+    rng = np.random.default_rng(0)
+    value, g = rng.standard_normal((2, 5, 3)).astype("f4")
+    frozen = g.astype("f8")
+    frozen.flags.writeable = False
+    given = [(value.T.copy().T, g), (value.copy(), g.T.copy().T), (value.copy(), frozen)]
+    plain = tv.Tensor(value.copy(), True)
+    odd = [tv.Tensor(p, True) for p, _ in given] + [tv.Tensor(np.zeros((0, 3), "f4"), True)]
+    for p, grad in zip([plain, *odd], [g, *(grad for _, grad in given), np.zeros((0, 3), "f4")]):
+        p.grad = tv.Tensor(grad)
+        optimizer = getattr(tv.optim, name)([p], 0.1)
+        optimizer.step()
+        optimizer.step()
+    for p in odd[:-1]:
+        np.testing.assert_allclose(p.numpy(), plain.numpy(), rtol=1e-5)
+
+
+def test_the_state_is_owned_and_of_the_parameters_dtype():
+    p = tv.Tensor(np.ones((3, 2), "f4"), True)
+    p.grad = tv.Tensor(np.ones((3, 2), "f4"))
+    optimizer = tv.optim.SGD([p], 0.1, momentum=0.9)
+    optimizer.step()
+    velocity, = optimizer.state[p].values()
+    assert velocity.dtype == "f4" and velocity.base is None and velocity is not p.grad.data
 
 
 def test_a_step_is_in_place_and_keeps_float32():
@@ -67,7 +121,9 @@ def test_a_parameter_without_gradient_stays():
     (lambda p: tv.optim.SGD(p, -0.1), "SGD: lr is -0.1"),
     (lambda p: tv.optim.Adam(p, float("nan")), "Adam: lr is nan"),
     (lambda p: tv.optim.Adam(p, betas=(0.9, 1.0)), "betas are"),
-    (lambda p: tv.optim.SGD(p, 0.1, momentum=-1), "SGD: momentum is -1")])
+    (lambda p: tv.optim.SGD(p, 0.1, momentum=-1), "SGD: momentum is -1"),
+    (lambda p: tv.optim.SGD(p, 0.1, nesterov=True), "SGD: nesterov with momentum=0.0"),
+    (lambda p: tv.optim.AdamW(p, betas=(0.9, 1.0)), "AdamW: betas are")])
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call([tv.Tensor(np.ones(2), requires_grad=True)])

@@ -1,5 +1,5 @@
 """Layers and the Module they are made of. Names, arguments and state keys are PyTorch's."""
-from tinyvision.nn.layers import (AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d,
-                                  CrossEntropyLoss, Flatten, Linear, MaxPool2d, MaxUnpool2d, ReLU,
-                                  Upsample)
+from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d,
+                                  CrossEntropyLoss, Flatten, GroupNorm, LayerNorm, Linear,
+                                  MaxPool2d, MaxUnpool2d, ReLU, Upsample)
 from tinyvision.nn.module import Module, Parameter, Sequential

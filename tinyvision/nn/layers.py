@@ -113,6 +113,60 @@ class BatchNorm2d(Module):
         return str(self.weight.shape[0])
 
 
+class LayerNorm(Module):
+    """`ops.layer_norm` over the last axes; weight 1 and bias 0 at first."""
+
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
+        sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (
+            normalized_shape,)
+        self.normalized_shape = tuple(at_least("LayerNorm", "normalized_shape", n, 1)
+                                      for n in sizes)
+        self.eps = eps
+        self.weight = self.bias = None
+        if elementwise_affine:
+            self.weight = Parameter(np.ones(self.normalized_shape, np.float32))
+        if elementwise_affine and bias:
+            self.bias = Parameter(np.zeros(self.normalized_shape, np.float32))
+
+    def forward(self, x):
+        """(..., *normalized_shape) -> the same shape."""
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        """The last sizes."""
+        return str(self.normalized_shape)
+
+
+class GroupNorm(Module):
+    """`ops.group_norm`; weight 1 and bias 0 at first."""
+
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
+        at_least("GroupNorm", "num_channels", num_channels, 1)
+        if num_channels % at_least("GroupNorm", "num_groups", num_groups, 1):
+            raise ValueError(f"GroupNorm: num_groups={num_groups} does not divide "
+                             f"num_channels={num_channels}")
+        self.num_groups, self.eps = num_groups, eps
+        self.weight = Parameter(np.ones(num_channels, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_channels, np.float32)) if affine else None
+
+    def forward(self, x):
+        """(N, C, ...) -> the same shape."""
+        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class GELU(Module):
+    """`ops.gelu`."""
+
+    def __init__(self, approximate="none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate is {approximate!r}, expected "none" or "tanh"')
+        self.approximate = approximate
+
+    def forward(self, x):
+        """Any shape."""
+        return ops.gelu(x, self.approximate)
+
+
 class ReLU(Module):
     """max(x, 0)."""
 

@@ -49,9 +49,10 @@ class RectifierBackward(Op):
     needs = "y",
 
     def forward(self, g, y):
+        if small(g) and self.slope:
+            return module_of(g).where(y > 0, g, g.dtype.type(self.slope) * g)
         if small(g):
-            off = g.dtype.type(self.slope) * g if self.slope else g.dtype.type(0)
-            return module_of(g).where(y <= 0, off, g)
+            return module_of(g).where(y <= 0, g.dtype.type(0), g)
         return run(elementwise.rectify_backward, (g, y), self.slope)
 
     def backward(self, h, out, g, y):

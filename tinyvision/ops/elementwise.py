@@ -71,9 +71,12 @@ def _(x, slope, y):
 
 @Kernel
 def rectify_backward(g, y, slope, out):
-    """g, times slope where y is 0 or less (for slope 0 that is 0, whatever g is)."""
+    """g where y is positive, slope * g elsewhere; for slope 0 that is 0, whatever g is.
+
+    Where y is NaN, PyTorch has g for relu and slope * g for leaky_relu; so do we.
+    """
     for i in np.ndindex(g.shape):
-        out[i] = (slope * g[i] if slope else 0) if y[i] <= 0 else g[i]
+        out[i] = (g[i] if y[i] > 0 else slope * g[i]) if slope else 0 if y[i] <= 0 else g[i]
 
 
 @rectify_backward.cpu(parallel=True, fastmath=True)
@@ -93,13 +96,14 @@ def rectify_backward_chunk(a, c, s, b):
             b[i] = zero if c[i] <= zero else a[i]
     else:
         for i in range(a.size):
-            b[i] = s * a[i] if c[i] <= zero else a[i]
+            b[i] = a[i] if c[i] > zero else s * a[i]
 
 
 @rectify_backward.gpu
 def _(g, y, slope, out):
-    per_element(out, "out = y[i] <= 0 ? (slope != 0 ? slope * g[i] : real(0)) : g[i];",
-                g=g, y=y, slope=float(slope))
+    per_element(out, """
+        out = slope != 0 ? (y[i] > 0 ? g[i] : slope * g[i]) : y[i] <= 0 ? real(0) : g[i];
+        """, g=g, y=y, slope=float(slope))
 
 
 # --- exp, tanh, sigmoid, gelu ---------------------------------------------------------------------

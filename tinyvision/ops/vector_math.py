@@ -72,13 +72,13 @@ def fast_exp(x):
 
 @jit(fastmath=True)
 def fast_log(x):
-    """The logarithm of a positive number that is not subnormal; NaN and infinity give NaN.
+    """The logarithm of a positive number that is not subnormal; NaN and infinity stay.
 
     x = 2^k m, sqrt(1/2) <= m < sqrt(2); log m = f - f^2 / 2 + f^3 P(f), f = m - 1 (Cephes, logf).
     """
     T = type(x)
     if not single(x):
-        return T(math.log(x)) + (x - x)
+        return T(math.log(x))
     bits = np.float32(x).view(np.int32)
     k = np.int32(np.int32(bits - np.int32(0x3f3504f3)) >> 23)
     f = T(np.int32(bits - np.int32(k << 23)).view(np.float32)) - T(1)
@@ -87,7 +87,8 @@ def fast_log(x):
     p = T(2.0000714765e-1) + f * (T(-1.6668057665e-1) + f * (T(1.4249322787e-1) + f * p))
     p = f * f * f * (T(3.3333331174e-1) + f * (T(-2.4999993993e-1) + f * p))
     p = p + T(k) * T(-2.12194440e-4) - T(0.5) * f * f
-    return (f + p) + T(k) * T(0.693359375) + (x - x)
+    y = (f + p) + T(k) * T(0.693359375)
+    return y if x < T(np.inf) else x
 
 
 @jit(fastmath=True)
