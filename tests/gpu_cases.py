@@ -15,7 +15,7 @@ OPERATIONS, BYTES = 60e12, 4.3e12          # a second: float32 on an H200, and i
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one size; `arguments()` ends with `out`, `peer(torch, *arguments)` is theirs."""
+    """One kernel, one size; `arguments()` ends with `out`; `peer(torch, *arguments)` is PyTorch."""
     kernel: str
     size: str
     operations: float
@@ -95,8 +95,8 @@ def norms_and_pools():
         normal(*rows), normal(*rows), normal(768), 1e-5, np.empty((8194, 768), "f4")), rtol=1e-3)
     pairs = np.stack([np.arange(0, 112, 2), np.arange(2, 113, 2)], 1).astype("i4")
     image, pooled = (64, 64, 112, 112), (64, 64, 56, 56)
-    yield Case("max_places", f"{image}, 2 x 2", 4 * 4 * size, 4 * 5 * size, lambda: (
-        normal(*image), pairs, pairs, 1, 1, np.empty(pooled, "i4")))
+    yield Case("max_places", f"{image}, 2 x 2", 4 * 4 * size, 4 * 6 * size, lambda: (
+        normal(*image), pairs, pairs, 1, 1, np.empty(pooled, "i4"), np.empty(pooled, "f4")))
 
 
 def boxes(N):
