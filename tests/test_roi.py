@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import tinyvision as tv
 from tinyvision.cuda import compiler
-from tinyvision.kernel import use_variant
+from tinyvision.kernel import KERNELS, use_variant
 from tinyvision.ops.roi_align import RoIAlign, RoIAlignAdjoint, roi_align
 from tinyvision.ops.roi_pool import RoIPut, RoITake, roi_pool, round_half_away
 
-VARIANTS = "reference", "cpu", pytest.param("gpu", marks=pytest.mark.skipif(
+VARIANTS = "reference", "cpu_loops", "cpu", pytest.param("gpu", marks=pytest.mark.skipif(
     compiler() is None, reason="no C++ compiler to run the CUDA text on the host"))
 DTYPES = np.float32, np.float64
-HERE = ["reference", "cpu"] + ["gpu"] * (compiler() is not None)
+HERE = ["reference", "cpu_loops", "cpu"] + ["gpu"] * (compiler() is not None)
 POOL = "pool", {}
 ALIGN = [("align", dict(sampling_ratio=s, aligned=a)) for s in (-1, 1, 2, 3) for a in (False, True)]
 
@@ -272,6 +272,50 @@ def test_parity_with_torchvision(kind):
     got.backward(u)
     np.testing.assert_allclose(got.data, want.detach().numpy(), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(mine.grad.data, t.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+# --- many channels: the fast rungs turn the maps around --------------------------------------------
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("C", [17, 70, 128])
+@pytest.mark.parametrize("kind, options", [POOL, ("align", {}), ("align", dict(sampling_ratio=1))])
+def test_blocks_of_channels(kind, options, C, dtype):
+    """Less than a block of 64, one and a bit, two; NaN and infinity; out arrives full of rubbish."""
+    rng, (_, rois) = np.random.default_rng(C), example(dtype)
+    x = rng.standard_normal((2, C, 7, 9)).astype(dtype)
+    x[0, 3, 2:4, 2:4], x[1, C - 1, 6, 8], x[1, 0] = np.nan, np.inf, 1
+    op = call(kind, tv.Tensor(x, requires_grad=True), rois, (5, 4), .9, **options).op
+    u = rng.standard_normal((len(rois), C, 5, 4)).astype(dtype)
+    for (_, want), (name, got) in zip(*(list(rungs(op, kind, x, u, rung)) for rung in
+                                        ("cpu_loops", "cpu")), strict=True):
+        tolerance = 0 if kind == "pool" else 1e-5 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def rungs(op, kind, x, u, rung):
+    """(kernel, result) of the kernels behind an op, on one rung."""
+    if kind == "pool":
+        tables = op.batch, op.rows, op.cols
+        jobs = [("roi_max_kernel", (x, *tables), np.full_like(op.index, -77))]
+    else:
+        jobs = [("roi_align_kernel", (x, *op.tables), np.full_like(u, np.nan)),
+                ("roi_align_adjoint_kernel", (u, *op.tables), np.full_like(x, np.nan))]
+    for name, args, out in jobs:
+        KERNELS[name].variants[rung](*args, out)
+        yield name, out
+
+
+def test_the_gradient_is_the_same_for_any_number_of_threads():
+    """A pixel's sum has the order of the RoIs, whoever owns the pixel."""
+    numba, rng, (_, rois) = pytest.importorskip("numba"), np.random.default_rng(0), example()
+    op = roi_align(tv.Tensor(np.ones((2, 20, 7, 9)), requires_grad=True), rois, 4).op
+    u, before, found = rng.standard_normal((len(rois), 20, 4, 4)), numba.get_num_threads(), []
+    try:
+        for count in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+            numba.set_num_threads(count)
+            found.append(RoIAlignAdjoint(op, (2, 20, 7, 9))(u).data)
+    finally:
+        numba.set_num_threads(before)
+    assert all((x == found[0]).all() for x in found)
 
 
 # --- arguments ------------------------------------------------------------------------------------

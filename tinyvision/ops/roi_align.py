@@ -21,11 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, module_of, zeros
+from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op, Tensor
 from tinyvision.kernel import Kernel, prange
+from tinyvision.ops import roi_align_fast
 from tinyvision.ops.check import at_least
 from tinyvision.ops.regions import region_arguments
+from tinyvision.ops.regions_fast import turning_pays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +38,7 @@ class RoIAlign(Op):
     def forward(self, x):
         x, = contiguous(x)
         rows, cols = self.tables[1:3]
-        y = zeros((len(rows), x.shape[1], rows.shape[1], cols.shape[1]), like=x)
+        y = empty((len(rows), x.shape[1], rows.shape[1], cols.shape[1]), like=x)
         roi_align_kernel(x, *self.tables, y)
         return y
 
@@ -55,7 +57,7 @@ class RoIAlignAdjoint(Op):
 
     def forward(self, y):
         y, = contiguous(y)
-        x = zeros(self.shape, like=y)
+        x = empty(self.shape, like=y)
         roi_align_adjoint_kernel(y, *self.align.tables, x)
         return x
 
@@ -103,18 +105,16 @@ def weights(start, end, count, size, sampling_ratio, grow):
     step = (xp.maximum(length, 1) if grow else length) / start.dtype.type(count)
     samples = (xp.full(len(step), sampling_ratio) if sampling_ratio > 0 else
                xp.ceil(step).clip(0, 2**24)).astype(np.int32)
-    out = xp.zeros((len(start), count, size), start.dtype)
+    out = xp.empty((len(start), count, size), start.dtype)
     roi_weights_kernel(*contiguous(start, step), samples, out)
     return out
 
 
 def reach(table):
     """[first, last + 1) of the weights that are not zero, along the last axis: int32 (K, P, 2)."""
-    xp, there = module_of(table), table != 0
-    if not table.size:
-        return xp.zeros((*table.shape[:2], 2), np.int32)
-    last = table.shape[2] - there[..., ::-1].argmax(2)
-    return xp.stack([there.argmax(2), last * there.any(2)], 2).astype(np.int32)
+    out = module_of(table).empty((*table.shape[:2], 2), np.int32)
+    reach_kernel(table, out)
+    return out
 
 
 # --- the kernels ----------------------------------------------------------------------------------
@@ -122,6 +122,7 @@ def reach(table):
 def roi_weights_kernel(start, step, samples, out):
     """out[k,p,h] = mean over bin p's samples y of max(0, 1 - |y - h|)."""
     T, H = out.dtype.type, out.shape[2]
+    out[...] = 0
     for k, p, h in np.ndindex(out.shape):
         S = T(samples[k])
         for s in range(samples[k]):
@@ -132,9 +133,18 @@ def roi_weights_kernel(start, step, samples, out):
 
 
 @Kernel
+def reach_kernel(table, out):
+    """out[k,p] = the first weight that is not zero, and one past the last; 0, 0 without any."""
+    for k, p in np.ndindex(table.shape[:2]):
+        there = np.flatnonzero(table[k, p])
+        out[k, p] = (there[0], there[-1] + 1) if there.size else 0
+
+
+@Kernel
 def roi_align_kernel(x, batch, rows, cols, tall, wide, y):
     """The double sum; a weight of 0 means that the pixel is not looked at."""
     H, W = x.shape[2:]
+    y[...] = 0
     for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
         if rows[k, p, h] * cols[k, q, w] != 0:
             y[k, c, p, q] += rows[k, p, h] * cols[k, q, w] * x[batch[k], c, h, w]
@@ -144,6 +154,7 @@ def roi_align_kernel(x, batch, rows, cols, tall, wide, y):
 def roi_align_adjoint_kernel(y, batch, rows, cols, tall, wide, x):
     """Every bin is spread over the pixels that it was read from."""
     H, W = x.shape[2:]
+    x[...] = 0
     for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
         if rows[k, p, h] * cols[k, q, w] != 0:
             x[batch[k], c, h, w] += rows[k, p, h] * cols[k, q, w] * y[k, c, p, q]
@@ -152,6 +163,7 @@ def roi_align_adjoint_kernel(y, batch, rows, cols, tall, wide, x):
 @roi_weights_kernel.cpu()                                    # a sample lies between two pixels
 def _(start, step, samples, out):
     T, (K, P, H) = out.dtype.type, out.shape
+    out[:] = 0
     for k in range(K):
         S = T(samples[k])
         for p in range(P):
@@ -165,7 +177,20 @@ def _(start, step, samples, out):
                         out[k, p, low + 1] += (y - T(low)) / S
 
 
-@roi_align_kernel.cpu(parallel=True, fastmath=True)          # a core owns one RoI: rows, then cols
+@reach_kernel.cpu()
+def _(table, out):
+    K, P, H = table.shape
+    for k in range(K):
+        for p in range(P):
+            first, last = 0, H
+            while first < H and table[k, p, first] == 0:
+                first += 1
+            while last > first and table[k, p, last - 1] == 0:
+                last -= 1
+            out[k, p, 0], out[k, p, 1] = (first, last) if first < last else (0, 0)
+
+
+@roi_align_kernel.variant("cpu_loops", parallel=True, fastmath=True)     # a core owns one RoI
 def _(x, batch, rows, cols, tall, wide, y):
     (K, C, P, Q), W = y.shape, x.shape[3]
     for k in prange(K):
@@ -180,17 +205,19 @@ def _(x, batch, rows, cols, tall, wide, y):
                         for w in range(left, right):
                             line[w] += rows[k, p, h] * plane[h, w]
                 for q in range(Q):
+                    y[k, c, p, q] = 0
                     for w in range(wide[k, q, 0], wide[k, q, 1]):
                         if cols[k, q, w] != 0:
                             y[k, c, p, q] += cols[k, q, w] * line[w]
 
 
-@roi_align_adjoint_kernel.cpu(parallel=True, fastmath=True)  # a core owns one plane: no race
+@roi_align_adjoint_kernel.variant("cpu_loops", parallel=True, fastmath=True)   # one plane: no race
 def _(y, batch, rows, cols, tall, wide, x):
     (K, C, P, Q), (N, _, H, W) = y.shape, x.shape
     for k in prange(N * C):
         n, c = np.int64(k) // C, np.int64(k) % C
         plane, line = x[n, c], np.empty(W, x.dtype)
+        plane[:] = 0
         for r in range(K):
             if batch[r] == n:
                 left, right = wide[r, :, 0].min(), wide[r, :, 1].max()
@@ -206,11 +233,28 @@ def _(y, batch, rows, cols, tall, wide, x):
                                 plane[h, w] += rows[r, p, h] * line[w]
 
 
+def _align(x, batch, rows, cols, tall, wide, y):
+    """Turn the maps where that pays."""
+    fast = turning_pays(x.shape, len(y) * y.shape[2] * y.shape[3])
+    (roi_align_fast.roi_align if fast else roi_align_kernel.variants["cpu_loops"])(
+        x, batch, rows, cols, tall, wide, y)
+
+
+def _adjoint(y, batch, rows, cols, tall, wide, x):
+    fast = turning_pays(x.shape, len(y) * y.shape[2] * y.shape[3])
+    (roi_align_fast.roi_align_adjoint if fast else roi_align_adjoint_kernel.variants["cpu_loops"])(
+        y, batch, rows, cols, tall, wide, x)
+
+
+roi_align_kernel.python("cpu", _align)
+roi_align_adjoint_kernel.python("cpu", _adjoint)
+
+
 @roi_weights_kernel.gpu                                      # a thread owns one weight
 def _(start, step, samples, out):
     _, P, H = out.shape
     per_element(out, """
-        int h = i % H, p = i / H % P, k = i / (H * P), S = samples[k];
+        int h = i % H, p = i / H % P, k = i / P / H, S = samples[k];
         for (int s = 0; s < S; ++s) {
             real y = start[k] + real(p) * step[k] + (real(s) + real(0.5)) * step[k] / real(S);
             if (!(y >= -1 && y <= H)) continue;
@@ -219,11 +263,21 @@ def _(start, step, samples, out):
         }""", start=start, step=step, samples=samples, P=P, H=H)
 
 
+@reach_kernel.gpu                                            # a thread owns one end
+def _(table, out):
+    per_element(out, """
+        const real *row = table + i / 2 * H;
+        int first = 0, last = H;
+        while (first < H && row[first] == 0) ++first;
+        while (last > first && row[last - 1] == 0) --last;
+        out = first == last ? 0 : i % 2 ? last : first;""", table=table, H=table.shape[2])
+
+
 @roi_align_kernel.gpu                                        # a thread owns one bin
 def _(x, batch, rows, cols, tall, wide, y):
     (_, C, P, Q), (_, _, H, W) = y.shape, x.shape
     per_element(y, """
-        int q = i % Q, p = i / Q % P, c = i / (P * Q) % C, k = i / (P * Q * C);
+        int q = i % Q, p = i / Q % P, c = i / Q / P % C, k = i / Q / P / C;
         const real *plane = x + (batch[k] * C + c) * H * W;
         const real *row = rows + (k * P + p) * H, *col = cols + (k * Q + q) * W;
         const int *down = tall + 2 * (k * P + p), *across = wide + 2 * (k * Q + q);
@@ -238,7 +292,7 @@ def _(x, batch, rows, cols, tall, wide, y):
 def _(y, batch, rows, cols, tall, wide, x):
     (K, C, P, Q), (_, _, H, W) = y.shape, x.shape
     per_element(x, """
-        int w = i % W, h = i / W % H, c = i / (H * W) % C, n = i / (H * W * C);
+        int w = i % W, h = i / W % H, c = i / W / H % C, n = i / W / H / C;
         for (int k = 0; k < K; ++k) {
             if (batch[k] != n) continue;
             for (int p = 0; p < P; ++p) {

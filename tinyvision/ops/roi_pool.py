@@ -18,10 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, module_of, zeros
+from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op, Tensor
 from tinyvision.kernel import Kernel, prange
+from tinyvision.ops import roi_pool_fast
 from tinyvision.ops.regions import region_arguments
+from tinyvision.ops.regions_fast import turning_pays
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +36,7 @@ class RoITake(Op):
 
     def forward(self, x):
         x, = contiguous(x)
-        y = zeros(self.index.shape, like=x)
+        y = empty(self.index.shape, like=x)
         roi_take_kernel(x, self.index, self.batch, y)
         return y
 
@@ -53,7 +55,7 @@ class RoIPut(Op):
 
     def forward(self, y):
         y, = contiguous(y)
-        x, t = zeros(self.shape, like=y), self.take
+        x, t = empty(self.shape, like=y), self.take
         roi_put_kernel(y, t.index, t.batch, t.rows, t.cols, x)
         return x
 
@@ -89,7 +91,7 @@ def roi_pool(input, boxes, output_size, spatial_scale=1.0) -> Tensor:
     batch = rois[:, 0].astype(np.int32)
     rows = bins(corners[:, 1], corners[:, 3], size[0], x.shape[2])
     cols = bins(corners[:, 0], corners[:, 2], size[1], x.shape[3])
-    index = module_of(x).zeros((len(rois), x.shape[1], *size), np.int32)
+    index = module_of(x).empty((len(rois), x.shape[1], *size), np.int32)
     roi_max_kernel(*contiguous(x), batch, rows, cols, index)
     return RoITake(index, batch, rows, cols)(input)
 
@@ -127,7 +129,8 @@ def roi_max_kernel(x, batch, rows, cols, index):
 
 @Kernel
 def roi_take_kernel(x, index, batch, y):
-    """Read the chosen pixels."""
+    """Read the chosen pixels; 0 where there is none."""
+    y[...] = 0
     for k, c, p, q in np.ndindex(y.shape):
         if index[k, c, p, q] >= 0:
             y[k, c, p, q] = x[batch[k], c].flat[index[k, c, p, q]]
@@ -136,12 +139,13 @@ def roi_take_kernel(x, index, batch, y):
 @Kernel
 def roi_put_kernel(y, index, batch, rows, cols, x):
     """Add every value to the pixel it was taken from."""
+    x[...] = 0
     for k, c, p, q in np.ndindex(y.shape):
         if index[k, c, p, q] >= 0:
             x[batch[k], c].flat[index[k, c, p, q]] += y[k, c, p, q]
 
 
-@roi_max_kernel.cpu(parallel=True)                           # a core owns one RoI
+@roi_max_kernel.variant("cpu_loops", parallel=True)          # a core owns one RoI
 def _(x, batch, rows, cols, index):
     (K, C, P, Q), W = index.shape, x.shape[3]
     for k in prange(K):
@@ -158,37 +162,56 @@ def _(x, batch, rows, cols, index):
                     index[k, c, p, q] = best
 
 
+def _max(x, batch, rows, cols, index):
+    """Turn the maps where that pays."""
+    fast = turning_pays(x.shape, len(index) * index.shape[2] * index.shape[3])
+    (roi_pool_fast.roi_max if fast else roi_max_kernel.variants["cpu_loops"])(
+        x, batch, rows, cols, index)
+
+
+roi_max_kernel.python("cpu", _max)
+
+
 @roi_take_kernel.cpu(parallel=True)
 def _(x, index, batch, y):
     (K, C, P, Q), (N, _, H, W) = y.shape, x.shape
     planes = x.reshape(N, C, H * W)
+    chosen, out = index.reshape(K, C, P * Q), y.reshape(K, C, P * Q)
     for k in prange(K):
         for c in range(C):
-            for p in range(P):
-                for q in range(Q):
-                    if index[k, c, p, q] >= 0:
-                        y[k, c, p, q] = planes[batch[k], c, index[k, c, p, q]]
+            plane = planes[batch[k], c]
+            for b in range(P * Q):
+                place = chosen[k, c, b]
+                out[k, c, b] = plane[place] if place >= 0 else 0
 
 
-@roi_put_kernel.cpu(parallel=True)                           # a core owns one plane: no race
+@roi_put_kernel.cpu(parallel=True)         # a core owns some planes: no race; y is read in its order
 def _(y, index, batch, rows, cols, x):
     (K, C, P, Q), (N, _, H, W) = y.shape, x.shape
     planes = x.reshape(N * C, H * W)
-    for plane in prange(N * C):
-        n, c = np.int64(plane) // C, np.int64(plane) % C
+    values, chosen = y.reshape(K, C, P * Q), index.reshape(K, C, P * Q)
+    D = max(1, min(C, 2**17 // max(H * W, 1)))               # planes that a core's cache holds
+    while D > 8 and N * -(-C // D) < 8:                      # enough pieces for all cores
+        D //= 2
+    B = -(-C // D)
+    for i in prange(N * B):
+        n, first = int(i) // B, int(i) % B * D
+        planes[n * C + first:n * C + min(C, first + D)] = 0
         for k in range(K):
             if batch[k] == n:
-                for p in range(P):
-                    for q in range(Q):
-                        if index[k, c, p, q] >= 0:
-                            planes[plane, index[k, c, p, q]] += y[k, c, p, q]
+                for c in range(first, min(C, first + D)):
+                    plane = planes[n * C + c]
+                    for b in range(P * Q):
+                        place = chosen[k, c, b]
+                        if place >= 0:
+                            plane[place] += values[k, c, b]
 
 
 @roi_max_kernel.gpu                                          # a thread owns one bin
 def _(x, batch, rows, cols, index):
     (_, C, P, Q), (_, _, H, W) = index.shape, x.shape
     per_element(index, """
-        int q = i % Q, p = i / Q % P, c = i / (P * Q) % C, k = i / (P * Q * C);
+        int q = i % Q, p = i / Q % P, c = i / Q / P % C, k = i / Q / P / C;
         const real *plane = x + (batch[k] * C + c) * H * W;
         const int *row = rows + 2 * (k * P + p), *col = cols + 2 * (k * Q + q);
         int best = -1;
@@ -208,7 +231,7 @@ def _(x, batch, rows, cols, index):
 def _(x, index, batch, y):
     (_, C, P, Q), (_, _, H, W) = y.shape, x.shape
     per_element(y, """
-        int c = i / (P * Q) % C, k = i / (P * Q * C);
+        int c = i / Q / P % C, k = i / Q / P / C;
         if (index[i] >= 0) out = x[(batch[k] * C + c) * H * W + index[i]];""",
                 x=x, index=index, batch=batch, C=C, P=P, Q=Q, H=H, W=W)
 
@@ -217,7 +240,7 @@ def _(x, index, batch, y):
 def _(y, index, batch, rows, cols, x):
     (K, C, P, Q), (_, _, H, W) = y.shape, x.shape
     per_element(x, """
-        int w = i % W, h = i / W % H, c = i / (H * W) % C, n = i / (H * W * C);
+        int w = i % W, h = i / W % H, c = i / W / H % C, n = i / W / H / C;
         for (int k = 0; k < K; ++k) {
             if (batch[k] != n) continue;
             for (int p = 0; p < P; ++p) {
