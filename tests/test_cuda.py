@@ -290,8 +290,8 @@ def test_columns_beyond_32_bit_indices_are_never_written():
 
 def test_the_plain_rungs_stay():
     for name in ("conv2d_kernel", "conv_transpose2d_kernel", "conv2d_weight_kernel", "nms_kernel",
-                 "roi_align_kernel", "roi_align_adjoint_kernel", "roi_put_kernel", "channel_moments",
-                 "channel_sums", "layer_norm_kernel", "layer_norm_backward"):
+                 "roi_align_kernel", "roi_align_adjoint_kernel", "roi_put_kernel",
+                 "channel_moments", "channel_sums", "layer_norm_kernel", "layer_norm_backward"):
         assert {"gpu", "gpu_naive"} <= set(KERNELS[name].variants)
 
 
