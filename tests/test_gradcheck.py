@@ -302,9 +302,9 @@ def command(*words):
 
 
 def test_table_of_two_operations():
-    reports = table(["tanh", "conv1d"], progress=False)
+    reports = table(["sqrt", "conv1d"], progress=False)
     text = format_table(reports)
-    assert [r.name for r in reports] == ["tanh", "conv1d"]
+    assert [r.name for r in reports] == ["sqrt", "conv1d"]
     assert all(r.ok for r in reports) and text.count("✓") == 2
     assert "2 of 2 operations are right" in text and "no kernel" in text
 

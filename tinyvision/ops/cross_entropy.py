@@ -228,12 +228,30 @@ def label_costs(x, peaks, labels, weight, ignored, smoothing, out):
 def _(x, peaks, labels, weight, ignored, smoothing, out):
     N, C, L = x.shape
     W = block_width(C, L)
-    blocks = (L + W - 1) // W
+    blocks, rows = (L + W - 1) // W, x.reshape(N, C * L)
     for k in prange(N * blocks):
         n, first = np.int64(k) // blocks, np.int64(k) % blocks * W
         end = min(L, first + W)
+        if L == 1:
+            out[n, 0] = cost_of_row(rows[n], peaks[0, n, 0], peaks[1, n, 0], labels[n, 0], weight,
+                                    ignored, smoothing)
+            continue
         costs_of_columns(x[n], first, peaks[0, n, first:end], peaks[1, n, first:end],
                          labels[n, first:end], weight, ignored, smoothing, out[n, first:end])
+
+
+@jit(fastmath=True)
+def cost_of_row(row, m, s, label, weight, ignored, smoothing):
+    """The cost of one label."""
+    T = row.dtype.type
+    if label == ignored:
+        return T(0)
+    log_s, even = T(math.log(s)), T(0)
+    if smoothing:
+        for c in range(row.size):
+            even += weight[c] * (log_s - (row[c] - m))
+    own = weight[label] * (log_s - (row[label] - m))
+    return T(1 - smoothing) * own + T(smoothing / row.size) * even
 
 
 @jit(fastmath=True)
