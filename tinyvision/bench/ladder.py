@@ -80,8 +80,8 @@ class Measured:
 
 @dataclass
 class Result:
-    """One case and what came of it: `failed` says which checks failed, `absent` which peers are
-    not installed."""
+    """One case and what came of it: `failed` says which checks failed, `absent` which peers
+    are not here and why."""
     case: object
     machine: Machine
     device: str = "cpu"
@@ -123,7 +123,7 @@ class Result:
 def climb(case, machine: Machine, options: Options) -> Result:
     """Check and time one case: its rungs, and the peers that are installed."""
     here, absent = peers.of(case, options)
-    result = Result(case, machine, options.device, absent=[peer.label for peer in absent])
+    result = Result(case, machine, options.device, absent=absent)
     first, *stages = stages_of(case, options)
     rungs = [name for name in first.rungs if first.passes(first.ours(name), result)]
     for stage in stages:

@@ -134,6 +134,14 @@ class DeZero(Peer):
     """DeZero: a book's framework on NumPy (im2col and tensordot)."""
     name, label, module = "dezero", "DeZero", "dezero"
 
+    def start(self, threads):
+        """It was written for NumPy 1, which had a name `int`."""
+        np.int = int
+        try:
+            super().start(threads)
+        finally:
+            del np.int
+
     def around(self):
         """Its no_grad."""
         import dezero
@@ -161,18 +169,27 @@ def as_if_alone():
 
 
 @functools.cache
-def ready(name: str, threads: int) -> bool:
-    """Whether the peer is installed; if so it is imported and has its threads."""
+def why_not(name: str, threads: int) -> str:
+    """"" if the peer can take part: it is imported and has its threads; else the reason."""
     peer = PEERS[name]
     if peer.missing():
-        return False
-    peer.start(threads)
-    return True
+        return "not installed"
+    try:
+        peer.start(threads)
+    except Exception as error:                               # whatever a foreign import raises
+        return f"cannot be imported: {type(error).__name__}: {str(error)[:200]}"
+    return ""
 
 
-def of(case, options) -> tuple[list[Peer], list[Peer]]:
-    """(the peers that can run the case, those that could if they were installed)."""
+def ready(name: str, threads: int) -> bool:
+    """Whether the peer can take part."""
+    return not why_not(name, threads)
+
+
+def of(case, options) -> tuple[list[Peer], list[str]]:
+    """(the peers that can run the case, words about those that could if they were here)."""
     able = [peer for name, peer in PEERS.items() if hasattr(case, name)
             and (options.beside is None or name in options.beside)]
-    here = [peer for peer in able if ready(peer.name, options.threads)]
-    return here, [peer for peer in able if peer not in here]
+    reasons = {peer: why_not(peer.name, options.threads) for peer in able}
+    return ([peer for peer, reason in reasons.items() if not reason],
+            [f"{peer.label} {reason}" for peer, reason in reasons.items() if reason])

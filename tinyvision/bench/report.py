@@ -39,7 +39,7 @@ def ladder(result) -> str:
              f"at least {seconds(floor)}")
     lines = [title, table([rung_row(result, m) for m in result.rungs], LADDER)]
     lines += [f"* {m.label}: on the smaller {m.size}" for m in result.rungs if m.size]
-    lines += [f"not installed: {', '.join(result.absent)}"] * bool(result.absent)
+    lines += ["; ".join(result.absent)] * bool(result.absent)
     if result.accurate is False:
         lines.append("! the error is more than 4 times PyTorch's")
     return "\n".join([*lines, *(f"✗ {text}" for text in result.failed)])
@@ -150,7 +150,7 @@ def as_dict(result) -> dict:
     return {"operation": case.operation, "part": case.part, "size": case.size,
             "operations": case.operations, "bytes": case.moved, "against": case.against,
             "goal": case.goal, "goals": dict(case.goals), "met": result.met(case.against),
-            "accurate": result.accurate, "failed": result.failed, "not installed": result.absent,
+            "accurate": result.accurate, "failed": result.failed, "absent": result.absent,
             "ratios": ratios,
             "rungs": [{**asdict(m), "seconds": m.seconds} for m in result.rungs]}
 
