@@ -22,7 +22,7 @@ from tinyvision.engine import as_array, recording
 from tinyvision.gradcheck import variants_of
 from tinyvision.kernel import use_variant
 
-LONGEST = 0.3             # seconds: rungs that would take longer are timed on a smaller case
+LONGEST = 0.1             # seconds: rungs that would take longer are timed on a smaller case
 TOLERANCE = 1e-4          # of the largest element: beyond it a float32 result is wrong
 ACCURACY = 4              # times PyTorch's own error: what we allow ourselves
 EPSILON = float(np.finfo(np.float32).eps)
@@ -213,11 +213,14 @@ class Stage:
         return timing.block(contender, 0, gap=0) * operations / self.case.operations
 
     def measure(self, contenders, result) -> None:
-        """Time those that pass the check beside each other and add them to `result`."""
+        """Time those that pass the check beside each other and add them to `result`.
+
+        On a smaller case it is one run: the figure is coarse, and no ratio is made of it.
+        """
         o, passed = self.options, [c for c in contenders if self.passes(c, result)]
-        runs = [timing.race(passed, o.rounds, o.seconds) for _ in range(o.runs)]
+        size = "" if self.case == result.case else self.case.size
+        runs = [timing.race(passed, o.rounds, o.seconds) for _ in range(1 if size else o.runs)]
         for c in passed:
-            size = "" if self.case == result.case else self.case.size
             result.rungs.append(Measured(
                 c.name, label(c.name), c.name in peers.PEERS, [run[c.name] for run in runs],
                 self.case.operations, self.case.moved, size, self.errors[c.name],

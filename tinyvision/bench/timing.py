@@ -16,7 +16,7 @@ from dataclasses import dataclass
 GAP = 0.03                # seconds until idle pools are asleep (OPENBLAS_THREAD_TIMEOUT is 2^4)
 LAP = 2e-4                # seconds that one reading of the clock should span at least
 FEWEST = 3                # timed laps a block,
-PATIENCE = 1.0            # unless they take longer than this
+PATIENCE = 0.25           # unless they take longer than this
 
 
 def nothing():
