@@ -58,6 +58,7 @@ class Width:
 AVX512, AVX2, NEON = Width(16, (15, 10)), Width(8, (7, 6)), Width(4, (15, 10))
 WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
 ROWS, COLUMNS = 0, 1                       # how a tile is stored: as it is, or transposed
+DOTS = 7                                   # the most dot products that `dots` makes at once
 
 
 class Tiles:
@@ -68,6 +69,7 @@ class Tiles:
         rows: the largest height of a tile of 1 and of 2 vectors.
         table: addresses, int64 [how it is stored, vectors - 1, height]; see `multiply`.
         turn, frame: addresses of the transposition and of the padded copy; see `turn`, `frame`.
+        dots: addresses, int64 [number of taps]; see `dots`.
     """
 
     def __init__(self, width: Width):
@@ -77,6 +79,7 @@ class Tiles:
         for how, vectors, height in _tiles(width):
             self.table[how, vectors - 1, height] = self._address(_name(how, vectors, height))
         self.turn, self.frame = self._address("turn"), self._address("frame")
+        self.dots = np.array([0] + [self._address(f"dots_{n}") for n in range(1, DOTS + 1)])
 
     def _address(self, name):
         return self._engine.get_function_address(name)
@@ -149,7 +152,9 @@ def program(width: Width) -> str:
     L = width.lanes
     V, mask = f"<{L} x float>", f"<{L} x i1>"
     return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), frame_text(L),
+                      *(dots_text(L, taps) for taps in range(1, DOTS + 1)),
                       f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
+                      f"declare float @llvm.vector.reduce.fadd.v{L}f32(float, {V})",
                       f"declare {V} @llvm.masked.load.v{L}f32.p0(ptr, {mask}, {V})",
                       f"declare void @llvm.masked.store.v{L}f32.p0({V}, ptr, {mask})", ""])
 
@@ -369,6 +374,71 @@ def frame_text(L) -> str:
     return "\n".join(lines)
 
 
+def dots_text(L, taps) -> str:
+    """Dot products of one plane with `taps` shifts of another; see `dots`.
+
+    Both planes are read along their rows, a vector of each at a time, and what is left of a row
+    under a mask. The lanes are added up only at the end.
+    """
+    V, I = f"<{L} x float>", f"<{L} x i64>"
+    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
+    every = range(taps)
+
+    def products(name, load):
+        """One vector of y times one of x for every tap, added to %{name}.old."""
+        yield f"  %{name}.y = {load('%y.at.' + name)}"
+        for t in every:
+            yield f"  %{name}.x{t} = {load(f'%x.at.{name}{t}')}"
+            yield (f"  %{name}{t} = call {V} @llvm.fma.v{L}f32({V} %{name}.y, {V} %{name}.x{t}, "
+                   f"{V} %{name}.old{t})")
+
+    def places(name, column):
+        yield f"  %y.at.{name} = getelementptr float, ptr %y.row, i64 {column}"
+        yield f"  %x.at.{name} = getelementptr float, ptr %x.row, i64 {column}"
+        for t in every:
+            yield f"  %x.at.{name}{t} = getelementptr float, ptr %x.at.{name}, i64 %far{t}"
+
+    def plain(place):
+        return f"load {V}, ptr {place}, align 4"
+
+    def masked(place):
+        return (f"call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 {place}, <{L} x i1> %mask, "
+                f"{V} zeroinitializer)")
+
+    lines = [f"define void @dots_{taps}(ptr %x, i64 %x_row, i64 %x_tap, ptr %y, i64 %y_row, "
+             "i64 %rows, i64 %columns, ptr %out, i64 %out_tap) {", "entry:",
+             *(f"  %far{t} = mul i64 %x_tap, {t}" for t in every),
+             f"  %rest = srem i64 %columns, {L}", "  %even = sub i64 %columns, %rest",
+             "  %some = icmp sgt i64 %even, 0",
+             f"  %rest.1 = insertelement {I} poison, i64 %rest, i32 0",
+             f"  %rest.all = shufflevector {I} %rest.1, {I} poison, <{L} x i32> zeroinitializer",
+             f"  %mask = icmp sgt {I} %rest.all, {lanes}",
+             "  br label %row", "row:", "  %r = phi i64 [0, %entry], [%r.next, %end]",
+             *(f"  %sum{t} = phi {V} [zeroinitializer, %entry], [%last{t}, %end]" for t in every),
+             "  %x.far = mul i64 %r, %x_row", "  %x.row = getelementptr float, ptr %x, i64 %x.far",
+             "  %y.far = mul i64 %r, %y_row", "  %y.row = getelementptr float, ptr %y, i64 %y.far",
+             "  br i1 %some, label %part, label %tail",
+             "part:", "  %b = phi i64 [0, %row], [%b.next, %part]",
+             *(f"  %part.old{t} = phi {V} [%sum{t}, %row], [%part{t}, %part]" for t in every),
+             *places("part", "%b"), *products("part", plain),
+             f"  %b.next = add i64 %b, {L}", "  %b.more = icmp slt i64 %b.next, %even",
+             "  br i1 %b.more, label %part, label %tail",
+             "tail:",
+             *(f"  %last.old{t} = phi {V} [%sum{t}, %row], [%part{t}, %part]" for t in every),
+             *places("last", "%even"), *products("last", masked),
+             "  br label %end",
+             "end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
+             "  br i1 %r.more, label %row, label %done", "done:"]
+    for t in every:
+        lines += [f"  %all{t} = call reassoc float @llvm.vector.reduce.fadd.v{L}f32(float 0.0, "
+                  f"{V} %last{t})", f"  %out.far{t} = mul i64 %out_tap, {t}",
+                  f"  %out{t} = getelementptr float, ptr %out, i64 %out.far{t}",
+                  f"  %before{t} = load float, ptr %out{t}",
+                  f"  %after{t} = fadd float %before{t}, %all{t}",
+                  f"  store float %after{t}, ptr %out{t}"]
+    return "\n".join([*lines, "  ret void", "}"])
+
+
 # --- from text to machine code --------------------------------------------------------------------
 def _load(text, name):
     """An engine that holds the machine code of `text`, from the cache or from LLVM."""
@@ -446,4 +516,8 @@ frame = _Call("frame", 9, """frame(address, (from, from_row, first, last, lo, hi
 
     Writes up to `lanes` - 1 numbers beyond the last row. Reads only what it copies, so `from` may
     point before the plane.
+    """)
+dots = _Call("dots", 9, """dots(address, (x, x_row, x_tap, y, y_row, rows, columns, out, out_tap)):
+    out[t] += sum over r < rows, b < columns of  y[r, b] x[r, b + t x_tap], for as many t as the
+    address stands for; rows is at least 1.
     """)

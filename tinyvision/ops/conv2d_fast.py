@@ -4,14 +4,17 @@ All three are read straight from the padded image; no matrix of windows is built
 
 - **conv2d** y[n, o, a, b] = sum over (c, i, j): C of the tile is 10 pixels of a row x 32 filters, k
   runs over channels (steps) and window (taps). The filters are packed once per call so that 32 of
-  them lie side by side; the tile is stored transposed, for y has its pixels side by side. With few
-  filters the roles change: the tile is 10 filters x 32 pixels, and nothing is packed or transposed.
+  them lie side by side; the tile is stored transposed, for y has its pixels side by side ("tall").
+  With few filters the roles change: the tile is 10 filters x 32 pixels, and nothing is packed or
+  transposed ("wide"). With one filter only (depthwise) the rows of the tile are rows of pixels
+  ("stacked").
 - **conv_transpose2d** is conv2d with the filters turned round. With stride S, output pixel h is met
   by those rows i of the filter for which h + P - i D is a multiple of S: the pixels of one
   remainder h mod S form an image of their own, and each of the S x S images is a stride-1
   convolution with its share of the filter (a "phase").
 - **the weight gradient** w[o, c, i, j] = sum over pixels: the tile is 10 channels x 32 filters, k
   runs over rows (steps) and columns (taps) of y, of which 32 channels are packed side by side.
+  With few channels and filters it is plain dot products of rows.
 
 A task is a band of rows of one image, or a few whole small images: their padded copy, half a
 megabyte at most, stays in the core's own cache while all filters pass over it. Tasks are dealt to
@@ -25,11 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.kernel import jit, prange, scratch, threads
-from tinyvision.simd import frame, multiply, tiles, turn
+from tinyvision.simd import DOTS, dots, frame, multiply, tiles, turn
 
 BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
 CHAIN = 256                                # terms of a sum before it is put aside
 TALLEST = 10                               # the rows of the largest tile of any width
+STACK = 4                                  # rows of pixels in a stacked tile
+TALL, WIDE, STACKED = 0, 1, 2              # what a tile of conv2d is
 
 
 # --- which input pixels an output pixel meets -----------------------------------------------------
@@ -127,6 +132,24 @@ def _tasks(N, G, rows, floats_a_row, workers):
     return shares, min(bands, rows)
 
 
+@functools.lru_cache(4096)
+def shape_of_tiles(F, pixels, across, single, L):
+    """TALL, WIDE or STACKED: which keeps the vector unit busiest for F filters and rows of pixels.
+
+    Wide tiles need pixels that lie side by side in x, and stacked ones (`single`) moreover filters
+    without gaps from row to row. Estimates, from the tile's speed at each height and width.
+    """
+    if across > 1 or pixels < L:
+        return TALL
+    if F == 1 and single:
+        return STACKED
+    vectors = 2 if pixels >= 2 * L else 1
+    pieces = -(-pixels // L)
+    wide = pixels / (pieces * L) * min(1, -(-F // -(-F // TALLEST)) * vectors / 8)
+    tall = F / (-(-F // L) * L) * (0.95 if F > L else 0.7)
+    return WIDE if wide * (1 if vectors == 2 else 0.75) > tall else TALL
+
+
 def _spread(floats):
     """At least `floats`, an odd number of cache lines: channels then fall on different lines."""
     return (-(-floats // 16) | 1) * 16
@@ -149,25 +172,27 @@ def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
     C, F, L, window = x.shape[1] // G, y.shape[1] // G, t.lanes, w.shape[2] * w.shape[3]
     p = plan(transposed, N, C, G, (A, B), w.shape[2:], stride, padding, dilation, workers)
     phases, across = p.phases.shape[1], p.geometry[-1]
-    wide = F <= L // 2 and across == 1 and B // phases >= L
+    single = p.phases.shape[:2] == (1, 1) and dilation[0] == 1
+    kind = shape_of_tiles(F, B // phases, across, single, L)
     line = 2 * L * TALLEST + max(F, 2 * L) * phases * -(-B // phases)
-    rooms = scratch("rooms", (workers, _spread(p.room + line)))
-    filters = w if wide else scratch("filters", (G, C * window * -(-F // L) * L))
+    stack = C * w.shape[3] * (w.shape[2] + 2 * STACK * stride[0])
+    rooms = scratch("rooms", (workers, _spread(p.room + line + stack)))
+    filters = w if kind != TALL else scratch("filters", (G, C * window * -(-F // L) * L))
     correlate(x.reshape(N, G, C, H, W), w.reshape(G, -1), bias.reshape(G, F),
-              y.reshape(N, G, F, A, B), transposed, wide, p.shares, p.bands, p.geometry, p.phases,
+              y.reshape(N, G, F, A, B), transposed, kind, p.shares, p.bands, p.geometry, p.phases,
               p.places, p.windows, window, t.table, (t.turn, t.frame, L), filters.reshape(G, -1),
               rooms)
 
 
 @jit(parallel=True)
-def correlate(x, w, bias, y, transposed, wide, shares, bands, geometry, phases, places, windows,
+def correlate(x, w, bias, y, transposed, kind, shares, bands, geometry, phases, places, windows,
               window, table, machine, filters, rooms):
     """Pack the filters, then deal the tasks to the threads."""
-    blocks = 0 if wide else len(w) * (-(-y.shape[2] // machine[2]))
+    blocks = 0 if kind != TALL else len(w) * (-(-y.shape[2] // machine[2]))
     for k in prange(blocks):
         pack(w, filters, k, x.shape[2], y.shape[2], window, transposed, machine)
     for k in prange(len(rooms)):
-        correlate_share(x, bias, y, transposed, wide, shares, bands, geometry, phases, places,
+        correlate_share(x, bias, y, transposed, kind, shares, bands, geometry, phases, places,
                         windows, window, table, machine, filters, rooms, k)
 
 
@@ -196,7 +221,7 @@ def pack(w, filters, k, C, F, window, transposed, machine):
 
 
 @jit
-def correlate_share(x, bias, y, transposed, wide, shares, bands, geometry, phases, places, windows,
+def correlate_share(x, bias, y, transposed, kind, shares, bands, geometry, phases, places, windows,
                     window, table, machine, filters, rooms, k):
     """One thread's tasks."""
     (N, G, C, _, _), rows, plane = x.shape, geometry[0], geometry[2]
@@ -207,7 +232,10 @@ def correlate_share(x, bias, y, transposed, wide, shares, bands, geometry, phase
         a0, a1 = band * rows // bands, (band + 1) * rows // bands
         copy_band(x[n0:n1, g], a0, a1, geometry, machine, rooms[worker])
         rest = rooms[worker, (n1 - n0) * C * plane:]
-        if wide:
+        if kind == STACKED:
+            stacked_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], a0, a1, geometry,
+                          places, windows, window, table, machine[2], C)
+        elif kind == WIDE:
             wide_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], transposed, a0, a1,
                        geometry, phases, places, windows, window, table, machine[2], C)
         else:
@@ -297,7 +325,8 @@ def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, geometry, phases, pla
     """One task's part of y (N, F, H, W): tiles of filters x pixels, filters read as they lie."""
     (N, F, H, W), (M, K, _), width, plane = y.shape, phases.shape, geometry[1], geometry[2]
     S, most = geometry[6], tallest(table, 0, 2)
-    start, line, pitch, groups = rest[:2 * L * TALLEST], rest[2 * L * TALLEST:], -(-W // K), -(-F // most)
+    start, line, pitch = rest[:2 * L * TALLEST], rest[2 * L * TALLEST:], -(-W // K)
+    groups = -(-F // most)
     w_row, w_step = (window, F * window) if transposed else (C * window, window)
     for group in range(groups):
         first, last = group * F // groups, (group + 1) * F // groups
@@ -327,6 +356,58 @@ def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, geometry, phases, pla
                         interleave(line, pitch, K, F, y[n, first:last, h])
 
 
+@jit
+def stacked_tiles(room, rest, w, bias, y, a0, a1, geometry, places, windows, window, table, L, C):
+    """One task's part of y (N, 1, A, B): tiles of a few rows of pixels x pixels.
+
+    Output row m of a tile meets input row i' with row i' - m S of the filter. The filter with zeros
+    above and below, read from m S rows further up, is that: zeros are multiplied, which costs less
+    than a tile of one row.
+    """
+    (N, _, A, B), width, plane, S = y.shape, geometry[1], geometry[2], geometry[6]
+    reach = geometry[5]
+    J = len(places) // (reach + 1)
+    above = (STACK - 1) * S
+    start, near, pitch = rest[:2 * L], rest[2 * L:], J * (reach + 1 + 2 * above)
+    start[:] = bias[0]
+    near[:C * pitch] = 0
+    first = np.empty(J, np.int64)
+    for t in range(len(places)):
+        i = places[t] // width
+        for c in range(C):
+            near[c * pitch + (above + i) * J + _rank(places, t, i, width)] = w[c * window + windows[t]]
+        if i == 0:
+            first[_rank(places, t, i, width)] = places[t]
+    here, there = np.empty((above + reach + 1) * J, np.int64), np.empty((above + reach + 1) * J, np.int64)
+    for i in range(above + reach + 1):
+        for j in range(J):
+            here[i * J + j], there[i * J + j] = i * J + j, i * width + first[j]
+    for n in range(N):
+        for a in range(a0, a1, STACK):
+            rows = min(STACK, a1 - a)
+            taps = ((rows - 1) * S + reach + 1) * J
+            b = 0
+            while b < B:
+                vectors = 2 if B - b > L and B >= 2 * L else 1
+                b = min(b, B - vectors * L)                  # the last one overlaps
+                multiply(table[0, vectors - 1, rows],
+                         (near[above * J:].ctypes.data, -S * J, pitch, here.ctypes.data,
+                          room.ctypes.data + 4 * (n * C * plane + (a - a0) * S * width + b), plane,
+                          there.ctypes.data, C, taps, max(1, CHAIN // taps), start.ctypes.data, 0,
+                          y[n, 0, a, b:].ctypes.data, B, vectors * L))
+                b += vectors * L
+
+
+@jit
+def _rank(places, t, i, width):
+    """How many taps of row i lie left of tap t."""
+    rank = 0
+    for other in places:
+        if other // width == i and other < places[t]:
+            rank += 1
+    return rank
+
+
 # --- the weight gradient --------------------------------------------------------------------------
 def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     """conv2d_weight_kernel on tiles."""
@@ -338,22 +419,33 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     rooms = scratch("rooms", (workers, _spread(p.room + L) + images * rows * B * padded))
     sums = scratch("sums", (workers, G, C * I * J, padded))
     weight_gradient(x.reshape(N, G, C, H, W), y.reshape(N, G, F, A, B), w.reshape(G, F, C * I * J),
-                    I, J, D, E, p.shares, p.bands, p.geometry, t.table, (t.turn, t.frame, L),
-                    rooms, sums)
+                    T == 1 and _few(C, F, I, J, L), I, J, D, E, p.shares, p.bands, p.geometry,
+                    t.table, t.dots, (t.turn, t.frame, L), rooms, sums)
+
+
+@functools.lru_cache(4096)
+def _few(C, F, I, J, L):
+    """Whether dot products are faster than tiles: estimated cycles for L pixels."""
+    length, others = (J, C) if C < 4 and J > C else (C, J)
+    calls = -(-F // (2 * L)) * -(-length // TALLEST) * others * I
+    tile = calls * L * max(4, min(length, TALLEST) * min(2, -(-F // L)) / 2) + F * L / 8
+    return C * F * I * (J + 0.5) + 2 < tile
 
 
 @jit(parallel=True)
-def weight_gradient(x, y, w, I, J, D, E, shares, bands, geometry, table, machine, rooms, sums):
+def weight_gradient(x, y, w, few, I, J, D, E, shares, bands, geometry, table, dotting, machine,
+                    rooms, sums):
     """Every thread sums over its own tasks; then the threads' sums are added, in order."""
     for k in prange(len(rooms)):
-        weight_share(x, y, I, J, D, E, shares, bands, geometry, table, machine, rooms[k], sums[k],
-                     k, len(rooms))
+        weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting, machine,
+                     rooms[k], sums[k], k, len(rooms))
     for k in prange(len(w) * (-(-w.shape[2] // machine[2]))):
         add_shares(sums, w, k, min(len(rooms), len(w) * shares * bands), machine)
 
 
 @jit
-def weight_share(x, y, I, J, D, E, shares, bands, geometry, table, machine, room, sums, k, workers):
+def weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting, machine, room,
+                 sums, k, workers):
     """One thread's tasks."""
     (N, G, C, _, _), (rows, width, plane), L = x.shape, geometry[:3], machine[2]
     worker, tasks = np.int64(k), G * shares * bands
@@ -363,6 +455,9 @@ def weight_share(x, y, I, J, D, E, shares, bands, geometry, table, machine, room
         n0, n1 = share * N // shares, (share + 1) * N // shares
         a0, a1 = band * rows // bands, (band + 1) * rows // bands
         copy_band(x[n0:n1, g], a0, a1, geometry, machine, room)
+        if few:
+            weight_dots(room, sums[g], y[n0:n1, g], a0, a1, I, J, D, E, geometry, dotting, C)
+            continue
         packed = room[_up((n1 - n0) * C * plane + L):]
         pack_cotangent(y[n0:n1, g], a0, a1, machine, packed)
         weight_tiles(room, packed, sums[g], n1 - n0, y.shape[2], y.shape[4], a1 - a0, I, J, D, E,
@@ -427,6 +522,22 @@ def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table,
                                   packed.ctypes.data + 4 * (n * padded + tile) * rows * B,
                                   B * lanes, here.ctypes.data, rows, B, block,
                                   to, k_row * padded, to, k_row * padded, lanes))
+
+
+@jit
+def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C):
+    """sums[c, i, j][f] += the products of one task: dot products of rows of x and y."""
+    (N, F, A, B), width, plane, S = y.shape, geometry[1], geometry[2], geometry[6]
+    for n in range(N):
+        for f in range(F):
+            for c in range(C):
+                for i in range(I):
+                    for j in range(0, J, DOTS):
+                        source = n * C * plane + c * plane + i * D * width + j * E
+                        dots(dotting[min(DOTS, J - j)],
+                             (room.ctypes.data + 4 * source, S * width, E,
+                              y[n, f, a0].ctypes.data, B, a1 - a0, B,
+                              sums[(c * I + i) * J + j, f:].ctypes.data, sums.shape[1]))
 
 
 @jit
