@@ -168,6 +168,9 @@ def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
 
 def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
     """y = bias + x * w, or with w transposed."""
+    if not x.size or not y.size:
+        y[...] = bias.reshape(-1, 1, 1)
+        return
     (N, _, H, W), (_, _, A, B), t, workers = x.shape, y.shape, tiles(), threads()
     C, F, L, window = x.shape[1] // G, y.shape[1] // G, t.lanes, w.shape[2] * w.shape[3]
     p = plan(transposed, N, C, G, (A, B), w.shape[2:], stride, padding, dilation, workers)
@@ -375,11 +378,12 @@ def stacked_tiles(room, rest, w, bias, y, a0, a1, geometry, places, windows, win
     for t in range(len(places)):
         i = places[t] // width
         for c in range(C):
-            near[c * pitch + (above + i) * J + _rank(places, t, i, width)] = w[c * window + windows[t]]
+            near[c * pitch + (above + i) * J + rank(places, t, width)] = w[c * window + windows[t]]
         if i == 0:
-            first[_rank(places, t, i, width)] = places[t]
-    here, there = np.empty((above + reach + 1) * J, np.int64), np.empty((above + reach + 1) * J, np.int64)
-    for i in range(above + reach + 1):
+            first[rank(places, t, width)] = places[t]
+    tall = above + reach + 1
+    here, there = np.empty(tall * J, np.int64), np.empty(tall * J, np.int64)
+    for i in range(tall):
         for j in range(J):
             here[i * J + j], there[i * J + j] = i * J + j, i * width + first[j]
     for n in range(N):
@@ -399,18 +403,21 @@ def stacked_tiles(room, rest, w, bias, y, a0, a1, geometry, places, windows, win
 
 
 @jit
-def _rank(places, t, i, width):
-    """How many taps of row i lie left of tap t."""
-    rank = 0
+def rank(places, t, width):
+    """How many taps lie left of tap t in its row."""
+    left = 0
     for other in places:
-        if other // width == i and other < places[t]:
-            rank += 1
-    return rank
+        if other // width == places[t] // width and other < places[t]:
+            left += 1
+    return left
 
 
 # --- the weight gradient --------------------------------------------------------------------------
 def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     """conv2d_weight_kernel on tiles."""
+    if not x.size or not y.size:
+        w[...] = 0
+        return
     (N, _, H, W), (_, _, A, B), t, workers = x.shape, y.shape, tiles(), threads()
     C, F, L, (I, J) = w.shape[1], len(w) // G, t.lanes, w.shape[2:]
     p = plan(False, N, C, G, (A, B), (I, J), (S, T), (P, Q), (D, E), workers)
@@ -418,18 +425,20 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     images, rows = -(-N // p.shares), -(-A // p.bands)
     rooms = scratch("rooms", (workers, _spread(p.room + L) + images * rows * B * padded))
     sums = scratch("sums", (workers, G, C * I * J, padded))
+    few = T == 1 and _few(C, F, I, J, rows, B, L)
     weight_gradient(x.reshape(N, G, C, H, W), y.reshape(N, G, F, A, B), w.reshape(G, F, C * I * J),
-                    T == 1 and _few(C, F, I, J, L), I, J, D, E, p.shares, p.bands, p.geometry,
-                    t.table, t.dots, (t.turn, t.frame, L), rooms, sums)
+                    few, I, J, D, E, p.shares, p.bands, p.geometry, t.table, t.dots,
+                    (t.turn, t.frame, L), rooms, sums)
 
 
 @functools.lru_cache(4096)
-def _few(C, F, I, J, L):
-    """Whether dot products are faster than tiles: estimated cycles for L pixels."""
+def _few(C, F, I, J, rows, B, L):
+    """Whether dot products are faster than tiles: estimated cycles for `rows` rows of B pixels."""
     length, others = (J, C) if C < 4 and J > C else (C, J)
     calls = -(-F // (2 * L)) * -(-length // TALLEST) * others * I
-    tile = calls * L * max(4, min(length, TALLEST) * min(2, -(-F // L)) / 2) + F * L / 8
-    return C * F * I * (J + 0.5) + 2 < tile
+    step = max(4, min(length, TALLEST) * min(2, -(-F // L)) / 2)
+    tiles = calls * (rows * B * step + 60) + F * rows * B / 4
+    return C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20) < tiles
 
 
 @jit(parallel=True)
@@ -458,14 +467,14 @@ def weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting,
         if few:
             weight_dots(room, sums[g], y[n0:n1, g], a0, a1, I, J, D, E, geometry, dotting, C)
             continue
-        packed = room[_up((n1 - n0) * C * plane + L):]
+        packed = room[next_line((n1 - n0) * C * plane + L):]
         pack_cotangent(y[n0:n1, g], a0, a1, machine, packed)
         weight_tiles(room, packed, sums[g], n1 - n0, y.shape[2], y.shape[4], a1 - a0, I, J, D, E,
                      geometry, table, L, C)
 
 
 @jit
-def _up(floats):
+def next_line(floats):
     """The next beginning of a cache line."""
     return (floats + 15) // 16 * 16
 
@@ -479,7 +488,7 @@ def pack_cotangent(y, a0, a1, machine, packed):
         for first in range(0, F, L):
             tile = first // (2 * L) * 2 * L
             lanes, here = 2 * L if F - tile > L else L, min(L, F - first)
-            base = packed.ctypes.data + 4 * ((n * _ceil(F, L) + tile) * pixels + first - tile)
+            base = packed.ctypes.data + 4 * ((n * whole(F, L) + tile) * pixels + first - tile)
             source = y[n, first, a0].ctypes.data
             for p in range(0, pixels, L):
                 turn(turning, (source + 4 * p, A * B, here, min(L, pixels - p),
@@ -487,7 +496,7 @@ def pack_cotangent(y, a0, a1, machine, packed):
 
 
 @jit
-def _ceil(F, L):
+def whole(F, L):
     """F, rounded up to a multiple of L."""
     return (F + L - 1) // L * L
 
@@ -496,7 +505,7 @@ def _ceil(F, L):
 def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table, L, C):
     """sums[c, i, j][f] += the products of one task: tiles of channels (or columns j) x filters."""
     width, plane, S, T = geometry[1], geometry[2], geometry[6], geometry[7]
-    most, padded, block = tallest(table, 0, 2), _ceil(F, L), max(1, CHAIN // B)
+    most, padded, block = tallest(table, 0, 2), whole(F, L), max(1, CHAIN // B)
     there, here = np.arange(B) * T, np.empty(B, np.int64)
     along_j = C < 4 and J > C                                # the longer axis makes taller tiles
     length, others = (J, C) if along_j else (C, J)

@@ -1,0 +1,258 @@
+"""The register tile in every width, and the convolutions on it."""
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyvision import simd
+from tinyvision.kernel import jit
+from tinyvision.ops import conv2d_fast
+from tinyvision.ops.conv2d import Conv2d, conv2d_kernel
+from tinyvision.simd import dots, frame, multiply, turn
+
+LANES = sorted(simd.WIDTHS)
+rng = np.random.default_rng(3)
+
+
+def numbers(*shape):
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def at(array):
+    return array.ctypes.data
+
+
+@jit
+def call_multiply(address, arguments):
+    multiply(address, arguments)
+
+
+@jit
+def call_turn(address, arguments):
+    turn(address, arguments)
+
+
+@jit
+def call_frame(address, arguments):
+    frame(address, arguments)
+
+
+@jit
+def call_dots(address, arguments):
+    dots(address, arguments)
+
+
+@pytest.fixture(params=LANES)
+def tiles(request):
+    with simd.use_lanes(request.param):
+        yield simd.tiles()
+
+
+# --- the tile itself ------------------------------------------------------------------------------
+@pytest.mark.parametrize("steps, taps, block", [(1, 1, 9), (7, 3, 2), (6, 4, 3), (3, 5, 100)])
+def test_every_tile_is_a_matrix_product(tiles, steps, taps, block):
+    for how, vectors, height in simd._tiles(simd.WIDTHS[tiles.lanes]):
+        n = vectors * tiles.lanes
+        a, b, start = numbers(steps, 60), numbers(steps, taps, n), numbers(height, n)
+        places = rng.permutation(20)[:taps].astype(np.int64)
+        c = np.full((height, n) if how == simd.ROWS else (n, height), np.nan, np.float32)
+        here = np.arange(taps) * n
+        call_multiply(tiles.table[how, vectors - 1, height],
+                      (at(a), 2, 60, at(places), at(b), taps * n, at(here), steps, taps, block,
+                       at(start), n, at(c), c.shape[1], n))
+        windows = np.stack([a[:, places + 2 * m] for m in range(height)]).reshape(height, -1)
+        expected = start + windows.astype("f8") @ b.reshape(steps * taps, n)
+        got = c if how == simd.ROWS else c.T
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_columns_beyond_those_wanted_are_not_written(tiles):
+    n, height = 2 * tiles.lanes, tiles.rows[1]
+    a, b, zero, table = numbers(1, height), numbers(1, n), np.zeros(n, "f4"), np.zeros(1, np.int64)
+    for columns in (1, tiles.lanes, n - 1):
+        c = np.full((n, height + 3), 7, np.float32)
+        call_multiply(tiles.table[simd.COLUMNS, 1, height],
+                      (at(a), 1, 0, at(table), at(b), 0, at(table), 1, 1, 1, at(zero), 0, at(c),
+                       height + 3, columns))
+        np.testing.assert_allclose(c[:columns, :height], b[0, :columns, None] * a[0], rtol=1e-6)
+        assert (c[columns:] == 7).all() and (c[:, height:] == 7).all()
+
+
+@pytest.mark.parametrize("steps, taps", [(0, 3), (3, 0)])
+def test_a_product_over_nothing_is_the_start(tiles, steps, taps):
+    n, zero = tiles.lanes, np.zeros(5, np.int64)
+    start, c, x = numbers(3, n), np.full((3, n), np.nan, "f4"), numbers(9)
+    call_multiply(tiles.table[simd.ROWS, 0, 3],
+                  (at(x), 1, 1, at(zero), at(x), 1, at(zero), steps, taps, 1, at(start), n, at(c),
+                   n, n))
+    assert (c == start).all()
+
+
+def test_turn_transposes_and_writes_only_what_is_named(tiles):
+    L = tiles.lanes
+    for rows, columns, width in ((1, 1, 1), (L, L, L), (L - 1, 2, L), (2, L - 1, 2), (0, L, L)):
+        a, to = numbers(L, L + 5), np.full((L + 1, L + 1), 7, np.float32)
+        call_turn(tiles.turn, (at(a), L + 5, rows, columns, at(to), L + 1, width))
+        expected = np.full((L + 1, L + 1), 7, np.float32)
+        expected[:columns, :width] = 0
+        expected[:columns, :rows] = a[:rows, :columns].T
+        assert (to == expected).all()
+
+
+def test_frame_pads(tiles):
+    L = tiles.lanes
+    for first, last, lo, hi, rows, width in ((0, 3, 0, 5, 3, 5), (1, 3, 2, 2 * L + 1, 5, 2 * L + 3),
+                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3)):
+        a, to = numbers(rows, 2 * L + 9), np.full(rows * width + L, np.nan, np.float32)
+        call_frame(tiles.frame, (at(a), a.shape[1], first, last, lo, hi, at(to), rows, width))
+        expected = np.zeros((rows, width), np.float32)
+        expected[first:last, lo:hi] = a[first:last, lo:hi]
+        assert (to[:rows * width].reshape(rows, width) == expected).all()
+
+
+def test_dots_are_dot_products_of_shifts(tiles):
+    L = tiles.lanes
+    for taps in range(1, simd.DOTS + 1):
+        for columns in (1, L, 2 * L + 3):
+            x, y = numbers(4, columns + 3 * taps), numbers(4, columns)
+            out = numbers(taps, 2)
+            expected = out.astype("f8")
+            expected[:, 0] += [(y * x[:, 3 * t:3 * t + columns].astype("f8")).sum()
+                               for t in range(taps)]
+            call_dots(tiles.dots[taps], (at(x), x.shape[1], 3, at(y), columns, 4, columns, at(out), 2))
+            np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+# --- which width ----------------------------------------------------------------------------------
+def test_the_widths_of_processors(monkeypatch):
+    import llvmlite.binding as llvm
+    for features, lanes in (({"avx512f": True, "avx2": True, "fma": True}, 16),
+                            ({"avx2": True, "fma": True}, 8), ({"avx2": True}, 0),
+                            ({"neon": True}, 4), ({}, 0)):
+        monkeypatch.setattr(llvm, "get_host_cpu_features", lambda f=features: f)
+        assert simd.native_lanes.__wrapped__() == lanes
+
+
+def test_a_width_is_forced_in_one_thread_only():
+    usual, seen = simd.tiles(), []
+    with simd.use_lanes(4):
+        thread = threading.Thread(target=lambda: seen.append(simd.tiles()))
+        thread.start()
+        thread.join()
+        assert simd.tiles().lanes == 4 and seen == [usual]
+    assert simd.tiles() is usual
+    with simd.use_lanes(0):
+        assert simd.tiles() is None
+    with pytest.raises(ValueError, match="got 5, expected 0 or one of"):
+        simd.use_lanes(5).__enter__()
+
+
+def test_an_unknown_width_in_the_environment_is_refused():
+    done = subprocess.run([sys.executable, "-c", "from tinyvision import simd; simd.tiles()"],
+                          env={**os.environ, "TINYVISION_LANES": "3"}, capture_output=True, text=True)
+    assert done.returncode and "TINYVISION_LANES is '3', expected 0, 4, 8 or 16" in done.stderr
+
+
+# --- the convolutions on it -----------------------------------------------------------------------
+def three(op, x, w, y):
+    """The convolution's three faces, of arrays."""
+    return (op.forward(x, w, np.arange(len(w), dtype=x.dtype)),
+            op.transpose(x.shape[2:]).forward(y, w), op.weight(w.shape).forward(x, y))
+
+
+def check(N, C, F, G, size, window, stride, padding, dilation):
+    """float32 on tiles against float64 by matrix products."""
+    op = Conv2d(stride, padding, dilation, G)
+    A, B = op.size(*size, *window)
+    if min(A, B) < 1:
+        return
+    x, w, y = numbers(N, C * G, *size), numbers(F * G, C, *window), numbers(N, F * G, A, B)
+    double = three(op, *(v.astype("f8") for v in (x, w, y)))
+    for got, expected in zip(three(op, x, w, y), double):
+        assert got.dtype == "f4"
+        scale = max(1, abs(expected).max(initial=0))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=3e-6 * scale)
+
+
+TUNED_FOR = {                              # every path: tall, wide, stacked, dots, phases, bands
+    "tall": (2, 5, 40, 1, (9, 23), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "tall, one vector": (1, 7, 12, 1, (8, 9), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "strided": (2, 20, 33, 1, (13, 27), (3, 3), (2, 3), (1, 2), (1, 1)),
+    "dilated": (1, 4, 35, 1, (15, 16), (3, 2), (1, 1), (2, 2), (2, 3)),
+    "wide": (2, 3, 5, 1, (7, 45), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "wide, in phases": (2, 6, 3, 1, (9, 81), (3, 3), (2, 2), (1, 1), (1, 1)),
+    "depthwise": (2, 1, 1, 5, (11, 39), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "depthwise, strided down": (2, 1, 1, 3, (11, 39), (5, 3), (2, 1), (2, 1), (1, 2)),
+    "groups": (3, 4, 4, 3, (9, 33), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "1 x 1": (2, 37, 41, 1, (6, 7), (1, 1), (1, 1), (0, 0), (1, 1)),
+    "1 x 1, strided": (2, 5, 34, 1, (7, 7), (1, 1), (2, 2), (0, 0), (1, 1)),
+    "7 x 1": (1, 3, 4, 1, (20, 30), (7, 1), (1, 1), (3, 0), (1, 1)),
+    "1 x 7": (1, 3, 4, 1, (20, 40), (1, 7), (1, 1), (0, 3), (1, 1)),
+    "long rows of taps": (1, 1, 2, 1, (5, 60), (2, 17), (1, 1), (0, 8), (1, 1)),
+    "padding beyond the filter": (1, 2, 3, 1, (4, 5), (2, 2), (1, 1), (4, 3), (1, 1)),
+    "many images": (9, 3, 17, 1, (2, 3), (2, 2), (1, 1), (1, 1), (1, 1)),
+    "bands": (1, 64, 16, 1, (80, 90), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "one pixel": (4, 3, 5, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", TUNED_FOR.values(), ids=TUNED_FOR)
+def test_the_three_convolutions_on_tiles(tiles, case):
+    check(*case)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_convolutions_of_any_shape(data):
+    whole = lambda lo, hi: data.draw(st.integers(lo, hi))  # noqa: E731
+    two = lambda lo, hi: (whole(lo, hi), whole(lo, hi))  # noqa: E731
+    with simd.use_lanes(data.draw(st.sampled_from(LANES))):
+        check(whole(1, 3), whole(1, 9), whole(1, 20), whole(1, 3), two(1, 40), two(1, 5), two(1, 3),
+              two(0, 4), two(1, 3))
+
+
+def test_the_shapes_reach_every_kind_of_tile():
+    L, kinds = 16, set()
+    for N, C, F, G, size, window, stride, padding, dilation in TUNED_FOR.values():
+        A, B = Conv2d(stride, padding, dilation, G).size(*size, *window)
+        kinds.add(conv2d_fast.shape_of_tiles(F, B, stride[1], dilation[0] == 1, L))
+        kinds.add(f"few {conv2d_fast._few(C, F, *window, A, B, L)}")
+    assert kinds == {conv2d_fast.TALL, conv2d_fast.WIDE, conv2d_fast.STACKED, "few True",
+                     "few False"}
+
+
+def test_what_is_not_finite_stays_in_its_windows():
+    """Padding is zeros, and zeros of the stacked filter meet pixels that are not its own."""
+    for C, F, G in ((3, 33, 1), (3, 4, 1)):
+        x, w = numbers(1, C * G, 9, 40), numbers(F * G, C, 3, 3)
+        x[0, 0, 4, 20] = np.inf
+        y = Conv2d((1, 1), (1, 1), (1, 1), G).forward(x, w)
+        bad = ~np.isfinite(y).all((0, 1))
+        expected = np.zeros((9, 40), bool)
+        expected[3:6, 19:22] = True
+        assert (bad == expected).all()
+
+
+def test_the_same_from_run_to_run():
+    x, w, y = numbers(3, 16, 30, 31), numbers(40, 16, 3, 3), numbers(3, 40, 28, 29)
+    op = Conv2d((1, 1), (0, 0), (1, 1), 1)
+    for first, second in zip(three(op, x, w, y), three(op, x, w, y)):
+        assert (first == second).all()
+
+
+def test_without_tiles_the_portable_rung_runs():
+    x, w = numbers(1, 3, 9, 9), numbers(4, 3, 3, 3)
+    expected = Conv2d().forward(x, w)
+    with simd.use_lanes(0):
+        np.testing.assert_allclose(Conv2d().forward(x, w), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_everything_is_written():
+    x, w, y = numbers(2, 3, 9, 40), numbers(3, 3, 3, 3), np.full((2, 3, 4, 38), np.nan, np.float32)
+    conv2d_kernel.variants["cpu"](x, w, np.zeros(3, "f4"), 2, 1, 0, 0, 1, 1, 1, y)
+    assert np.isfinite(y).all()
