@@ -1,13 +1,16 @@
 """matmul: a @ b for matrices and batches of them, and linear layers.
 
-Bilinear: <a @ b, y> = <a, y @ b^T> = <b, a^T @ y>.
+Bilinear: <a @ b, y> = <a, y @ b^T> = <b, a^T @ y>. Large float32 products are ours (see
+`matmul_fast`), the others NumPy's, which calls BLAS.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.ops.check import same_device
+from tinyvision.ops.matmul_fast import product, suits
 from tinyvision.ops.shape import reshape, sum_to, transpose
 
 
@@ -18,7 +21,7 @@ class MatMul(Op):
     bilinear = True
 
     def forward(self, a, b):
-        return a @ b
+        return product(a, b) if suits(a, b) else a @ b
 
     def backward(self, g, y, a, b):
         return (a.requires_grad and sum_to(self(g, transpose(b)), a.shape),
@@ -41,6 +44,8 @@ def matmul(a, b) -> Tensor:
         raise ValueError(f"matmul: shapes {A} and {B}, expected at least one axis each")
     if A[-1] != B[-2 if len(B) > 1 else 0]:
         raise ValueError(f"matmul: inner sizes differ: {A} @ {B}")
+    if len(A) > 2 and len(B) == 2:                           # one tall matrix: b is packed once
+        return reshape(MatMul()(reshape(a, math.prod(A[:-1]), A[-1]), b), *A[:-1], B[-1])
     a2 = reshape(a, 1, *A) if len(A) == 1 else a
     b2 = reshape(b, *B, 1) if len(B) == 1 else b
     y = MatMul()(a2, b2)
