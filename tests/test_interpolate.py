@@ -129,6 +129,50 @@ def test_second_order(case):
     np.testing.assert_allclose((second.numpy() * probe).sum(), (plus - minus) / 2e-6, 1e-6, 1e-6)
 
 
+LARGE = {
+    "nearest, twice": lambda x: ops.interpolate(x, scale_factor=2),
+    "nearest, 7 / 5": lambda x: ops.interpolate(x, scale_factor=1.4),
+    "nearest, half": lambda x: ops.interpolate(x, scale_factor=0.5),
+    "nearest, a fifth": lambda x: ops.interpolate(x, scale_factor=0.2),
+    "bilinear, twice": lambda x: ops.interpolate(x, scale_factor=2, mode="bilinear"),
+    "bilinear, 7 / 5": lambda x: ops.interpolate(x, scale_factor=1.4, mode="bilinear"),
+    "bilinear, half": lambda x: ops.interpolate(x, scale_factor=0.5, mode="bilinear"),
+    "bilinear, 3 times, corners": lambda x: ops.interpolate(
+        x, scale_factor=3, mode="bilinear", align_corners=True),
+    "higher and narrower": lambda x: ops.interpolate(
+        x, (2 * x.shape[2], -(-x.shape[3] // 2)), mode="bilinear"),
+    "nails": lambda x: ops.bed_of_nails(x, 2),
+    "far nails": lambda x: ops.bed_of_nails(x, (3, 5)),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 153, 140), (3, 4, 48, 33), (1, 2, 7, 40), (2, 1, 40, 5)])
+@pytest.mark.parametrize("case", LARGE)
+def test_bands_and_regular_tables(case, shape):
+    """Planes of several bands, few planes, few rows: the fast kernel against the loops."""
+    x = np.random.default_rng(3).normal(size=shape)
+    results = []
+    for variant in ("cpu_loops", "cpu"):
+        t = tv.Tensor(x, True)
+        with use_variant(variant):
+            y = LARGE[case](t)
+            y.backward(tv.Tensor(np.cos(np.arange(y.size)).reshape(y.shape)))
+        results.append((y, t.grad))
+    for a, b in zip(*results):
+        close(a, b)
+
+
+@every_variant
+def test_one_pixel_from_and_to(variant):
+    x = np.random.default_rng(6).normal(size=(2, 3, 1, 1)).astype(np.float32)
+    with use_variant(variant):
+        for mode in ("nearest", "bilinear"):
+            np.testing.assert_array_equal(ops.interpolate(x, (4, 5), mode=mode).numpy(),
+                                          np.broadcast_to(x, (2, 3, 4, 5)))
+        assert ops.bed_of_nails(x, 2).numpy().sum() == x.sum()
+        assert ops.interpolate(x, 1).numpy().tolist() == x.tolist()
+
+
 def test_empty_batches_lists_and_repr():
     assert ops.interpolate(np.zeros((0, 3, 5, 7)), 4).shape == (0, 3, 4, 4)
     assert ops.bed_of_nails(np.zeros((0, 3, 5, 7)), 2).shape == (0, 3, 10, 14)

@@ -1,4 +1,6 @@
 """Max, average and adaptive pooling, and unpooling: the lecture's numbers, PyTorch, adjoints."""
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -226,6 +228,65 @@ def test_inputs_of_every_kind():
     op = ops.max_pool2d(tv.Tensor(x, True), 2).op
     assert repr(op) == "TakePlane(2 x 3, 1 x 1 places)"
     assert repr(ops.avg_pool2d(tv.Tensor(x, True), 2).op) == "AvgPool2d(2 x 3 -> 1 x 1)"
+
+
+# --- what the fast kernels tell apart -------------------------------------------------------------
+LARGE = {
+    "2 x 2": lambda x: ops.max_pool2d(x, 2),
+    "2 x 2, ceil_mode": lambda x: ops.max_pool2d(x, 2, ceil_mode=True),
+    "3 x 3": lambda x: ops.max_pool2d(x, 3, 2, 1),
+    "3 x 3, stride 1": lambda x: ops.max_pool2d(x, 3, 1, 1),
+    "stride 3": lambda x: ops.max_pool2d(x, (2, 4), 3),
+    "dilation": lambda x: ops.max_pool2d(x, 3, 2, 1, 2),
+    "global max": lambda x: ops.adaptive_max_pool2d(x, 1),
+    "one column": lambda x: ops.adaptive_max_pool2d(x, (7, 1)),
+    "mean of 2 x 2": lambda x: ops.avg_pool2d(x, 2),
+    "mean of 3 x 3": lambda x: ops.avg_pool2d(x, 3, 2, 1),
+    "mean, stride 3": lambda x: ops.avg_pool2d(x, (4, 2), 3),
+    "global mean": lambda x: ops.adaptive_avg_pool2d(x, 1),
+    "adaptive mean": lambda x: ops.adaptive_avg_pool2d(x, (6, 5)),
+    "mean of everything near": lambda x: ops.avg_pool2d(x, 31, 1, 15),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 203, 190), (3, 4, 64, 33), (1, 2, 1, 40), (2, 1, 40, 1)])
+@pytest.mark.parametrize("case", LARGE)
+def test_bands_and_regular_windows(case, shape):
+    """Planes of several bands, few planes, few rows: the fast kernels against the loops."""
+    x = np.random.default_rng(11).normal(size=shape)
+    x[..., ::3] = np.round(x[..., ::3])                      # ties
+    try:
+        with use_variant("cpu_loops"):
+            expected = value_and_gradient(LARGE[case], x)
+    except ValueError as error:
+        assert "larger than the padded" in str(error) or "padding only" in str(error)
+        return
+    for a, b in zip(value_and_gradient(LARGE[case], x), expected):
+        close(a, b)
+
+
+def test_the_places_do_not_depend_on_the_path():
+    x = np.random.default_rng(12).integers(0, 3, (2, 3, 40, 50)).astype(np.float32)
+    x[x == 2] = np.nan
+    for arguments in ((2,), (3, 2, 1), (3, 1, 1), (5, 2, 2), (4, 3)):
+        y, places = ops.max_pool2d(x, *arguments, return_indices=True)
+        with use_variant("cpu_loops"):
+            z, expected = ops.max_pool2d(x, *arguments, return_indices=True)
+        np.testing.assert_array_equal(places.numpy(), expected.numpy())
+        np.testing.assert_array_equal(y.numpy(), z.numpy())
+
+
+def test_pooling_allocates_its_results_and_no_more():
+    x = tv.Tensor(np.random.default_rng(13).normal(size=(4, 8, 64, 64)).astype(np.float32), True)
+    for function, result in ((lambda: ops.max_pool2d(x, 2), 4 + 4),
+                             (lambda: ops.max_pool2d(x, 2, return_indices=True), 4 + 8),
+                             (lambda: ops.avg_pool2d(x, 2), 4)):
+        function()                                           # compiled, tables made
+        tracemalloc.start()
+        kept = function()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1.02 * result * 4 * 8 * 32 * 32 + 40_000, kept
 
 
 # --- PyTorch --------------------------------------------------------------------------------------

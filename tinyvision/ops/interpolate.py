@@ -221,7 +221,7 @@ def resize(x, rows, down, columns, across, y):
                 y[n, c, a, b] += down[a, h - top] * across[b, v - left] * x[n, c, h, v]
 
 
-resize.cpu(parallel=True, fastmath=True)(interpolate_fast.resize)
+resize.python("cpu", interpolate_fast.resize)
 
 
 @resize.variant("cpu_loops", parallel=True, fastmath=True)   # a core owns one plane

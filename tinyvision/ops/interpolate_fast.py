@@ -21,13 +21,109 @@ import numpy as np
 from tinyvision.kernel import jit, prange
 from tinyvision.ops.windows import alike
 
-STEPPED, PAIRED, FEW, RAGGED = range(4)
+STEPPED, PAIRED, FEW, RAGGED = range(4)    # tables
+WHOLE, HALF = 1, 2                         # the simplest ones
 BAND = 1 << 15                             # numbers between the two steps: 128 kB of float32
 LEAST = 8                                  # tasks, where there are fewer planes
 
 
+# --- the simplest tables ------------------------------------------------------------------------
 def resize(x, rows, down, columns, across, y):
-    """See `interpolate.resize`."""
+    """See `interpolate.resize`. What nearly every network does has kernels of its own.
+
+    They are global means, means of 2 x 2, doubling, and the adjoints of these. They compile in half
+    a second each, the general kernel in four.
+    """
+    (N, C, H, W), (A, B) = x.shape, y.shape[2:]
+    fold = _fold(rows, down, H) if H >= A else -_fold_back(rows, down)
+    if fold != (_fold(columns, across, W) if W >= B else -_fold_back(columns, across)):
+        fold = 0
+    if fold == WHOLE:
+        _plane_sums(x.reshape(N * C, H * W), down[0, 0] * across[0, 0], y.ravel())
+    elif fold == -WHOLE:
+        _fill_planes(x.ravel(), down[0, 0] * across[0, 0], y.reshape(N * C, A * B))
+    elif fold == HALF:
+        _sums_of_four(x, down[0, 0] * across[0, 0], y)
+    elif fold == -HALF:
+        _four_of_one(x, down[0, 0] * across[0, 0], y)
+    else:
+        _resize(x, rows, down, columns, across, y)
+
+
+@jit
+def _fold(spans, weights, H):
+    """WHOLE if the only window is all H pixels, HALF if window a is 2 a and 2 a + 1, or 0.
+
+    Only with equal weights.
+    """
+    fold = WHOLE if len(spans) == 1 and spans[0, 0] == 0 and spans[0, 1] == H else HALF
+    for a in range(len(spans)):
+        if fold == HALF and (spans[a, 0] != 2 * a or spans[a, 1] != 2 * a + 2):
+            return 0
+        for j in range(weights.shape[1]):
+            if weights[a, j] != weights[0, 0]:
+                return 0
+    return fold
+
+
+@jit
+def _fold_back(spans, weights):
+    """WHOLE if every window is pixel 0, HALF if windows 2 h and 2 h + 1 are pixel h, or 0."""
+    last = spans[len(spans) - 1, 0]
+    fold = WHOLE if last == 0 else HALF if len(spans) == 2 * (last + 1) else 0
+    for a in range(len(spans)):
+        h = a // 2 if fold == HALF else 0
+        if spans[a, 0] != h or spans[a, 1] != h + 1 or weights[a, 0] != weights[0, 0]:
+            return 0
+    return fold
+
+
+@jit(parallel=True, fastmath=True)
+def _plane_sums(x, scale, y):
+    for k in prange(len(y)):
+        total = type(scale)(0)
+        for p in range(x.shape[1]):
+            total += x[k, p]
+        y[k] = scale * total
+
+
+@jit(parallel=True)
+def _fill_planes(x, scale, y):
+    for k in prange(len(x)):
+        value = scale * x[k]
+        for p in range(y.shape[1]):
+            y[k, p] = value
+
+
+@jit(parallel=True, fastmath=True)
+def _sums_of_four(x, scale, y):
+    N, C, A, B = y.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        for a in range(A):
+            upper, lower, out = x[n, c, 2 * a], x[n, c, 2 * a + 1], y[n, c, a]
+            for b in range(B):
+                out[b] = scale * (upper[2 * b] + upper[2 * b + 1] + lower[2 * b] + lower[2 * b + 1])
+
+
+@jit(parallel=True)
+def _four_of_one(x, scale, y):
+    N, C, H, W = x.shape
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        for h in range(H):
+            row = x[n, c, h]
+            for a in range(2 * h, 2 * h + 2):
+                out = y[n, c, a]
+                for v in range(W):
+                    value = scale * row[v]
+                    out[2 * v] = value
+                    out[2 * v + 1] = value
+
+
+# --- every other table ----------------------------------------------------------------------------
+@jit(parallel=True, fastmath=True)
+def _resize(x, rows, down, columns, across, y):
     (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
     planes, out = x.reshape(N * C, H, W), y.reshape(N * C, A, B)
     regular = _regular(columns, across)
@@ -151,14 +247,22 @@ def _paired(x, k, h, R, columns, weights, b, n, out, m, r):
 def _few(x, k, h, R, columns, weights, out, m, r):
     """Windows of at most two pixels; the second is looked at even if it is the first again."""
     K, zero = weights.shape[1], type(weights[0, 0])(0)
+    plain = K == 1                                           # nearest: one pixel, one weight
+    for b in range(len(columns)):
+        plain &= columns[b, 1] - columns[b, 0] == 1 and weights[b, 0] == weights[0, 0]
     for i in range(R):
-        for b in range(len(columns)):
+        for b in range(len(columns) if plain else 0):
+            out[m, r + i, b] = weights[0, 0] * x[k, h + i, np.uint32(columns[b, 0])]
+        for b in range(len(columns) if K == 1 and not plain else 0):
+            left, last = columns[b, 0], max(0, np.int64(columns[b, 1]) - 1)
+            value = weights[b, 0] * x[k, h + i, last]
+            out[m, r + i, b] = value if left <= last else zero
+        for b in range(len(columns) if K == 2 else 0):
             left, last = np.int64(columns[b, 0]), max(0, np.int64(columns[b, 1]) - 1)
-            y = x[k, h + i, last]
-            one = weights[b, 0] * y
-            if K == 2 and left < last:
-                one = weights[b, 1] * y + weights[b, 0] * x[k, h + i, left]
-            out[m, r + i, b] = one if left <= last else zero
+            u, v = x[k, h + i, max(0, min(left, last))], x[k, h + i, last]
+            both, one = weights[b, 0] * u + weights[b, 1] * v, weights[b, 0] * v
+            one = one if left == last else zero
+            out[m, r + i, b] = both if left < last else one
 
 
 @jit(fastmath=True)

@@ -16,7 +16,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, device_of, empty, module_of, to_device
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import max_pool2d_fast
 from tinyvision.ops.check import pair, rank, same_device
 from tinyvision.ops.windows import (Windows, adaptive_windows, on_device, pool_windows,
@@ -162,7 +162,9 @@ def _checked(name, indices, X, size):
         raise ValueError(f"{name}: indices have shape {places.shape}, expected that of x, {X}")
     if places.dtype not in (np.int32, np.int64):
         indices = places = places.astype(np.int64)
-    if places.size and not 0 <= (low := int(places.min())) <= (top := int(places.max())) < H * W:
+    unsigned = places.view(np.uint32 if places.dtype == np.int32 else np.uint64)
+    if places.size and unsigned.max() >= H * W:              # negative ones are huge: one pass
+        low, top = int(places.min()), int(places.max())
         raise ValueError(f"{name}: indices hold {low if low < 0 else top}, expected 0 to "
                          f"{H * W - 1} (the result is {H} x {W})")
     return indices
@@ -215,7 +217,7 @@ def put_plane(y, places, up, across, x):
         x[n, c, h, v] += y[n, c, a, b]
 
 
-max_places.cpu(parallel=True)(max_pool2d_fast.max_places)
+max_places.python("cpu", max_pool2d_fast.max_places)
 
 
 @max_places.variant("cpu_loops", parallel=True)              # a core owns one plane
@@ -243,8 +245,9 @@ def _(x, places, y):
     planes, chosen = x.reshape(M, x.shape[2] * x.shape[3]), places.reshape(M, L)
     values = y.reshape(M, L)
     for k in prange(M):
+        plane, found, taken = planes[k], chosen[k], values[k]
         for j in range(L):
-            values[k, j] = planes[k, chosen[k, j]]
+            taken[j] = plane[np.uint32(found[j])]            # unsigned: none counts from the end
 
 
 @put_plane.cpu(parallel=True)                                # a core owns one plane: no race
@@ -253,14 +256,14 @@ def _(y, places, up, across, x):
     planes, chosen = x.reshape(N * C, H * W), places.reshape(N * C, A, B)
     values = y.reshape(N * C, A, B)
     for k in prange(N * C):
-        ready = np.int64(0)                                  # pixels that are set to 0 already
+        plane, h = planes[k], np.int64(0)
         for a in range(A + 1):
-            while ready < H * W and (a == A or up[ready // W, 0] <= a):
-                for v in range(W):                           # just before they are needed
-                    planes[k, ready + v] = 0
-                ready += W
+            ready = h                                        # these rows are 0 already; the others
+            while h < H and (a == A or up[h, 0] <= a):       # become so just before it is needed
+                h += 1
+            plane[ready * W:h * W] = 0
             for b in range(B if a < A else 0):
-                planes[k, chosen[k, a, b]] += values[k, a, b]
+                plane[chosen[k, a, b]] += values[k, a, b]
 
 
 @max_places.gpu                                              # a thread owns one window

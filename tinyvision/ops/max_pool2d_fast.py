@@ -18,7 +18,48 @@ LEAST = 8                                  # tasks, where there are fewer planes
 
 
 def max_places(x, rows, columns, D, E, places, y):
-    """See `max_pool2d.max_places`."""
+    """See `max_pool2d.max_places`. Windows of 2 x 2 without overlap have a kernel of their own."""
+    if D == E == 1 and _halves(rows) and _halves(columns):
+        _max_of_four(x, places, y)
+    else:
+        _max_places(x, rows, columns, D, E, places, y)
+
+
+@jit
+def _halves(spans):
+    """Whether window a is the pixels 2 a and 2 a + 1."""
+    for a in range(len(spans)):
+        if spans[a, 0] != 2 * a or spans[a, 1] != 2 * a + 2:
+            return False
+    return True
+
+
+@jit(parallel=True)
+def _max_of_four(x, places, y):
+    """All four pixels in registers, rows read once and in order, no branch."""
+    (N, C, A, B), W = y.shape, np.int32(x.shape[3])
+    for k in prange(N * C):
+        n, c = np.int64(k) // C, np.int64(k) % C
+        for a in range(A):
+            upper, lower = x[n, c, 2 * a], x[n, c, 2 * a + 1]
+            values, found, row = y[n, c, a], places[n, c, a], np.int32(2 * a) * W
+            for b in range(B):
+                place = row + np.int32(2 * b)
+                best, at = upper[2 * b], place
+                best, at = _later(upper[2 * b + 1], place + np.int32(1), best, at)
+                best, at = _later(lower[2 * b], place + W, best, at)
+                values[b], found[b] = _later(lower[2 * b + 1], place + W + np.int32(1), best, at)
+
+
+@jit(inline=True)
+def _later(value, place, best, at):
+    """The better one of `best` and a `value` that comes after it."""
+    larger = (value > best) | (value != value)
+    return value if larger else best, place if larger else at
+
+
+@jit(parallel=True)
+def _max_places(x, rows, columns, D, E, places, y):
     (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
     planes, found, values = (x.reshape(N * C, H, W), places.reshape(N * C, A, B),
                              y.reshape(N * C, A, B))
@@ -60,10 +101,10 @@ def _down(x, k, rows, D, start, end, high, where):
         for h in range(top + D, bottom, D):
             here = np.int32(h * W)
             for v in range(W):
-                value, best = x[k, h, v], high[i, v]
+                value, best, at, there = x[k, h, v], high[i, v], where[i, v], here + np.int32(v)
                 larger = (value > best) | (value != value)
                 high[i, v] = value if larger else best
-                where[i, v] = here + np.int32(v) if larger else where[i, v]
+                where[i, v] = there if larger else at
 
 
 @jit(inline=True)
@@ -98,18 +139,19 @@ def _stepped(high, where, columns, E, first, end, step, places, y, k, start):
 @jit(inline=True)
 def _pair(high, where, i, u, v, places, y, k, a, b):
     """Window (a, b) so far: the better one of columns u and v."""
-    wins = _wins(high[i, v], where[i, v], high[i, u], where[i, u])
-    y[k, a, b] = high[i, v] if wins else high[i, u]
-    places[k, a, b] = where[i, v] if wins else where[i, u]
+    best, at, other, there = high[i, u], where[i, u], high[i, v], where[i, v]
+    wins = _wins(other, there, best, at)
+    y[k, a, b] = other if wins else best
+    places[k, a, b] = there if wins else at
 
 
 @jit(inline=True)
 def _one_more(high, where, i, v, places, y, k, a, b):
     """Window (a, b) so far, and column v."""
-    at = np.int32(places[k, a, b])
-    wins = _wins(high[i, v], where[i, v], y[k, a, b], at)
-    y[k, a, b] = high[i, v] if wins else y[k, a, b]
-    places[k, a, b] = where[i, v] if wins else at
+    best, at, other, there = y[k, a, b], np.int32(places[k, a, b]), high[i, v], where[i, v]
+    wins = _wins(other, there, best, at)
+    y[k, a, b] = other if wins else best
+    places[k, a, b] = there if wins else at
 
 
 @jit
