@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import tinyvision as tv
 from tinyvision.cuda import compiler
-from tinyvision.kernel import use_variant
+from tinyvision.kernel import KERNELS, use_variant
 from tinyvision.ops.box_iou import (box_area, box_convert, box_iou, box_iou_kernel, mask_iou)
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
 
-VARIANTS = "reference", "cpu", pytest.param("gpu", marks=pytest.mark.skipif(
+VARIANTS = "reference", "cpu_loops", "cpu", pytest.param("gpu", marks=pytest.mark.skipif(
     compiler() is None, reason="no C++ compiler to run the CUDA text on the host"))
 DTYPES = np.float32, np.float64
 WEIRD = [[0, 0, 0, 5], [5, 5, 1, 9], [5, 5, 1, 1], [2, 2, 2, 2], [np.nan, 0, 4, 4],
@@ -156,13 +156,73 @@ def test_nms_is_greedy(variant, dtype, threshold):
     assert got.dtype == np.int64 and got.tolist() == greedy(boxes, scores, threshold)
 
 
-@pytest.mark.parametrize("name", ["cpu", VARIANTS[2]])
+@pytest.mark.parametrize("name", ["cpu_loops", "cpu", VARIANTS[3]])
 def test_nms_of_2000_boxes_with_ties(name):
     boxes = random_boxes(2000, 5, np.float32, extent=200, whole=True)
     scores = np.random.default_rng(6).integers(0, 40, 2000).astype(np.float32)
     with use_variant(name):
         got = nms(boxes, scores, 0.4)
     assert got.tolist() == greedy(boxes, scores, 0.4)
+
+
+def scene(name, dtype, count=1500):
+    """Boxes that are hard for a search by place and size."""
+    rng = np.random.default_rng(len(name))
+    size = {"one size": 20, "tiny and huge": np.exp(rng.uniform(-6, 9, (count, 1))),
+            "long": np.exp(rng.normal(2, 2, (count, 2))), "grid": rng.integers(1, 9, (count, 2)),
+            "one spot": 9 + rng.random((count, 2))}.get(name, 10 * rng.random((count, 2)) + 1)
+    low = rng.uniform(0, 3 if name == "one spot" else 150, (count, 2))
+    low = np.floor(low / 4) if name == "grid" else low
+    boxes = np.concatenate([low, low + size], 1)
+    boxes[::97] = boxes[3::97][:len(boxes[::97])]            # some occur twice
+    factor, offset = {"far away": (1, 1e5), "microscopic": (2e-23, 0), "vast": (1e17, 0),
+                      "below zero": (1, -150)}.get(name, (1, 0))
+    boxes = (boxes * factor + offset).astype(dtype)
+    if name == "an outlier":
+        boxes[7], boxes[8] = [1e15, 1e15, 3e15, 3e15], [-1e30, 0, 1e6, 1e6]
+    boxes[10:10 + len(WEIRD)] = WEIRD
+    return boxes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["one size", "tiny and huge", "long", "grid", "one spot",
+                                  "far away", "microscopic", "vast", "below zero", "an outlier"])
+def test_nms_finds_every_neighbour(name, dtype):
+    """The pyramid leaves out only what cannot be; also where areas underflow."""
+    boxes, kernel = scene(name, dtype), KERNELS["nms_kernel"].variants
+    classes = np.random.default_rng(0).choice([-1, 0, 2**40, 2**40 + 2**32], len(boxes))
+    for threshold in (0, 1e-4, .03, .25, 1 / 3, .5, .75, .99, 1):
+        for labels in (classes, np.zeros_like(classes)):
+            found = []
+            for rung in ("cpu_loops", "cpu"):
+                found.append(np.full(len(boxes), rung == "cpu"))
+                kernel[rung](boxes, labels, dtype(threshold), found[-1])
+            np.testing.assert_array_equal(*found, err_msg=f"threshold {threshold}")
+
+
+@pytest.mark.parametrize("threshold", [.1, .3, .5, .7, .9])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("large_first", [False, True])
+def test_nms_reaches_as_far_as_an_overlap_can(threshold, axis, large_first):
+    """The farthest centres: a box and its first part, so much of it that IoU is just above."""
+    rng, pairs = np.random.default_rng(1), 700
+    low = np.stack([200. * np.arange(pairs), rng.uniform(0, 9, pairs)], 1)
+    large = np.concatenate([low, low + rng.uniform(3, 90, (pairs, 2))], 1)
+    small = large.copy()
+    small[:, axis + 2] -= (1 - threshold * 1.0001) * (large - large[:, [0, 1, 0, 1]])[:, axis + 2]
+    first, second = (large, small) if large_first else (small, large)
+    kept = nms(np.concatenate([first, second]), -np.arange(2 * pairs), threshold)
+    assert kept.tolist() == list(range(pairs))
+
+
+def test_nms_where_areas_underflow():
+    """All three areas are rounded to the smallest number there is: IoU 1, though half apart."""
+    side, pairs = 4.5e-23, 600
+    low = np.stack([1e-21 * np.arange(pairs), np.zeros(pairs)], 1)
+    first = np.concatenate([low, low + side], 1)
+    boxes = np.concatenate([first, first + [side / 2, 0, side / 2, 0]]).astype(np.float32)
+    kept = nms(boxes, -np.arange(2 * pairs), .9)
+    assert kept.tolist() == greedy(boxes, -np.arange(2 * pairs), .9) == list(range(pairs))
 
 
 def test_equal_scores_go_by_index(variant):
@@ -240,7 +300,7 @@ def test_nms_of_small_whole_boxes(rows, threshold):
         rivals = [m for m in kept if classes[m] == classes[n]]
         if not any(exact_iou(boxes[m], boxes[n]) > limit for m in rivals):
             kept.append(n)
-    for name in ("reference", "cpu") + ("gpu",) * (compiler() is not None):
+    for name in ("reference", "cpu_loops", "cpu") + ("gpu",) * (compiler() is not None):
         with use_variant(name):
             assert batched_nms(boxes, scores, classes, threshold).tolist() == kept
 

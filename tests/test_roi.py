@@ -274,12 +274,12 @@ def test_parity_with_torchvision(kind):
     np.testing.assert_allclose(mine.grad.data, t.grad.numpy(), rtol=1e-5, atol=1e-5)
 
 
-# --- many channels: the fast rungs turn the maps around --------------------------------------------
+# --- many channels: the fast rungs turn the maps around -------------------------------------------
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("C", [17, 70, 128])
 @pytest.mark.parametrize("kind, options", [POOL, ("align", {}), ("align", dict(sampling_ratio=1))])
 def test_blocks_of_channels(kind, options, C, dtype):
-    """Less than a block of 64, one and a bit, two; NaN and infinity; out arrives full of rubbish."""
+    """Less than a block of 64, one, two; NaN, infinity; `out` is full of rubbish."""
     rng, (_, rois) = np.random.default_rng(C), example(dtype)
     x = rng.standard_normal((2, C, 7, 9)).astype(dtype)
     x[0, 3, 2:4, 2:4], x[1, C - 1, 6, 8], x[1, 0] = np.nan, np.inf, 1

@@ -17,6 +17,7 @@ from tinyvision.cuda import per_element
 from tinyvision.device import device_of, module_of, to_device
 from tinyvision.engine import as_array
 from tinyvision.kernel import Kernel, jit
+from tinyvision.ops import nms_fast
 from tinyvision.ops.box_iou import IOU, as_boxes, box_iou, iou, measure, overlap_ratio
 from tinyvision.ops.check import same_device
 
@@ -127,7 +128,7 @@ def _greedy(boxes, scores, classes, threshold):
     """Sort, suppress, and name the survivors by their place before the sort."""
     xp = module_of(boxes)
     order = xp.argsort(xp.where(xp.isnan(scores), np.inf, -scores), kind="stable")
-    keep = xp.zeros(len(boxes), bool)
+    keep = xp.empty(len(boxes), bool)
     nms_kernel(boxes[order], classes[order], boxes.dtype.type(threshold), keep)
     return order[keep].astype(np.int64)
 
@@ -144,7 +145,7 @@ def nms_kernel(boxes, classes, threshold, keep):
                           iou(boxes[m], boxes[n]) > threshold for m in range(n))
 
 
-@nms_kernel.cpu()
+@nms_kernel.variant("cpu_loops")
 def _(boxes, classes, threshold, keep):
     N, areas = len(boxes), measure(boxes)
     keep[:] = True
@@ -154,6 +155,9 @@ def _(boxes, classes, threshold, keep):
                 if keep[m] and classes[m] == classes[n] and \
                         overlap_ratio(boxes[n], boxes[m], areas[n], areas[m]) > threshold:
                     keep[m] = False
+
+
+nms_kernel.python("cpu", nms_fast.nms)
 
 
 @nms_kernel.gpu        # a thread owns 64 bits: which of 64 boxes does box n suppress? Then one scan

@@ -185,7 +185,7 @@ def _(x, index, batch, y):
                 out[k, c, b] = plane[place] if place >= 0 else 0
 
 
-@roi_put_kernel.cpu(parallel=True)         # a core owns some planes: no race; y is read in its order
+@roi_put_kernel.cpu(parallel=True)         # a core owns some planes; y is read as it lies
 def _(y, index, batch, rows, cols, x):
     (K, C, P, Q), (N, _, H, W) = y.shape, x.shape
     planes = x.reshape(N * C, H * W)
