@@ -5,6 +5,7 @@ import pytest
 import tinyvision as tv
 from tinyvision import ops
 from tinyvision.ops.elementwise import CHUNK
+from tinyvision.simd import use_lanes
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 89.0, -90.0, 5.0, -5.0, 1e-30])
 
@@ -180,6 +181,73 @@ def test_dropped_weights_keep_the_mean():
     v = np.ones((200, 3), "f4")
     y = ops.scaled_dot_product_attention(numbers(100, 4), numbers(200, 4), v, dropout_p=0.25)
     assert abs(y.numpy().mean() - 1) < 0.05 and y.numpy().std() > 0.01
+
+
+def heads(Z, T, S, E, F):
+    """(q, k, v, g) of attention."""
+    return (numbers(Z, T, E), numbers(Z, S, E, seed=1), numbers(Z, S, F, seed=2),
+            numbers(Z, T, F, seed=3))
+
+
+def attention_with_gradients(options, q, k, v, g):
+    tensors = [tv.Tensor(a, True) for a in (q, k, v)]
+    tv.manual_seed(0)
+    y = ops.scaled_dot_product_attention(*tensors, **options)
+    y.backward(g)
+    return [y.numpy(), *(t.grad.numpy() for t in tensors)]
+
+
+@pytest.mark.parametrize("sizes", [(8, 3, 4, 5, 6), (9, 197, 197, 64, 64), (8, 300, 600, 33, 70),
+                                   (8, 600, 300, 300, 70), (8, 1, 1, 1, 1)])
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"mask": "bool"}, {"mask": "float"},
+                                     {"dropout_p": 0.3, "scale": 0.2}])
+def test_fused_attention_is_the_composed_one(sizes, options):
+    """Of float64: float32's errors are at most four times those of the composed float32 path."""
+    arrays, options = heads(*sizes), dict(options)
+    kind, shape = options.pop("mask", None), (1 if sizes[0] == 9 else sizes[0], *sizes[1:3])
+    if kind:
+        mask = numbers(*shape, seed=4)
+        options["attn_mask"] = mask if kind == "float" else mask > -0.5
+    found = attention_with_gradients(options, *arrays)
+    with use_lanes(0):
+        other = attention_with_gradients(options, *arrays)
+        right = attention_with_gradients(options, *(a.astype("f8") for a in arrays))
+    for a, b, exact in zip(found, other, right):
+        assert a.dtype == np.float32
+        floor = 4 * np.finfo("f4").eps * max(1, abs(exact).max())
+        assert abs(a - exact).max() <= max(4 * abs(b - exact).max(), floor)
+
+
+def test_fused_attention_takes_any_layout_and_is_the_same_from_run_to_run():
+    q, k, v, g = heads(8, 50, 60, 16, 16)
+    first = attention_with_gradients({}, q, k, v, g)
+    turned = [a.reshape(2, 4, *a.shape[1:]).swapaxes(1, 2).copy().swapaxes(1, 2)
+              for a in (q, k, v, g)]
+    for a, b in zip(first, attention_with_gradients({}, *turned)):
+        np.testing.assert_array_equal(a, b.reshape(a.shape))
+
+
+def test_queries_that_may_look_nowhere_get_zeros_from_the_fused_kernel():
+    mask = np.ones((8, 50, 60), bool)
+    mask[3, 7:9] = False
+    for given in (mask, np.where(mask, 0, -np.inf).astype("f4")):
+        y, *gradients = attention_with_gradients({"attn_mask": given}, *heads(8, 50, 60, 16, 16))
+        assert (y[3, 7:9] == 0).all() and (gradients[0][3, 7:9] == 0).all()
+        assert all(np.isfinite(a).all() for a in gradients)
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"dropout_p": 0.3}])
+def test_second_gradients_of_fused_attention(options):
+    """In float32 through `AttentionBackward`, in float64 through plain operations."""
+    found = []
+    for dtype in ("f4", "f8"):
+        *qkv, g = (tv.Tensor(a.astype(dtype), True) for a in heads(8, 5, 6, 4, 3))
+        tv.manual_seed(0)
+        y = ops.scaled_dot_product_attention(*qkv, **options)
+        first = tv.grad(y, qkv, g, create_graph=True)
+        found.append(tv.grad(sum((d * d).sum() for d in first), [*qkv, g]))
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-3)
 
 
 # --- bad input ------------------------------------------------------------------------------------

@@ -8,17 +8,24 @@ y, and dP = g v^T,
     dv = P^T g,    dS = P (dP - sum P dP),    dq = scale dS k,    dk = scale dS^T q
 
 The graph keeps q, k, v and P. All products are `MatMul`s. Vaswani et al. 2017, section 3.2.1.
+
+Where the register tile is to be had, float32 takes another way: `Attention` does it all in one
+pass, keeps no P, and computes it again on the way back (see `attention_fast`).
 """
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from tinyvision.device import device_of, empty, generator, module_of, to_device
+import numpy as np
+
+from tinyvision.device import contiguous, device_of, empty, generator, module_of, to_device
 from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.ops import attention_fast
 from tinyvision.ops.check import same_device
+from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.matmul import matmul
-from tinyvision.ops.shape import sum_to, transpose
+from tinyvision.ops.shape import cat, reshape, sum, sum_to, transpose
 from tinyvision.ops.softmax import SoftmaxBackward, softmax, softmax_kernel
 
 
@@ -46,6 +53,75 @@ class AttentionWeights(Op):
 
     def __repr__(self):
         return f"AttentionWeights({'' if self.hidden is None else f'mask{self.hidden.shape}'})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attention(Op):
+    """The whole of it in one kernel: float32, q (..., T, E), k (..., S, E), v (..., S, F)."""
+    scale: float
+    causal: bool
+    mask: object                         # an array, boolean or float32, as the caller gave it; None
+    kept: object                         # (..., T, S), what dropout multiplies weights by; None
+    needs = "q", "k", "v"
+
+    def forward(self, q, k, v):
+        q, k, v = contiguous(q, k, v)
+        y = empty((*q.shape[:-1], v.shape[-1]), q)
+        attention_fast.forward(*map(_heads, (q, k, v)), *self._chosen(q, k), _heads(y))
+        return y
+
+    def backward(self, g, y, q, k, v):
+        Q, K = math.prod(q.shape), math.prod(k.shape)
+        d = AttentionBackward(self.scale, self.causal, self.mask, self.kept)(g, q, k, v)
+        return (q.requires_grad and reshape(d[:Q], *q.shape),
+                k.requires_grad and reshape(d[Q:Q + K], *k.shape),
+                v.requires_grad and reshape(d[Q + K:], *v.shape))
+
+    def _chosen(self, q, k):
+        """(scale, causal, mask, kept) as the kernels want them."""
+        shape, mask = (*q.shape[:-1], k.shape[-2]), self.mask
+        if mask is not None:
+            if mask.dtype.kind == "b":
+                mask = np.where(mask, np.float32(0), np.float32(-np.inf))
+            one = math.prod(mask.shape[:-2]) == 1
+            mask = _heads(np.broadcast_to(mask, (1, *shape[-2:]) if one else shape))
+        return self.scale, self.causal, mask, None if self.kept is None else _heads(self.kept)
+
+    def __repr__(self):
+        chosen = "causal" if self.causal else "" if self.mask is None else f"mask{self.mask.shape}"
+        return f"{type(self).__name__}({chosen})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AttentionBackward(Attention):
+    """(dq, dk, dv), one behind the other in one row of numbers."""
+    needs = "g", "q", "k", "v"
+
+    def forward(self, g, q, k, v):
+        g, q, k, v = contiguous(g, q, k, v)
+        d = empty((q.size + k.size + v.size,), q)
+        parts = np.split(d, [q.size, q.size + k.size])
+        parts = [_heads(part.reshape(x.shape)) for part, x in zip(parts, (q, k, v))]
+        attention_fast.backward(*map(_heads, (g, q, k, v)), *self._chosen(q, k), *parts)
+        return d
+
+    def backward(self, h, d, g, q, k, v):
+        return composed_backward(self.composed, h, g, q, k, v)
+
+    def composed(self, g, q, k, v):
+        """The same in plain operations."""
+        T, S = q.shape[-2], k.shape[-2]
+        weights = _weights(q * self.scale, k, _causal(T, S, q) if self.causal else self.mask)
+        kept = 1 if self.kept is None else Tensor(self.kept)
+        weighted = weights * matmul(g, transpose(v)) * kept
+        ds = (weighted - weights * sum(weighted, -1, keepdim=True)) * self.scale
+        found = matmul(ds, k), matmul(transpose(ds), q), matmul(transpose(weights * kept), g)
+        return cat([reshape(x, -1) for x in found])
+
+
+def _heads(x):
+    """All leading axes in one, contiguous: (Z, T, E)."""
+    return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0,
@@ -80,11 +156,23 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
         raise ValueError(f"scaled_dot_product_attention: dropout_p={dropout_p}, is_causal="
                          f"{is_causal}, attn_mask {'None' if attn_mask is None else 'given'}; "
                          "expected a probability below 1, and is_causal or a mask, not both")
-    scaled = _tensor(query) * (1 / math.sqrt(Q[-1]) if scale is None else float(scale))
-    weights = _weights(scaled, key, _causal(Q[-2], K[-2], query) if is_causal else attn_mask)
+    scale = 1 / math.sqrt(Q[-1]) if scale is None else float(scale)
+    if _fused(query, key, value, attn_mask):
+        kept = _kept((*Q[:-1], K[-2]), dropout_p, as_array(query)) if dropout_p else None
+        mask = None if attn_mask is None else as_array(attn_mask)
+        return Attention(scale, bool(is_causal), mask, kept)(query, key, value)
+    mask = _causal(Q[-2], K[-2], query) if is_causal else attn_mask
+    weights = _weights(_tensor(query) * scale, key, mask)
     if dropout_p:
-        weights = weights * Tensor(_kept(as_array(weights), dropout_p))
+        weights = weights * Tensor(_kept(weights.shape, dropout_p, as_array(weights)))
     return matmul(weights, value)
+
+
+def _fused(query, key, value, mask):
+    """Whether `Attention` computes it: it has no gradient for the mask."""
+    constant = not (isinstance(mask, Tensor) and mask.requires_grad)
+    return constant and attention_fast.suits(*map(as_array, (query, key, value)),
+                                             None if mask is None else as_array(mask))
 
 
 def _tensor(x):
@@ -105,8 +193,8 @@ def _causal(T, S, like):
     return xp.arange(S) <= xp.arange(T)[:, None]
 
 
-def _kept(weights, p):
+def _kept(shape, p, like):
     """0 with probability p, otherwise 1 / (1 - p)."""
-    kept = (generator().random(weights.shape) >= p).astype(weights.dtype)
-    kept /= weights.dtype.type(1 - p)
-    return to_device(kept, device_of(weights))
+    kept = (generator().random(shape) >= p).astype(like.dtype)
+    kept /= like.dtype.type(1 - p)
+    return to_device(kept, device_of(like))
