@@ -197,6 +197,8 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "padding beyond the filter": (1, 2, 3, 1, (4, 5), (2, 2), (1, 1), (4, 3), (1, 1)),
     "many images": (9, 3, 17, 1, (2, 3), (2, 2), (1, 1), (1, 1), (1, 1)),
     "bands": (1, 64, 16, 1, (80, 90), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "few classes": (2, 40, 3, 1, (9, 20), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "few classes, strided": (3, 20, 11, 2, (9, 20), (3, 2), (2, 2), (1, 1), (1, 2)),
     "one pixel": (4, 3, 5, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
 }
 
@@ -221,9 +223,10 @@ def test_the_shapes_reach_every_kind_of_tile():
     for N, C, F, G, size, window, stride, padding, dilation in TUNED_FOR.values():
         A, B = Conv2d(stride, padding, dilation, G).size(*size, *window)
         kinds.add(conv2d_fast.shape_of_tiles(F, B, stride[1], dilation[0] == 1, L))
-        kinds.add(f"few {conv2d_fast._few(C, F, *window, A, B, L)}")
-    assert kinds == {conv2d_fast.TALL, conv2d_fast.WIDE, conv2d_fast.STACKED, "few True",
-                     "few False"}
+        kinds.add(("sums", conv2d_fast.shape_of_sums(C, F, *window, A, B, A * B, stride[1], L)))
+    assert kinds == {conv2d_fast.TALL, conv2d_fast.WIDE, conv2d_fast.STACKED,
+                     ("sums", conv2d_fast.BY_FILTER), ("sums", conv2d_fast.BY_CHANNEL),
+                     ("sums", conv2d_fast.DOTTED)}
 
 
 def test_what_is_not_finite_stays_in_its_windows():

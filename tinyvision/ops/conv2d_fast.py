@@ -14,7 +14,8 @@ All three are read straight from the padded image; no matrix of windows is built
   convolution with its share of the filter (a "phase").
 - **the weight gradient** w[o, c, i, j] = sum over pixels: the tile is 10 channels x 32 filters, k
   runs over rows (steps) and columns (taps) of y, of which 32 channels are packed side by side.
-  With few channels and filters it is plain dot products of rows.
+  With few filters it is 10 filters x 32 channels, and x is packed; with few of both it is plain
+  dot products of rows.
 
 A task is a band of rows of one image, or a few whole small images: their padded copy, half a
 megabyte at most, stays in the core's own cache while all filters pass over it. Tasks are dealt to
@@ -35,6 +36,7 @@ CHAIN = 256                                # terms of a sum before it is put asi
 TALLEST = 10                               # the rows of the largest tile of any width
 STACK = 4                                  # rows of pixels in a stacked tile
 TALL, WIDE, STACKED = 0, 1, 2              # what a tile of conv2d is
+BY_FILTER, BY_CHANNEL, DOTTED = 0, 1, 2    # what a tile of the weight gradient is
 
 
 # --- which input pixels an output pixel meets -----------------------------------------------------
@@ -240,10 +242,10 @@ def correlate_share(x, bias, y, transposed, kind, shares, bands, geometry, phase
                           places, windows, window, table, machine[2], C)
         elif kind == WIDE:
             wide_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], transposed, a0, a1,
-                       geometry, phases, places, windows, window, table, machine[2], C)
+                       x.shape[3], geometry, phases, places, windows, window, table, machine[2], C)
         else:
-            tall_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], a0, a1, geometry,
-                       phases, places, windows, window, table, machine[2], C)
+            tall_tiles(rooms[worker], rest, filters[g], bias[g], y[n0:n1, g], a0, a1, x.shape[3],
+                       geometry, phases, places, windows, window, table, machine[2], C)
 
 
 @jit
@@ -271,8 +273,27 @@ def tallest(table, how, vectors):
 
 
 @jit
-def tall_tiles(room, rest, filters, bias, y, a0, a1, geometry, phases, places, windows, window,
-               table, L, C):
+def taps_inside(phase, places, a, height, geometry):
+    """(first, number) of a phase's taps, without rows of the window above or below the image."""
+    first, last, width = phase[0], phase[0] + phase[1], geometry[1]
+    top = a * geometry[6] + geometry[3]
+    falling = first < last and places[last - 1] < places[first]       # a transposed filter's order
+    while first < last:
+        near, far = top + places[first] // width, top + places[last - 1] // width
+        if falling:
+            near, far = far, near
+        if near >= 0 and far < height:
+            break
+        if (near < 0) != falling:
+            first += 1
+        else:
+            last -= 1
+    return first, last - first
+
+
+@jit
+def tall_tiles(room, rest, filters, bias, y, a0, a1, height, geometry, phases, places, windows,
+               window, table, L, C):
     """One task's part of y (N, F, H, W): tiles of pixels x filters, stored transposed."""
     (N, F, H, W), (M, K, _), width, plane = y.shape, phases.shape, geometry[1], geometry[2]
     S, T, most = geometry[6], geometry[7], tallest(table, 1, 2)
@@ -293,19 +314,19 @@ def tall_tiles(room, rest, filters, bias, y, a0, a1, geometry, phases, places, w
                 for h in range(a * M, min(H, a * M + M)):
                     to, far = y[n, first, h].ctypes.data, H * W
                     for s in range(K):
-                        tap, taps = phases[h - a * M, s, 0], phases[h - a * M, s, 1]
+                        tap, taps = taps_inside(phases[h - a * M, s], places, a, height, geometry)
                         if K > 1:
                             to, far = line[s * 2 * L * pitch:].ctypes.data, pitch
                         pixels, b = (W - s + K - 1) // K, 0
                         pieces = -(-pixels // most)
                         for piece in range(pieces):
-                            height = (pixels - b) // (pieces - piece)
-                            multiply(table[1, vectors - 1, height],
+                            rows = (pixels - b) // (pieces - piece)
+                            multiply(table[1, vectors - 1, rows],
                                      (source + 4 * b * T, T, plane, places.ctypes.data + 8 * tap,
                                       packed, window * lanes, near.ctypes.data + 8 * tap,
                                       C, taps, max(1, CHAIN // max(taps, 1)),
                                       start.ctypes.data, 0, to + 4 * b, far, count))
-                            b += height
+                            b += rows
                     if K > 1:
                         interleave(line, pitch, K, 2 * L, y[n, first:first + count, h])
 
@@ -323,8 +344,8 @@ def interleave(line, pitch, K, far, rows):
 
 
 @jit
-def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, geometry, phases, places, windows,
-               window, table, L, C):
+def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, height, geometry, phases, places,
+               windows, window, table, L, C):
     """One task's part of y (N, F, H, W): tiles of filters x pixels, filters read as they lie."""
     (N, F, H, W), (M, K, _), width, plane = y.shape, phases.shape, geometry[1], geometry[2]
     S, most = geometry[6], tallest(table, 0, 2)
@@ -341,7 +362,7 @@ def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, geometry, phases, pla
                 for h in range(a * M, min(H, a * M + M)):
                     to, far = y[n, first, h].ctypes.data, H * W
                     for s in range(K):
-                        tap, taps = phases[h - a * M, s, 0], phases[h - a * M, s, 1]
+                        tap, taps = taps_inside(phases[h - a * M, s], places, a, height, geometry)
                         if K > 1:
                             to, far = line[s * F * pitch:].ctypes.data, pitch
                         pixels, b = (W - s + K - 1) // K, 0
@@ -421,39 +442,47 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     (N, _, H, W), (_, _, A, B), t, workers = x.shape, y.shape, tiles(), threads()
     C, F, L, (I, J) = w.shape[1], len(w) // G, t.lanes, w.shape[2:]
     p = plan(False, N, C, G, (A, B), (I, J), (S, T), (P, Q), (D, E), workers)
-    padded = -(-F // L) * L
-    images, rows = -(-N // p.shares), -(-A // p.bands)
-    rooms = scratch("rooms", (workers, _spread(p.room + L) + images * rows * B * padded))
-    sums = scratch("sums", (workers, G, C * I * J, padded))
-    few = T == 1 and _few(C, F, I, J, rows, B, L)
+    images, rows, plane = -(-N // p.shares), -(-A // p.bands), p.geometry[2]
+    how = shape_of_sums(C, F, I, J, rows, B, plane, T, L)
+    lanes = whole(C if how == BY_CHANNEL else F, L)
+    packed = images * lanes * (plane if how == BY_CHANNEL else rows * B)
+    rooms = scratch("rooms", (workers, _spread(p.room + 2 * L) + packed))
+    sums = scratch("sums", (workers, G, I * J * lanes * (F if how == BY_CHANNEL else C)))
     weight_gradient(x.reshape(N, G, C, H, W), y.reshape(N, G, F, A, B), w.reshape(G, F, C * I * J),
-                    few, I, J, D, E, p.shares, p.bands, p.geometry, t.table, t.dots,
+                    how, I, J, D, E, p.shares, p.bands, p.geometry, t.table, t.dots,
                     (t.turn, t.frame, L), rooms, sums)
 
 
 @functools.lru_cache(4096)
-def _few(C, F, I, J, rows, B, L):
-    """Whether dot products are faster than tiles: estimated cycles for `rows` rows of B pixels."""
+def shape_of_sums(C, F, I, J, rows, B, plane, T, L):
+    """BY_FILTER, BY_CHANNEL or DOTTED: estimated cycles for a band of `rows` rows of B pixels."""
     length, others = (J, C) if C < 4 and J > C else (C, J)
-    calls = -(-F // (2 * L)) * -(-length // TALLEST) * others * I
-    step = max(4, min(length, TALLEST) * min(2, -(-F // L)) / 2)
-    tiles = calls * (rows * B * step + 60) + F * rows * B / 4
-    return C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20) < tiles
+    steps = rows * B
+
+    def tiles(lanes, rows):
+        vectors = min(2, -(-lanes // L))
+        calls = -(-lanes // (2 * L)) * -(-rows // TALLEST)
+        return calls * (steps * max(4, min(rows, TALLEST) * vectors / 2) + 60)
+    cycles = {BY_FILTER: tiles(F, length) * others * I + F * steps / 4,
+              BY_CHANNEL: tiles(C, F) * I * J + C * plane / 4}
+    if T == 1:
+        cycles[DOTTED] = C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20)
+    return min(cycles, key=cycles.get)
 
 
 @jit(parallel=True)
-def weight_gradient(x, y, w, few, I, J, D, E, shares, bands, geometry, table, dotting, machine,
+def weight_gradient(x, y, w, how, I, J, D, E, shares, bands, geometry, table, dotting, machine,
                     rooms, sums):
     """Every thread sums over its own tasks; then the threads' sums are added, in order."""
     for k in prange(len(rooms)):
-        weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting, machine,
+        weight_share(x, y, how, I, J, D, E, shares, bands, geometry, table, dotting, machine,
                      rooms[k], sums[k], k, len(rooms))
-    for k in prange(len(w) * (-(-w.shape[2] // machine[2]))):
-        add_shares(sums, w, k, min(len(rooms), len(w) * shares * bands), machine)
+    for k in prange(w.shape[0] * w.shape[1]):
+        add_shares(sums, w, how, I * J, k, machine)
 
 
 @jit
-def weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting, machine, room,
+def weight_share(x, y, how, I, J, D, E, shares, bands, geometry, table, dotting, machine, room,
                  sums, k, workers):
     """One thread's tasks."""
     (N, G, C, _, _), (rows, width, plane), L = x.shape, geometry[:3], machine[2]
@@ -464,13 +493,18 @@ def weight_share(x, y, few, I, J, D, E, shares, bands, geometry, table, dotting,
         n0, n1 = share * N // shares, (share + 1) * N // shares
         a0, a1 = band * rows // bands, (band + 1) * rows // bands
         copy_band(x[n0:n1, g], a0, a1, geometry, machine, room)
-        if few:
-            weight_dots(room, sums[g], y[n0:n1, g], a0, a1, I, J, D, E, geometry, dotting, C)
-            continue
-        packed = room[next_line((n1 - n0) * C * plane + L):]
-        pack_cotangent(y[n0:n1, g], a0, a1, machine, packed)
-        weight_tiles(room, packed, sums[g], n1 - n0, y.shape[2], y.shape[4], a1 - a0, I, J, D, E,
-                     geometry, table, L, C)
+        packed, here = room[next_line((n1 - n0) * C * plane + L):], y[n0:n1, g]
+        if how == DOTTED:
+            weight_dots(room, sums[g], here, a0, a1, I, J, D, E, geometry, dotting, C, L)
+        elif how == BY_CHANNEL:
+            pack_pixels(room.ctypes.data, n1 - n0, C, plane, plane, C * plane, machine, packed)
+            weight_by_channel(packed, sums[g], here, a0, a1, I, J, D, E, geometry, table, L, C)
+        else:
+            F, A, B = here.shape[1:]
+            pack_pixels(here[0, 0, a0].ctypes.data, n1 - n0, F, (a1 - a0) * B, A * B, G * F * A * B,
+                        machine, packed)
+            weight_by_filter(room, packed, sums[g], n1 - n0, F, B, a1 - a0, I, J, D, E, geometry,
+                             table, L, C)
 
 
 @jit
@@ -480,19 +514,20 @@ def next_line(floats):
 
 
 @jit
-def pack_cotangent(y, a0, a1, machine, packed):
-    """Channels of y (N, F, A, B) side by side: packed[n][tile][pixel][lane]; see `pack`."""
-    (N, F, A, B), (turning, _, L) = y.shape, machine
-    pixels = (a1 - a0) * B
+def pack_pixels(source, N, C, pixels, far, image, machine, packed):
+    """Channels side by side: packed[n][tile][pixel][lane]; see `pack`.
+
+    Channel c of image n begins at source + n image + c far.
+    """
+    turning, _, L = machine
     for n in range(N):
-        for first in range(0, F, L):
+        for first in range(0, C, L):
             tile = first // (2 * L) * 2 * L
-            lanes, here = 2 * L if F - tile > L else L, min(L, F - first)
-            base = packed.ctypes.data + 4 * ((n * whole(F, L) + tile) * pixels + first - tile)
-            source = y[n, first, a0].ctypes.data
+            lanes, here = 2 * L if C - tile > L else L, min(L, C - first)
+            base = packed.ctypes.data + 4 * ((n * whole(C, L) + tile) * pixels + first - tile)
             for p in range(0, pixels, L):
-                turn(turning, (source + 4 * p, A * B, here, min(L, pixels - p),
-                               base + 4 * p * lanes, lanes, L))
+                turn(turning, (source + 4 * (n * image + first * far + p), far, here,
+                               min(L, pixels - p), base + 4 * p * lanes, lanes, L))
 
 
 @jit
@@ -502,7 +537,7 @@ def whole(F, L):
 
 
 @jit
-def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table, L, C):
+def weight_by_filter(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table, L, C):
     """sums[c, i, j][f] += the products of one task: tiles of channels (or columns j) x filters."""
     width, plane, S, T = geometry[1], geometry[2], geometry[6], geometry[7]
     most, padded, block = tallest(table, 0, 2), whole(F, L), max(1, CHAIN // B)
@@ -522,7 +557,7 @@ def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table,
             for other in range(others):
                 for i in range(I):
                     k = first * k_row + other * other_k + i * J
-                    to = sums[k, tile:].ctypes.data
+                    to = sums[k * padded + tile:].ctypes.data
                     source = room.ctypes.data + 4 * (first * a_row + other * other_far
                                                      + i * D * width)
                     for n in range(N):
@@ -534,9 +569,35 @@ def weight_tiles(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table,
 
 
 @jit
-def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C):
+def weight_by_channel(packed, sums, y, a0, a1, I, J, D, E, geometry, table, L, C):
+    """sums[i, j][f][c] += the products of one task: tiles of filters x channels."""
+    (N, F, A, B), width, plane, S, T = y.shape, geometry[1], geometry[2], geometry[6], geometry[7]
+    most, padded, block = tallest(table, 0, 2), whole(C, L), max(1, CHAIN // B)
+    here, there, groups = np.arange(B), np.empty(B, np.int64), -(-F // most)
+    for tile in range(0, C, 2 * L):
+        vectors = 2 if C - tile > L else 1
+        lanes = vectors * L
+        for b in range(B):
+            there[b] = b * T * lanes
+        for group in range(groups):
+            first, last = group * F // groups, (group + 1) * F // groups
+            for i in range(I):
+                for j in range(J):
+                    to = sums[((i * J + j) * F + first) * padded + tile:].ctypes.data
+                    for n in range(N):
+                        source = (n * padded + tile) * plane + (i * D * width + j * E) * lanes
+                        multiply(table[0, vectors - 1, last - first],
+                                 (y[n, first, a0].ctypes.data, A * B, B, here.ctypes.data,
+                                  packed.ctypes.data + 4 * source, S * width * lanes,
+                                  there.ctypes.data, a1 - a0, B, block, to, padded, to, padded,
+                                  lanes))
+
+
+@jit
+def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C, L):
     """sums[c, i, j][f] += the products of one task: dot products of rows of x and y."""
     (N, F, A, B), width, plane, S = y.shape, geometry[1], geometry[2], geometry[6]
+    padded = whole(F, L)
     for n in range(N):
         for f in range(F):
             for c in range(C):
@@ -546,19 +607,32 @@ def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C):
                         dots(dotting[min(DOTS, J - j)],
                              (room.ctypes.data + 4 * source, S * width, E,
                               y[n, f, a0].ctypes.data, B, a1 - a0, B,
-                              sums[(c * I + i) * J + j, f:].ctypes.data, sums.shape[1]))
+                              sums[((c * I + i) * J + j) * padded + f:].ctypes.data, padded))
 
 
 @jit
-def add_shares(sums, w, k, workers, machine):
-    """w[g, f, k] = the threads' sums[g, k, f], for L values of k."""
-    (_, G, K, padded), (turning, _, L), F = sums.shape, machine, w.shape[1]
-    g, first = np.int64(k) % G, np.int64(k) // G * L
-    here = min(L, K - first)
-    for worker in range(1, workers):
-        for q in range(first, first + here):
-            for f in range(padded):
-                sums[0, g, q, f] += sums[worker, g, q, f]
-    for f in range(0, F, L):
-        turn(turning, (sums[0, g, first, f:].ctypes.data, padded, here, min(L, F - f),
-                       w[g, f, first:].ctypes.data, K, here))
+def add_shares(sums, w, how, window, k, machine):
+    """One filter w[g, f, (c, i, j)]: the threads' sums added, and turned into place."""
+    (workers, _, _), (turning, _, L), (_, F, K) = sums.shape, machine, w.shape
+    g, f = np.int64(k) // F, np.int64(k) % F
+    C, filter = K // window, w[g, f]
+    if how == BY_CHANNEL:                                    # sums[i, j][f][c]
+        padded = whole(C, L)
+        for worker in range(1, workers):
+            for q in range(window):
+                at = (q * F + f) * padded
+                sums[0, g, at:at + padded] += sums[worker, g, at:at + padded]
+        for c in range(0, C, L):
+            for q in range(0, window, L):
+                turn(turning, (sums[0, g, (q * F + f) * padded + c:].ctypes.data, F * padded,
+                               min(L, window - q), min(L, C - c), filter[c * window + q:].ctypes.data,
+                               window, min(L, window - q)))
+    elif f % L == 0:                                         # sums[c, i, j][f], L filters at a time
+        padded = whole(F, L)
+        for worker in range(1, workers):
+            for q in range(K):
+                at = q * padded + f
+                sums[0, g, at:at + L] += sums[worker, g, at:at + L]
+        for q in range(0, K, L):
+            turn(turning, (sums[0, g, q * padded + f:].ctypes.data, padded, min(L, K - q),
+                           min(L, F - f), filter[q:].ctypes.data, K, min(L, K - q)))
