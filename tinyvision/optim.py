@@ -193,7 +193,7 @@ def _sgd_whole(g, velocity, lr, momentum, dampening, weight_decay, nesterov, fir
     p -= lr * d
 
 
-sgd_step.variants["cpu_loops"] = sgd_serial
+sgd_step.python("cpu_loops", _by_size(sgd_serial, sgd_serial, sgd_step.variants["gpu"]))
 sgd_step.python("cpu", _by_size(sgd_serial, sgd_parallel, sgd_step.variants["gpu"]))
 
 
@@ -239,5 +239,5 @@ def _adam_whole(g, mean, square, beta1, beta2, size, correction, eps, weight_dec
     p -= size * mean / (module_of(p).sqrt(square) / correction + eps)
 
 
-adam_step.variants["cpu_loops"] = adam_serial
+adam_step.python("cpu_loops", _by_size(adam_serial, adam_serial, adam_step.variants["gpu"]))
 adam_step.python("cpu", _by_size(adam_serial, adam_parallel, adam_step.variants["gpu"]))
