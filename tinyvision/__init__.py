@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 from tinyvision import nn, ops, optim
 from tinyvision.device import DeviceError, gpu_available, manual_seed
 from tinyvision.engine import GraphError, Tensor, grad, is_grad_enabled, no_grad
+from tinyvision.fast_math import get_fast_math, set_fast_math, use_fast_math
 
 __version__ = "0.1.0"
 _LATER = ("data", "draw", "exercises", "gradcheck", "grading", "models")

@@ -18,8 +18,9 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, zeros
 from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.fast_math import get_fast_math
 from tinyvision.kernel import Kernel, prange
-from tinyvision.ops import conv2d_fast, conv2d_gemm
+from tinyvision.ops import conv2d_fast, conv2d_gemm, conv2d_winograd
 from tinyvision.ops.check import at_least, called, pair, rank, same_device
 from tinyvision.ops.shape import reshape, sum
 
@@ -256,8 +257,14 @@ def conv_matrix(weight, input_size, stride=1, padding=0, dilation=1):
 
 
 def fastest(kernel, on_tiles):
-    """The rung to take: tiles for float32, else loops for groups of few channels, or BLAS."""
+    """The rung to take: tiles for float32, else loops for groups of few channels, or BLAS.
+
+    Winograd's method, where it was asked for (`tv.set_fast_math`) and pays.
+    """
     def choose(a, b, *rest):
+        if get_fast_math().winograd and "cpu_winograd" in kernel.variants and (
+                conv2d_winograd.pays(a, b, *rest)):
+            return kernel.variants["cpu_winograd"](a, b, *rest)
         if on_tiles is not None and a.dtype == np.float32 and conv2d_fast.tiles():
             return on_tiles(a, b, *rest)
         groups, filters = rest[-2], rest[-1] if kernel is conv2d_weight_kernel else b
@@ -385,6 +392,9 @@ for _kernel, _gemm, _fast in (
         (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, conv2d_fast.conv2d_weight)):
     _kernel.python("cpu_gemm", _gemm)
     _kernel.python("cpu", fastest(_kernel, _fast))
+for _kernel, _winograd in ((conv2d_kernel, conv2d_winograd.conv2d),
+                           (conv_transpose2d_kernel, conv2d_winograd.conv_transpose2d)):
+    _kernel.python("cpu_winograd", conv2d_winograd.where_it_applies(_winograd, _kernel))
 
 
 @conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]
