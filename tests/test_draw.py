@@ -40,7 +40,8 @@ def test_importing_draw_does_not_import_matplotlib():
 
 def test_every_name_of_draw_is_a_function_that_is_there():
     for name in ("numbers", "numbers_row", "stamps", "switches", "conv_matrix", "images", "masks",
-                 "curve", "graph", "graph_text"):
+                 "curve", "graph", "graph_text", "roofline", "tile_heights", "register_tile",
+                 "shared_tile", "warp_reads"):
         assert callable(getattr(draw, name)) and name in dir(draw)
     with pytest.raises(AttributeError, match="no 'cat'; it has graph, graph_text, numbers"):
         draw.cat
@@ -139,3 +140,62 @@ def test_curve_names_its_lines():
     assert [text.get_text() for text in legend.get_texts()] == ["training", "held out"]
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [3, 2, 1])
     assert draw.curve([1.0, 0.5], log=True).axes[0].get_legend() is None
+
+
+def bench_result(*rungs):
+    """A result of the benchmark, with (name, seconds, whether on a smaller layer) as rungs."""
+    from tinyvision.bench import ladder, machine
+    from tinyvision.bench.cases.convolution import Conv2d
+    layer = Conv2d(8, 64, 56, 56, 64, (3, 3), padding=(1, 1))
+    result = ladder.Result(layer, machine.Machine("a machine", 2, peak=4e11, bandwidth=4e10))
+    for name, seconds, small in rungs:
+        case = layer.smaller(1e5) if small else layer
+        result.rungs.append(ladder.Measured(name, name, False, [[seconds]], case.operations,
+                                            case.moved, case.size * small))
+    return result
+
+
+def test_roofline_names_every_rung_and_ceiling():
+    result = bench_result(("reference", 0.02, True), ("cpu_gemm", 0.02, False),
+                          ("cpu", 0.019, False))
+    figure = draw.roofline(result, guesses={"cpu": 0.1})
+    words = texts(figure)
+    for one in ("peak 400 GFLOP/s", "copy 40 GB/s", "one core", "reference, a smaller layer",
+                "cpu_gemm", "cpu", "guess: cpu"):
+        assert one in words
+    low, high = sorted(label.xyann[1] for label in figure.axes[0].texts
+                       if label.get_text() in ("cpu", "cpu_gemm"))
+    assert low == 0 and high > 5                                 # moved out of each other's way
+
+
+def test_roofline_ends_at_the_measured_peak():
+    roof = draw.roofline(bench_result(("cpu", 0.01, False))).axes[0].lines[0]
+    assert roof.get_ydata().max() == 400 and roof.get_ydata()[0] == 40 * roof.get_xdata()[0]
+
+
+def test_tile_heights_colours_what_spills():
+    bars = draw.tile_heights({1: 1e9, 2: 2e9, 3: 1e9}, largest=2).axes[0].patches
+    assert [bar.get_height() for bar in bars] == [1, 2, 1]
+    assert [bar.get_facecolor()[:3] == rgb(ACCENT) for bar in bars] == [False, False, True]
+
+
+def test_register_tile_counts_registers():
+    assert "32 of 32 registers" in texts(draw.register_tile(10, 16))
+    spilled = draw.register_tile(11, 16)
+    assert "35 are needed, there are 32" in texts(spilled) and len(frames(spilled)) == 3
+    assert "15 of 16 registers" in texts(draw.register_tile(6, 8, registers=16, ahead=1))
+
+
+def test_shared_tile_names_its_three_levels():
+    words = " ".join(texts(draw.shared_tile(64, 16, 4)))
+    for part in ("64 x 16", "16 x 64", "64 x 64: one block", "4 x 4: one thread"):
+        assert part in words
+
+
+def test_warp_reads_counts_what_memory_hands_out():
+    lane = np.arange(32)
+    words = texts(draw.warp_reads({"row": lane, "shifted": lane + 4, "one": 0 * lane,
+                                   "far": 100 * lane}))
+    assert [text.split("\n")[1] for text in words] == [
+        "128 bytes fetched for 128", "160 bytes fetched for 128", "32 bytes fetched for 4",
+        "1024 bytes fetched for 128"]

@@ -9,6 +9,8 @@ HOMES = {
     "numbers": "matrices", "numbers_row": "matrices",
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
     "images": "pictures", "masks": "pictures", "curve": "pictures",
+    "roofline": "speed", "tile_heights": "speed",
+    "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
 }
 __all__ = list(HOMES)
 
