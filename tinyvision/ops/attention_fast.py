@@ -120,8 +120,8 @@ def head_forward(q, k, v, scale, causal, masked, mask, dropping, kept, rows, tab
         if dropping:
             for t in range(t0, t1):
                 drop(scores[t - t0], kept[t])
-        multiply_blocks(scores.ctypes.data, scores.shape[1], values, F, y[t0:t1, :], S, until, table,
-                        machine, room)
+        multiply_blocks(scores.ctypes.data, scores.shape[1], values, F, y[t0:t1, :], S, until,
+                        table, machine, room)
 
 
 @jit
