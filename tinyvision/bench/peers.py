@@ -159,7 +159,12 @@ PEERS = {peer.name: peer for peer in (Torch(), ChannelsLast(), Fused(), TorchVis
 @contextlib.contextmanager
 def as_if_alone():
     """Without OMP_WAIT_POLICY, which tinyvision sets for its own good: the OpenMP that a peer
-    brings along reads it when it is loaded, and PyTorch's small operations would be slower."""
+    brings along reads it when it is loaded, and PyTorch's small operations would be slower.
+
+    For that it must be loaded first (`start`): a process has one library of that name, and beside
+    the system's, which Numba would load, PyTorch's attention was seen to take 7 to 100 times as
+    long.
+    """
     ours = os.environ.pop("OMP_WAIT_POLICY", None)
     try:
         yield
@@ -179,6 +184,12 @@ def why_not(name: str, threads: int) -> str:
     except Exception as error:                               # whatever a foreign import raises
         return f"cannot be imported: {type(error).__name__}: {str(error)[:200]}"
     return ""
+
+
+def start(threads: int) -> None:
+    """Import all peers, before Numba starts its threads; see `as_if_alone`."""
+    for name in PEERS:
+        why_not(name, threads)
 
 
 def ready(name: str, threads: int) -> bool:

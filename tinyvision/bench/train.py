@@ -25,6 +25,7 @@ SIDES = {"ours": "tinyvision", "torch": "PyTorch", "channels_last": "PyTorch, ch
 AGREE = 1e-4              # how far the losses of the first steps may be apart, relatively
 STEPS = 5                 # of which the memory is the most
 BUDGET = 300              # seconds for one fresh process
+FIRST = {"cold": 8.0, "cached": 1.0}     # seconds that our first step may take
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,14 @@ class Trained:
         memory: {side: the most that a step needs beyond what lay there before the first}.
         first: {side: {"cold": seconds, "cached": seconds}} of the first step in a fresh process;
             imports are not part of it. Cold: no compiled kernel is in the cache.
+        alone: {side: seconds of a step in a process that holds nobody else}.
         failed: what did not agree.
     """
     task: Task
     times: dict = field(default_factory=dict)
     memory: dict = field(default_factory=dict)
     first: dict = field(default_factory=dict)
+    alone: dict = field(default_factory=dict)
     failed: list = field(default_factory=list)
 
     def ratio(self, side: str) -> timing.Spread | None:
@@ -202,7 +205,7 @@ def measure(task: Task, options, fresh: bool = True) -> Trained:
             with tempfile.TemporaryDirectory() as cache:
                 cold, cached = (in_fresh_process(side, task, cache) for _ in range(2))
             result.first[side] = {"cold": cold["first"], "cached": cached["first"]}
-            result.memory[side] = cached["memory"]
+            result.memory[side], result.alone[side] = cached["memory"], cached["alone"]
     return result
 
 
@@ -216,7 +219,7 @@ def _same_losses(steps, result) -> None:
 
 
 def in_fresh_process(side: str, task: Task, cache: str) -> dict:
-    """{"first": seconds of the first step, "memory": bytes} from a new interpreter."""
+    """What `child` returns, from a new interpreter."""
     command = [sys.executable, "-m", "tinyvision.bench.train", side, task.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BUDGET,
                           env={**os.environ, "TINYVISION_CACHE": cache})
@@ -226,7 +229,8 @@ def in_fresh_process(side: str, task: Task, cache: str) -> dict:
 
 
 def child(side: str, name: str) -> dict:
-    """What a fresh process measures: its first step, then the memory of the following ones."""
+    """What a fresh process measures: the seconds of its first step and of a usual one, and the
+    memory of some."""
     from tinyvision.bench import machine
     task = TASKS[name]
     if side != "ours":
@@ -236,29 +240,40 @@ def child(side: str, name: str) -> dict:
     step()
     first = time.perf_counter() - start
     several = timing.Contender(side, lambda: [step() for _ in range(STEPS)])
-    return {"first": first, "memory": memory.extra(several)}
+    alone = timing.race([timing.Contender(side, step)], rounds=5, seconds=0.3)[side]
+    return {"first": first, "alone": timing.spread([alone]).median,
+            "memory": memory.extra(several)}
 
 
 # --- words ----------------------------------------------------------------------------------------
 def table(result: Trained) -> str:
-    """One task as a table."""
+    """One task as a table; the marks at our own figures: first steps as fast as `FIRST`, and no
+    more memory than PyTorch."""
     from tinyvision.bench import report
-    rows = [(SIDES[side], report.seconds(timing.spread(times).median),
-             str(result.ratio(side)) if side != "ours" else "",
-             report.number(result.task.goals.get(side)), report.MARKS[result.met(side)],
-             report.count(result.memory.get(side), "B"),
-             *(report.seconds(result.first.get(side, {}).get(how)) for how in ("cold", "cached")))
-            for side, times in result.times.items()]
-    header = (result.task.title, "a step", "ours / it", "goal", "", "memory of a step",
+    header = (result.task.title, "a step", "ours / it", "goal", "", "alone", "memory",
               "first step, cold", "cached")
+    rows = [_row(result, side) for side in result.times]
     return "\n".join([report.table(rows, header), *(f"✗ {text}" for text in result.failed)])
+
+
+def _row(result, side) -> tuple:
+    from tinyvision.bench import report
+    own, first, memory = side == "ours", result.first.get(side, {}), result.memory.get(side)
+    marks = {how: " " + report.MARKS[value <= FIRST[how]] * own for how, value in first.items()}
+    judged = own and None not in (memory, result.memory.get("torch"))
+    frugal = " " + report.MARKS[memory <= result.memory["torch"] if judged else None]
+    return (SIDES[side], report.seconds(timing.spread(result.times[side]).median),
+            "" if own else str(result.ratio(side)), report.number(result.task.goals.get(side)),
+            report.MARKS[result.met(side)], report.seconds(result.alone.get(side)),
+            report.count(memory, "B") + frugal,
+            *(report.seconds(first.get(how)) + marks.get(how, "") for how in FIRST))
 
 
 def as_dict(result: Trained) -> dict:
     """For JSON."""
     return {"task": result.task.name, "title": result.task.title, "goals": result.task.goals,
             "times": result.times, "memory": result.memory, "first": result.first,
-            "failed": result.failed,
+            "alone": result.alone, "failed": result.failed,
             "ratios": {side: vars(result.ratio(side)) for side in result.times if side != "ours"}}
 
 
