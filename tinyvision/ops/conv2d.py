@@ -394,7 +394,8 @@ for _kernel, _gemm, _fast in (
     _kernel.python("cpu", fastest(_kernel, _fast))
 for _kernel, _winograd in ((conv2d_kernel, conv2d_winograd.conv2d),
                            (conv_transpose2d_kernel, conv2d_winograd.conv_transpose2d)):
-    _kernel.python("cpu_winograd", conv2d_winograd.where_it_applies(_winograd, _kernel))
+    _usual = _kernel.variants["cpu"]
+    _kernel.python("cpu_winograd", conv2d_winograd.where_it_applies(_winograd, _usual))
 
 
 @conv2d_kernel.gpu                                           # a thread owns one y[n, o, a, b]

@@ -162,9 +162,9 @@ def pays(*args) -> bool:
             and A * B >= 10 * tiles_of_an_image)
 
 
-def where_it_applies(method, kernel):
-    """The rung `cpu_winograd`: `method`, and where that does not apply the kernel's usual one."""
-    return lambda *args: (method if applies(*args) else kernel.variants["cpu"])(*args)
+def where_it_applies(method, usual):
+    """The rung `cpu_winograd`: `method`, and where that does not apply the `usual` rung."""
+    return lambda *args: (method if applies(*args) else usual)(*args)
 
 
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
