@@ -195,10 +195,10 @@ def correlate(x, w, bias, y, transposed, kind, shares, bands, geometry, phases, 
     """Pack the filters, then deal the tasks to the threads."""
     blocks = 0 if kind != TALL else len(w) * (-(-y.shape[2] // machine[2]))
     for k in prange(blocks):
-        pack(w, filters, k, x.shape[2], y.shape[2], window, transposed, machine)
+        pack(w, filters, np.int64(k), x.shape[2], y.shape[2], window, transposed, machine)
     for k in prange(len(rooms)):
         correlate_share(x, bias, y, transposed, kind, shares, bands, geometry, phases, places,
-                        windows, window, table, machine, filters, rooms, k)
+                        windows, window, table, machine, filters, rooms, np.int64(k))
 
 
 @jit
@@ -209,7 +209,7 @@ def pack(w, filters, k, C, F, window, transposed, machine):
     where that is enough.
     """
     turning, _, L = machine
-    g, block = np.int64(k) % len(w), np.int64(k) // len(w)
+    g, block = k % len(w), k // len(w)
     first, tile = block * L, block // 2
     lanes = 2 * L if F - tile * 2 * L > L else L
     here, source = min(L, F - first), w[g].ctypes.data
@@ -227,10 +227,10 @@ def pack(w, filters, k, C, F, window, transposed, machine):
 
 @jit
 def correlate_share(x, bias, y, transposed, kind, shares, bands, geometry, phases, places, windows,
-                    window, table, machine, filters, rooms, k):
+                    window, table, machine, filters, rooms, worker):
     """One thread's tasks."""
     (N, G, C, _, _), rows, plane = x.shape, geometry[0], geometry[2]
-    worker, workers, tasks = np.int64(k), len(rooms), G * shares * bands
+    workers, tasks = len(rooms), G * shares * bands
     for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
         g, share, band = task // bands // shares, task // bands % shares, task % bands
         n0, n1 = share * N // shares, (share + 1) * N // shares
@@ -476,17 +476,17 @@ def weight_gradient(x, y, w, how, I, J, D, E, shares, bands, geometry, table, do
     """Every thread sums over its own tasks; then the threads' sums are added, in order."""
     for k in prange(len(rooms)):
         weight_share(x, y, how, I, J, D, E, shares, bands, geometry, table, dotting, machine,
-                     rooms[k], sums[k], k, len(rooms))
+                     rooms[k], sums[k], np.int64(k), len(rooms))
     for k in prange(w.shape[0] * w.shape[1]):
-        add_shares(sums, w, how, I * J, k, machine)
+        add_shares(sums, w, how, I * J, np.int64(k), machine)
 
 
 @jit
 def weight_share(x, y, how, I, J, D, E, shares, bands, geometry, table, dotting, machine, room,
-                 sums, k, workers):
+                 sums, worker, workers):
     """One thread's tasks."""
     (N, G, C, _, _), (rows, width, plane), L = x.shape, geometry[:3], machine[2]
-    worker, tasks = np.int64(k), G * shares * bands
+    tasks = G * shares * bands
     sums[:] = 0
     for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
         g, share, band = task // bands // shares, task // bands % shares, task % bands
@@ -614,7 +614,7 @@ def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C, L):
 def add_shares(sums, w, how, window, k, machine):
     """One filter w[g, f, (c, i, j)]: the threads' sums added, and turned into place."""
     (workers, _, _), (turning, _, L), (_, F, K) = sums.shape, machine, w.shape
-    g, f = np.int64(k) // F, np.int64(k) % F
+    g, f = k // F, k % F
     C, filter = K // window, w[g, f]
     if how == BY_CHANNEL:                                    # sums[i, j][f][c]
         padded = whole(C, L)
