@@ -1,4 +1,6 @@
 """Nearest, bilinear and bed-of-nails resizing: the lecture's tables, PyTorch, adjoints."""
+import math
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -8,7 +10,7 @@ import tinyvision as tv
 from tinyvision import ops
 from tinyvision.cuda import compiler
 from tinyvision.kernel import use_variant
-from tinyvision.ops.interpolate import Resize
+from tinyvision.ops.interpolate import LOOK, Resize, _taps, resize
 
 DTYPES = np.float32, np.float64
 SMALL = np.array([[[[1, 2], [3, 4]]]], np.float32)
@@ -160,6 +162,35 @@ def test_bands_and_regular_tables(case, shape):
         results.append((y, t.grad))
     for a, b in zip(*results):
         close(a, b)
+
+
+@settings(max_examples=300, deadline=None)
+@given(kinds=st.tuples(*[st.sampled_from(list(LOOK))] * 2), planes=st.integers(1, 9),
+       sizes=st.tuples(*[st.integers(1, 11)] * 2), scales=st.tuples(*[st.floats(0.3, 3.5)] * 2),
+       turned=st.tuples(*[st.booleans()] * 2))
+def test_any_pair_of_tables_and_nothing_beside(kinds, planes, sizes, scales, turned):
+    """The fast kernel is two matrix products for any two tables, and writes nowhere else."""
+    def table(kind, H, scale, turn):
+        A = H * math.ceil(scale) if kind == "nails" else max(1, int(H * scale))
+        taps = _taps(kind, H, A, None if A == 1 else scale, "float64", "cpu")
+        return taps.T if turn else taps
+
+    def matrix(taps):
+        M = np.zeros((len(taps.spans), len(taps.reach)))
+        for row, (first, end), weights in zip(M, taps.spans, taps.weights):
+            row[first:end] = weights[:end - first]
+        return M
+
+    rows, columns = map(table, kinds, sizes, scales, turned)
+    down, across = matrix(rows), matrix(columns)
+    x = np.random.default_rng(7).normal(size=(1, planes, down.shape[1], across.shape[1]))
+    size, beside = planes * len(down) * len(across), 500
+    memory = np.full(size + 2 * beside, 7.5)
+    y = memory[beside:-beside].reshape(1, planes, len(down), len(across))
+    y[...] = np.nan
+    resize(x, rows.spans, rows.weights, columns.spans, columns.weights, y)
+    close(y, down @ x @ across.T)
+    assert (memory[:beside] == 7.5).all() and (memory[-beside:] == 7.5).all()
 
 
 @every_variant

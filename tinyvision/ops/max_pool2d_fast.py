@@ -5,16 +5,13 @@ end. Across: of the columns the largest, windows in lockstep where they are regu
 by one where they are not. Places are carried along and decide between equals: the first of equals,
 the last of several NaN, as if the window had been read row by row.
 
-A task is a band of rows of one plane, small enough to lie in the core's cache between the two
-steps; why its functions take whole arrays is said in `interpolate_fast`.
+All planes are one tall image, and a task is a band of its rows: why, says `interpolate_fast`.
 """
 import numpy as np
 
 from tinyvision.kernel import jit, prange
+from tinyvision.ops.interpolate_fast import bands
 from tinyvision.ops.windows import alike
-
-BAND = 1 << 14                             # numbers between the two steps
-LEAST = 8                                  # tasks, where there are fewer planes
 
 
 def max_places(x, rows, columns, D, E, places, y):
@@ -61,47 +58,47 @@ def _later(value, place, best, at):
 @jit(parallel=True)
 def _max_places(x, rows, columns, D, E, places, y):
     (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
-    planes, found, values = (x.reshape(N * C, H, W), places.reshape(N * C, A, B),
-                             y.reshape(N * C, A, B))
+    lines, total = x.reshape(N * C * H, W), N * C * A
+    found, values = places.reshape(total, B), y.reshape(total, B)
     regular = np.zeros(3, np.int64)
     alike(columns, np.empty((B, 0), np.int32), np.int64(1), regular)
-    bands = 1 + A * W // BAND
-    if N * C * bands < LEAST and A * B * H * W > BAND:
-        bands = min(A, LEAST)
-    for task in prange(N * C * bands):
-        k, band = np.int64(task) // bands, np.int64(task) % bands
-        _band(planes, k, rows, columns, np.int64(D), np.int64(E), regular, found, values,
-              A * band // bands, A * (band + 1) // bands)
+    tasks = bands(total, 2 * W, x.size + y.size)
+    for task in prange(tasks):
+        k = np.int64(task)
+        _band(lines, H, rows, columns, np.int64(D), np.int64(E), regular, found, values,
+              total * k // tasks, total * (k + 1) // tasks)
 
 
 @jit
-def _band(x, k, rows, columns, D, E, regular, places, y, start, end):
-    """Rows start to end of one plane."""
-    high = np.empty((end - start, x.shape[2]), x.dtype)
-    where = np.empty((end - start, x.shape[2]), np.int32)
+def _band(x, H, rows, columns, D, E, regular, places, y, start, end):
+    """Rows start to end of y."""
+    high = np.empty((end - start, x.shape[1]), x.dtype)
+    where = np.empty((end - start, x.shape[1]), np.int32)
     first, last, step, zero = regular[0], regular[1], regular[2], np.int64(0)
     if step > 2 or step < 1:
         first, last = zero, zero
-    _down(x, k, rows, D, start, end, high, where)
-    _stepped(high, where, columns, E, first, last, step, places, y, k, start)
-    _ragged(high, where, columns, E, zero, first, places, y, k, start)
-    _ragged(high, where, columns, E, last, np.int64(len(columns)), places, y, k, start)
+    _down(x, H, rows, D, start, end, high, where)
+    _stepped(high, where, columns, E, first, last, step, places, y, start)
+    _ragged(high, where, columns, E, zero, first, places, y, start)
+    _ragged(high, where, columns, E, last, np.int64(len(columns)), places, y, start)
 
 
 @jit
-def _down(x, k, rows, D, start, end, high, where):
-    """high[i, v] = the largest x[k, h, v] of the rows h of window start + i, found at where[i, v]."""
-    W = x.shape[2]
-    for a in range(start, end):
-        i, top, bottom = a - start, np.int64(rows[a, 0]), np.int64(rows[a, 1])
+def _down(x, H, rows, D, start, end, high, where):
+    """high[i, v] = the largest of column v in the rows of window start + i, found at where[i, v]."""
+    A, W = np.int64(len(rows)), x.shape[1]
+    for i in range(end - start):
+        a, first = (start + i) % A, (start + i) // A * H
+        top, bottom = np.int64(rows[a, 0]), np.int64(rows[a, 1])
         here = np.int32(top * W)
         for v in range(W):
-            high[i, v] = x[k, top, v]
+            high[i, v] = x[first + top, v]
             where[i, v] = here + np.int32(v)
         for h in range(top + D, bottom, D):
             here = np.int32(h * W)
             for v in range(W):
-                value, best, at, there = x[k, h, v], high[i, v], where[i, v], here + np.int32(v)
+                value, best = x[first + h, v], high[i, v]
+                at, there = where[i, v], here + np.int32(v)
                 larger = (value > best) | (value != value)
                 high[i, v] = value if larger else best
                 where[i, v] = there if larger else at
@@ -114,7 +111,7 @@ def _wins(u, at_u, v, at_v):
 
 
 @jit
-def _stepped(high, where, columns, E, first, end, step, places, y, k, start):
+def _stepped(high, where, columns, E, first, end, step, places, y, start):
     """Windows first to end, all of one width and `step` (1 or 2) apart."""
     if first < end:
         left, n, first = max(0, np.int64(columns[first, 0])), end - first, max(0, first)
@@ -123,39 +120,39 @@ def _stepped(high, where, columns, E, first, end, step, places, y, k, start):
             a, v = start + i, left + (E if width > E else 0)
             if step == 1:
                 for q in range(n):
-                    _pair(high, where, i, left + q, v + q, places, y, k, a, first + q)
+                    _pair(high, where, i, left + q, v + q, places, y, a, first + q)
             else:
                 for q in range(n):
-                    _pair(high, where, i, left + 2 * q, v + 2 * q, places, y, k, a, first + q)
+                    _pair(high, where, i, left + 2 * q, v + 2 * q, places, y, a, first + q)
             for j in range(2 * E, width, E):
                 if step == 1:
                     for q in range(n):
-                        _one_more(high, where, i, left + j + q, places, y, k, a, first + q)
+                        _one_more(high, where, i, left + j + q, places, y, a, first + q)
                 else:
                     for q in range(n):
-                        _one_more(high, where, i, left + j + 2 * q, places, y, k, a, first + q)
+                        _one_more(high, where, i, left + j + 2 * q, places, y, a, first + q)
 
 
 @jit(inline=True)
-def _pair(high, where, i, u, v, places, y, k, a, b):
+def _pair(high, where, i, u, v, places, y, a, b):
     """Window (a, b) so far: the better one of columns u and v."""
     best, at, other, there = high[i, u], where[i, u], high[i, v], where[i, v]
     wins = _wins(other, there, best, at)
-    y[k, a, b] = other if wins else best
-    places[k, a, b] = there if wins else at
+    y[a, b] = other if wins else best
+    places[a, b] = there if wins else at
 
 
 @jit(inline=True)
-def _one_more(high, where, i, v, places, y, k, a, b):
+def _one_more(high, where, i, v, places, y, a, b):
     """Window (a, b) so far, and column v."""
-    best, at, other, there = y[k, a, b], np.int32(places[k, a, b]), high[i, v], where[i, v]
+    best, at, other, there = y[a, b], np.int32(places[a, b]), high[i, v], where[i, v]
     wins = _wins(other, there, best, at)
-    y[k, a, b] = other if wins else best
-    places[k, a, b] = there if wins else at
+    y[a, b] = other if wins else best
+    places[a, b] = there if wins else at
 
 
 @jit
-def _ragged(high, where, columns, E, first, end, places, y, k, start):
+def _ragged(high, where, columns, E, first, end, places, y, start):
     """Windows first to end, one by one."""
     for i in range(len(high)):
         for b in range(first, end):
@@ -164,4 +161,4 @@ def _ragged(high, where, columns, E, first, end, places, y, k, start):
             for v in range(left + E, columns[b, 1], E):
                 if _wins(high[i, v], where[i, v], best, at):
                     best, at = high[i, v], where[i, v]
-            y[k, start + i, b], places[k, start + i, b] = best, at
+            y[start + i, b], places[start + i, b] = best, at
