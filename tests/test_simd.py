@@ -6,9 +6,11 @@ import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinyvision as tv
 from tinyvision import simd
 from tinyvision.kernel import jit
 from tinyvision.ops import conv2d_fast
@@ -259,3 +261,21 @@ def test_everything_is_written():
     x, w, y = numbers(2, 3, 9, 40), numbers(3, 3, 3, 3), np.full((2, 3, 4, 38), np.nan, np.float32)
     conv2d_kernel.variants["cpu"](x, w, np.zeros(3, "f4"), 2, 1, 0, 0, 1, 1, 1, y)
     assert np.isfinite(y).all()
+
+
+# --- threads --------------------------------------------------------------------------------------
+def test_the_number_of_threads():
+    usual = tv.get_num_threads()
+    x, w = numbers(3, 4, 20, 20), numbers(5, 4, 3, 3)
+    expected = Conv2d().forward(x, w)
+    try:
+        tv.set_num_threads(1)
+        assert tv.get_num_threads() == 1
+        assert all(pool["num_threads"] == 1 for pool in threadpoolctl.threadpool_info()
+                   if pool["user_api"] == "blas")
+        np.testing.assert_allclose(Conv2d().forward(x, w), expected, rtol=1e-5, atol=1e-5)
+    finally:
+        tv.set_num_threads(usual)
+    for wrong in (0, 10**6, 1.5, True):
+        with pytest.raises(ValueError, match="set_num_threads: got .*, expected a whole number"):
+            tv.set_num_threads(wrong)

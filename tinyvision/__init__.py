@@ -15,6 +15,8 @@ from tinyvision import nn, ops, optim
 from tinyvision.device import DeviceError, gpu_available, manual_seed
 from tinyvision.engine import GraphError, Tensor, grad, is_grad_enabled, no_grad
 from tinyvision.fast_math import get_fast_math, set_fast_math, use_fast_math
+from tinyvision.kernel import set_num_threads
+from tinyvision.kernel import threads as get_num_threads
 
 __version__ = "0.1.0"
 _LATER = ("data", "draw", "exercises", "gradcheck", "grading", "models")

@@ -199,6 +199,26 @@ def threads() -> int:
     return numba.get_num_threads()
 
 
+def set_num_threads(number: int) -> None:
+    """Share the work of kernels, and of NumPy's matrix products, among `number` threads.
+
+    For kernels it holds in this thread of Python, for the matrix products in the process. Results
+    are the same from run to run for a given number.
+
+    Raises:
+        ValueError: fewer than 1, or more than the machine's cores (or NUMBA_NUM_THREADS).
+    """
+    import numba
+    import threadpoolctl
+    most = numba.config.NUMBA_NUM_THREADS
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) \
+            or not 1 <= number <= most:
+        raise ValueError(f"set_num_threads: got {number!r}, expected a whole number from 1 to "
+                         f"{most}, the threads that this process may have")
+    numba.set_num_threads(int(number))
+    threadpoolctl.threadpool_limits(int(number), user_api="blas")
+
+
 def scratch(name: str, shape: tuple):
     """Float32 memory for a kernel's own use, 64-byte aligned, holding anything.
 

@@ -324,17 +324,18 @@ def _(x, w, bias, S, T, P, Q, D, E, G, y):
             for i in range(I):
                 for j in range(J):
                     scale, shift = w[o, c, i, j], j * E - Q
-                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    lo = min(B, max(0, -(shift // T)))
+                    hi = max(lo, min(B, (W - 1 - shift) // T + 1))
                     for a in range(A):
                         h = a * S + i * D - P
                         if 0 <= h < H:
-                            row, out = plane[h], y[n, o, a]
-                            if T == 1:                       # its own loop: contiguous, so SIMD
-                                for b in range(lo, hi):
-                                    out[b] += scale * row[b + shift]
+                            if T == 1:                       # slices begin at 0: SIMD
+                                row, out = plane[h, lo + shift:hi + shift], y[n, o, a, lo:hi]
+                                for b in range(hi - lo):
+                                    out[b] += scale * row[b]
                             else:
                                 for b in range(lo, hi):
-                                    out[b] += scale * row[b * T + shift]
+                                    y[n, o, a, b] += scale * plane[h, b * T + shift]
 
 
 @conv_transpose2d_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # owns one x[n, c]
@@ -348,17 +349,18 @@ def _(y, w, bias, S, T, P, Q, D, E, G, x):
             for i in range(I):
                 for j in range(J):
                     scale, shift = w[o, c % C, i, j], j * E - Q
-                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    lo = min(B, max(0, -(shift // T)))
+                    hi = max(lo, min(B, (W - 1 - shift) // T + 1))
                     for a in range(A):
                         h = a * S + i * D - P
                         if 0 <= h < H:
-                            row, out = y[n, o, a], x[n, c, h]
                             if T == 1:
-                                for b in range(lo, hi):
-                                    out[b + shift] += scale * row[b]
+                                row, out = y[n, o, a, lo:hi], x[n, c, h, lo + shift:hi + shift]
+                                for b in range(hi - lo):
+                                    out[b] += scale * row[b]
                             else:
                                 for b in range(lo, hi):
-                                    out[b * T + shift] += scale * row[b]
+                                    x[n, c, h, b * T + shift] += scale * y[n, o, a, b]
 
 
 @conv2d_weight_kernel.variant("cpu_loops", parallel=True, fastmath=True)    # owns one w[o, c]
@@ -372,17 +374,18 @@ def _(x, y, S, T, P, Q, D, E, G, w):
             for i in range(I):
                 for j in range(J):
                     shift, total = j * E - Q, w[o, c, i, j]
-                    lo, hi = max(0, -(shift // T)), min(B, (W - 1 - shift) // T + 1)
+                    lo = min(B, max(0, -(shift // T)))
+                    hi = max(lo, min(B, (W - 1 - shift) // T + 1))
                     for a in range(A):
                         h = a * S + i * D - P
                         if 0 <= h < H:
-                            row, cotangent = plane[h], y[n, o, a]
                             if T == 1:
-                                for b in range(lo, hi):
-                                    total += cotangent[b] * row[b + shift]
+                                row, out = plane[h, lo + shift:hi + shift], y[n, o, a, lo:hi]
+                                for b in range(hi - lo):
+                                    total += out[b] * row[b]
                             else:
                                 for b in range(lo, hi):
-                                    total += cotangent[b] * row[b * T + shift]
+                                    total += y[n, o, a, b] * plane[h, b * T + shift]
                     w[o, c, i, j] = total
 
 
