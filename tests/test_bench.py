@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinyvision import cli
-from tinyvision.bench import (cases, commands, ladder, machine, memory, peers, random_shapes,
+from tinyvision.bench import (apart, cases, commands, ladder, machine, memory, peers, random_shapes,
                               report, roofline, timing, train)
 from tinyvision.bench.cases.activation import ReLU
 from tinyvision.bench.cases.convolution import Conv2d, ConvTranspose2d
@@ -100,8 +100,8 @@ def test_every_row_passes_its_own_check(case):
     small = case.smaller(2e3)
     stage, result = ladder.Stage(small, SHORT), ladder.Result(small, MACHINE)
     here, _ = peers.of(small, ladder.Options(beside=("torch", "channels_last", "fused")))
-    contenders = [stage.ours("cpu"), *(peer.contender(small, stage.arrays) for peer in here)]
-    assert all(stage.passes(c, result) for c in contenders), result.failed
+    beside = [peers.contender(peer.name, small, stage.arrays, "cpu") for peer in here]
+    assert all(stage.passes(c, result) for c in [stage.ours("cpu"), *beside]), result.failed
 
 
 # --- checks that can fail -------------------------------------------------------------------------
@@ -177,6 +177,21 @@ def test_distance(got, expected, far):
 
 def test_whole_numbers_must_be_equal():
     assert ladder.distance([np.array([3, 4])], [np.array([3, 5])]) == np.inf
+
+
+def remote(value):
+    return None if value is None else timing.Contender("one", lambda: np.full(2, value))
+
+
+def test_a_process_apart_passes_on_results_and_errors():
+    there = apart.Process("a test")
+    one = there.contender("one", remote, 2.0)
+    assert one.arrays()[0].tolist() == [2.0, 2.0] and one.block(0.001) > 0
+    assert there.contender("none", remote, None) is None
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        there.ask("call", "", divmod, 1, 0)
+    with pytest.raises(RuntimeError, match="a test has died"):
+        there.ask("call", "", sys.exit, 1)
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -282,5 +297,6 @@ def test_training_of_both_sides_is_the_same():
 
 def test_training_that_differs_is_noticed():
     result = train.Trained(train.TASKS["cnn"])
-    train._same_losses({"ours": lambda: 1.0, "torch": lambda: 1.1}, result)
+    train._same_losses([timing.Contender("ours", lambda: 1.0),
+                        timing.Contender("torch", lambda: 1.1)], result)
     assert "not the same training" in result.failed[0]

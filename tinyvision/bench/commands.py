@@ -33,7 +33,7 @@ def add(subparsers) -> None:
 def run(options) -> int:
     """The command: 0, or 1 if a check failed (or a random size is too slow)."""
     _check(options)
-    from tinyvision.bench import machine, peers
+    from tinyvision.bench import machine
     if options.threads and not machine.has_threads(options.threads):
         return again(options)
     what = options.operations
@@ -41,7 +41,6 @@ def run(options) -> int:
         from tinyvision.bench import graph_memory
         print(graph_memory.text())
         return 0
-    peers.start(options.threads or machine.cores())
     here = machine.measure(options.threads, options.device, options.quick)
     print(f"{here}\n", flush=True)
     if what == ["train"]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyvision.bench import memory, peers, timing
+from tinyvision.bench import apart, memory, peers, timing
 from tinyvision.bench.machine import Machine
 from tinyvision.device import cupy, to_device
 from tinyvision.engine import as_array, recording
@@ -134,7 +134,7 @@ def climb(case, machine: Machine, options: Options) -> Result:
     for stage in stages[:-1]:
         stage.measure([stage.ours(n) for n, its in highest.items() if its is stage], result)
     full = stages[-1]
-    beside = [peer.contender(case, full.arrays, options.device) for peer in here]
+    beside = [peers.contender(peer.name, case, full.arrays, options.device) for peer in here]
     full.measure([full.ours(name) for name, its in highest.items() if its is full]
                  + [peer for peer in beside if peer], result)
     return result
@@ -173,7 +173,8 @@ class Stage:
     def _truth(self):
         arrays = self.arrays if self.case.discrete else in_float64(self.arrays)
         with use_variant(self.trusted if self.trusted != self.options.device else None) as seen:
-            return plain(self.case.ours(*arrays)()), rungs_of(seen, self.options.device)
+            truth = timing.Contender("truth", self.case.ours(*arrays), convert=plain).arrays()
+            return truth, rungs_of(seen, self.options.device)
 
     @property
     def rungs(self):
@@ -192,13 +193,12 @@ class Stage:
                   for a in self.arrays]
         with use_variant(variant):
             call = self.case.ours(*arrays)
-        return timing.Contender(rung, call, around, waiting(self.options.device))
+        return timing.Contender(rung, call, around, waiting(self.options.device), plain)
 
     def passes(self, contender, result) -> bool:
         """Whether its result is right; its error is remembered, a failure noted in `result`."""
         if contender.name not in self.errors:
-            got = plain(contender.once(), contender.name)
-            self.errors[contender.name] = distance(got, self._truth[0])
+            self.errors[contender.name] = distance(contender.arrays(), self._truth[0])
         if (error := self.errors[contender.name]) <= TOLERANCE:
             return True
         result.failed.append(f"{self.case}: {label(contender.name)} is wrong: its largest "
@@ -224,7 +224,7 @@ class Stage:
             result.rungs.append(Measured(
                 c.name, label(c.name), c.name in peers.PEERS, [run[c.name] for run in runs],
                 self.case.operations, self.case.moved, size, self.errors[c.name],
-                memory.extra(c, o.device)))
+                c.extra(o.device) if isinstance(c, apart.Apart) else memory.extra(c, o.device)))
 
 
 def rungs_of(kernels, device: str) -> list[str]:
@@ -250,12 +250,9 @@ def in_float64(arrays) -> list:
             for a in arrays]
 
 
-def plain(result, name: str = "") -> list[np.ndarray]:
-    """A result, or a tuple of them, as NumPy arrays; `name` says whose it is."""
-    parts = result if isinstance(result, (tuple, list)) else (result,)
-    if name in peers.PEERS:
-        return [peers.PEERS[name].numpy(part) for part in parts]
-    return [to_device(as_array(part), "cpu") for part in parts]
+def plain(part) -> np.ndarray:
+    """A Tensor or an array, from any device, as a NumPy array."""
+    return to_device(as_array(part), "cpu")
 
 
 def distance(got, expected) -> float:

@@ -9,11 +9,10 @@ import contextlib
 import functools
 import importlib
 import importlib.util
-import os
 
 import numpy as np
 
-from tinyvision.bench import timing
+from tinyvision.bench import apart, timing
 
 
 class Peer:
@@ -23,8 +22,9 @@ class Peer:
         name: the method of a case that runs it.
         label: the name in tables.
         module: what must be importable.
+        home: the title of the process that it runs in; empty: this one.
     """
-    name = label = module = ""
+    name = label = module = home = ""
 
     def missing(self) -> bool:
         """Whether it is not installed."""
@@ -57,16 +57,16 @@ class Peer:
         if call is None:
             return None
         wait = self.wait if device == "gpu" else timing.nothing
-        return timing.Contender(self.name, call, around, wait)
+        return timing.Contender(self.name, call, around, wait, self.numpy)
 
 
 class Torch(Peer):
     """PyTorch on contiguous tensors."""
-    name, label, module = "torch", "PyTorch", "torch"
+    name, label, module, home = "torch", "PyTorch", "torch", "PyTorch"
 
     def start(self, threads):
         """Also: float32 products in float32, on a GPU too."""
-        with as_if_alone():
+        with apart.with_default_openmp():
             import torch
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -121,7 +121,7 @@ class TorchVision(Torch):
 
 class Jax(Peer):
     """JAX: functions compiled by XLA; it takes as many threads as the process has cores."""
-    name, label, module = "jax", "JAX", "jax"
+    name, label, module, home = "jax", "JAX", "jax", "JAX"
 
     def inputs(self, arrays, device="cpu"):
         """Its own arrays."""
@@ -132,7 +132,7 @@ class Jax(Peer):
 
 class DeZero(Peer):
     """DeZero: a book's framework on NumPy (im2col and tensordot)."""
-    name, label, module = "dezero", "DeZero", "dezero"
+    name, label, module, home = "dezero", "DeZero", "dezero", "DeZero"
 
     def start(self, threads):
         """It was written for NumPy 1, which had a name `int`."""
@@ -156,40 +156,36 @@ PEERS = {peer.name: peer for peer in (Torch(), ChannelsLast(), Fused(), TorchVis
                                       DeZero())}
 
 
-@contextlib.contextmanager
-def as_if_alone():
-    """Without OMP_WAIT_POLICY, which tinyvision sets for its own good: the OpenMP that a peer
-    brings along reads it when it is loaded, and PyTorch's small operations would be slower.
-
-    For that it must be loaded first (`start`): a process has one library of that name, and beside
-    the system's, which Numba would load, PyTorch's attention was seen to take 7 to 100 times as
-    long.
-    """
-    ours = os.environ.pop("OMP_WAIT_POLICY", None)
-    try:
-        yield
-    finally:
-        if ours is not None:
-            os.environ["OMP_WAIT_POLICY"] = ours
-
-
 @functools.cache
 def why_not(name: str, threads: int) -> str:
     """"" if the peer can take part: it is imported and has its threads; else the reason."""
     peer = PEERS[name]
     if peer.missing():
         return "not installed"
+    if peer.home:
+        return apart.process(peer.home).ask("call", name, begin, name, threads)
+    return begin(name, threads)
+
+
+def begin(name: str, threads: int) -> str:
+    """Import the peer into this process; why that failed, or ""."""
     try:
-        peer.start(threads)
+        PEERS[name].start(threads)
     except Exception as error:                               # whatever a foreign import raises
         return f"cannot be imported: {type(error).__name__}: {str(error)[:200]}"
     return ""
 
 
-def start(threads: int) -> None:
-    """Import all peers, before Numba starts its threads; see `as_if_alone`."""
-    for name in PEERS:
-        why_not(name, threads)
+def contender(name: str, case, arrays, device: str):
+    """The case as run by the peer, where the peer lives; None if it cannot run this one."""
+    if home := PEERS[name].home:
+        return apart.process(home).contender(name, made, name, case, arrays, device)
+    return made(name, case, arrays, device)
+
+
+def made(name: str, case, arrays, device: str):
+    """The case as run by the peer in this process."""
+    return PEERS[name].contender(case, arrays, device)
 
 
 def ready(name: str, threads: int) -> bool:

@@ -23,6 +23,11 @@ def nothing():
     """Nothing to wait for: on the CPU a call is over when it returns."""
 
 
+def unchanged(part):
+    """Results that are arrays already."""
+    return part
+
+
 @dataclass(frozen=True)
 class Contender:
     """What takes part.
@@ -32,11 +37,13 @@ class Contender:
         call: without arguments; returns its result, so that both sides allocate their own.
         around: makes a context manager; it is entered once a block, outside of the clock.
         wait: returns when all started work is done (GPU).
+        convert: makes a NumPy array of a result.
     """
     name: str
     call: Callable
     around: Callable = contextlib.nullcontext
     wait: Callable = nothing
+    convert: Callable = unchanged
 
     def once(self):
         """One call: its result."""
@@ -44,6 +51,16 @@ class Contender:
             result = self.call()
             self.wait()
         return result
+
+    def arrays(self) -> list:
+        """The result of one call, one or several, as NumPy arrays."""
+        result = self.once()
+        parts = result if isinstance(result, (tuple, list)) else (result,)
+        return [self.convert(part) for part in parts]
+
+    def block(self, seconds: float) -> float:
+        """The median time of a call in one block of calls."""
+        return block(self, seconds)
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ def race(contenders, rounds: int = 3, seconds: float = 0.05) -> dict[str, list[f
     times = {c.name: [] for c in contenders}
     for _ in range(rounds):
         for contender in contenders:
-            times[contender.name].append(block(contender, seconds))
+            times[contender.name].append(contender.block(seconds))
     return times
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyvision.bench import memory, peers, timing
+from tinyvision.bench import apart, memory, peers, timing
 
 SIDES = {"ours": "tinyvision", "torch": "PyTorch", "channels_last": "PyTorch, channels last"}
 AGREE = 1e-4              # how far the losses of the first steps may be apart, relatively
@@ -194,9 +194,10 @@ def measure(task: Task, options, fresh: bool = True) -> Trained:
     """Time the steps beside each other; with `fresh` also memory and first steps."""
     result = Trained(task)
     sides = [side for side in SIDES if side == "ours" or peers.ready(side, options.threads)]
-    steps = {side: step_of(side, task, *task.data()) for side in sides}
-    _same_losses(steps, result)
-    contenders = [timing.Contender(side, step) for side, step in steps.items()]
+    contenders = [contender(side, task) if side == "ours" else
+                  apart.process(peers.PEERS[side].home).contender(side, contender, side, task)
+                  for side in sides]
+    _same_losses(contenders, result)
     runs = [timing.race(contenders, options.rounds, 4 * options.seconds)
             for _ in range(options.runs)]
     result.times = {side: [run[side] for run in runs] for side in sides}
@@ -209,9 +210,14 @@ def measure(task: Task, options, fresh: bool = True) -> Trained:
     return result
 
 
-def _same_losses(steps, result) -> None:
+def contender(side: str, task: Task) -> timing.Contender:
+    """One side's step, in this process."""
+    return timing.Contender(side, step_of(side, task, *task.data()), convert=float)
+
+
+def _same_losses(contenders, result) -> None:
     """The first three losses of all sides must agree: the same model, data and optimizer."""
-    losses = {side: [step() for _ in range(3)] for side, step in steps.items()}
+    losses = {c.name: [c.arrays()[0] for _ in range(3)] for c in contenders}
     for side, found in losses.items():
         if not np.allclose(found, losses["ours"], rtol=AGREE, atol=0):
             result.failed.append(f"train {result.task.name}: the losses of {SIDES[side]} are "
@@ -234,13 +240,13 @@ def child(side: str, name: str) -> dict:
     from tinyvision.bench import machine
     task = TASKS[name]
     if side != "ours":
-        peers.ready(side, machine.cores())
-    step = step_of(side, task, *task.data())
+        peers.begin(side, machine.cores())
+    one = contender(side, task)
     start = time.perf_counter()
-    step()
+    one.once()
     first = time.perf_counter() - start
-    several = timing.Contender(side, lambda: [step() for _ in range(STEPS)])
-    alone = timing.race([timing.Contender(side, step)], rounds=5, seconds=0.3)[side]
+    several = timing.Contender(side, lambda: [one.call() for _ in range(STEPS)])
+    alone = timing.race([one], rounds=5, seconds=0.3)[side]
     return {"first": first, "alone": timing.spread([alone]).median,
             "memory": memory.extra(several)}
 
