@@ -16,7 +16,7 @@ import pytest
 
 from tinyvision import cuda, gradcheck, ops
 from tinyvision.cuda import CompilerMissing
-from tinyvision.kernel import KERNELS
+from tinyvision.kernel import KERNELS, Kernel
 from tinyvision.ops.examples import Example, examples
 
 DTYPES = "float32", "float64"
@@ -93,6 +93,28 @@ def test_every_variant_agrees_with_the_reference(place):
         except CompilerMissing:
             pytest.skip("no C++ compiler: the gpu text was not run on the host")
         gradcheck.compare(example, found, expected, f"variant {variant}")
+
+
+def junk(out):
+    """NaN or -77 in every element of what a kernel is to write."""
+    for array in out if isinstance(out, tuple) else (out,):
+        array[...] = np.nan if array.dtype.kind == "f" else -77 if array.dtype.kind == "i" else 1
+
+
+@pytest.mark.parametrize("place", [p for p in PLACES if p[0] == "float32"], ids=label)
+def test_every_kernel_writes_all_of_its_output(place, monkeypatch):
+    """Also where the loops of the reference add up: nothing is assumed about what `out` held."""
+    example = ALL[place[0]][place[1]]
+    expected, seen = reference(place)
+    call = Kernel.__call__
+
+    def on_junk(self, *args):
+        junk(args[-1])
+        call(self, *args)
+    monkeypatch.setattr(Kernel, "__call__", on_junk)
+    for variant in ("reference", "cpu"):
+        found = gradcheck.run_variant(example, variant)
+        gradcheck.compare(example, found, expected, f"variant {variant} on junk")
 
 
 @pytest.mark.parametrize("k", range(len(ALL["float32"])), ids=lambda k: label(("float32", k)))
