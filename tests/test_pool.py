@@ -152,7 +152,8 @@ def test_adjoint_identity(variant, case):
         partner = (PutPlane(op.rows, op.columns) if isinstance(op, TakePlane) else
                    Resize(op.rows.T, op.columns.T))
         np.testing.assert_array_equal(op(x, *chosen).numpy(), y.numpy())
-        adjoint(lambda x: op(x, *chosen), x, lambda y: partner(y, *chosen), rng.normal(size=y.shape))
+        adjoint(lambda x: op(x, *chosen), x, lambda y: partner(y, *chosen),
+                rng.normal(size=y.shape))
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c != "max places"])

@@ -85,7 +85,7 @@ def _band(x, H, rows, columns, D, E, regular, places, y, start, end):
 
 @jit
 def _down(x, H, rows, D, start, end, high, where):
-    """high[i, v] = the largest of column v in the rows of window start + i, found at where[i, v]."""
+    """high[i, v] = the largest of column v in window start + i, found at where[i, v]."""
     A, W = np.int64(len(rows)), x.shape[1]
     for i in range(end - start):
         a, first = (start + i) % A, (start + i) // A * H
