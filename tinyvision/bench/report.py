@@ -9,7 +9,7 @@ from pathlib import Path
 
 MARKS = {None: "", True: "✓", False: "✗"}
 LADDER = ("", "time", "GFLOP/s", "GB/s", "of peak", "memory", "error", "ratio (of runs)", "goal", "")
-SUMMARY = (("", 58), ("ours", 8), ("theirs", 8), ("ratio (of runs)", 18), ("goal", 5), ("", 2),
+SUMMARY = (("", 66), ("ours", 8), ("theirs", 8), ("ratio (of runs)", 18), ("goal", 5), ("", 2),
            ("of last", 8), ("goal", 5), ("", 2), ("GFLOP/s", 8), ("GB/s", 6), ("of peak", 8),
            ("memory", 8), ("theirs", 8), ("error", 8), ("theirs", 8))
 LEGEND = """\
@@ -71,7 +71,7 @@ def summary(result) -> str:
     """One case as one line; what failed below it."""
     ours, theirs = result.fast, result.get(result.case.against)
     if ours is None:
-        return "\n".join([f"{str(result.case):58}", *(f"✗ {text}" for text in result.failed)])
+        return "\n".join([f"{str(result.case):66}", *(f"✗ {text}" for text in result.failed)])
     floor = result.machine.floor(ours.operations, ours.moved)
     last = result.ratio("channels_last")
     line = _columns([
