@@ -1,4 +1,4 @@
-"""tinyvision bench: what it counts, that its checks can fail, that its verdicts follow the times."""
+"""tinyvision bench: what it counts; its checks can fail; its verdicts follow the times."""
 import json
 import sys
 import time
@@ -237,7 +237,8 @@ def test_the_picture_has_a_mark_for_every_rung(small_tables, tmp_path):
 
 
 @pytest.mark.parametrize("words, hint", [
-    (["conv3d"], "conv2d"), (["relu", "--random", "3"], "--random"), (["--random", "0"], "--random"),
+    (["conv3d"], "conv2d"), (["relu", "--random", "3"], "--random"),
+    (["--random", "0"], "--random"),
     (["relu", "--runs", "0"], "at least 1"), (["train", "conv2d"], "alone"),
     (["relu", "--json", "no/such/folder/f.json"], "no such folder"),
     (["relu", "--threads", "100000"], "cores")])

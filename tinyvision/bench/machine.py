@@ -49,7 +49,8 @@ class Machine:
 
     def __str__(self):
         versions = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
-        return (f"{self.processor}, {self.threads} thread{'s' * (self.threads != 1)}: peak {self.peak / 1e9:.0f} GFLOP/s, "
+        return (f"{self.processor}, {self.threads} thread{'s' * (self.threads != 1)}: "
+                f"peak {self.peak / 1e9:.0f} GFLOP/s, "
                 f"copy {self.bandwidth / 1e9:.0f} GB/s\nPython {self.python}, {versions}")
 
     def as_dict(self) -> dict:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 MARKS = {None: "", True: "✓", False: "✗"}
-LADDER = ("", "time", "GFLOP/s", "GB/s", "of peak", "memory", "error", "ratio (of runs)", "goal", "")
+LADDER = ("", "time", "GFLOP/s", "GB/s", "of peak", "memory", "error", "ratio (of runs)", "goal",
+          "")
 SUMMARY = (("", 66), ("ours", 8), ("theirs", 8), ("ratio (of runs)", 18), ("goal", 5), ("", 2),
            ("of last", 8), ("goal", 5), ("", 2), ("GFLOP/s", 8), ("GB/s", 6), ("of peak", 8),
            ("memory", 8), ("theirs", 8), ("error", 8), ("theirs", 8))

@@ -35,7 +35,8 @@ def _panel(axes, part, results) -> None:
     axes.loglog(x, np.minimum(machine.peak, x * machine.bandwidth) / 1e9, color=INK, linewidth=1.6)
     axes.annotate(f"peak {machine.peak / 1e9:.0f} GFLOP/s", (x[-1], machine.peak / 1e9),
                   (0, 4), textcoords="offset points", ha="right", fontsize=8, color=INK)
-    axes.annotate(f"copy {machine.bandwidth / 1e9:.0f} GB/s", (x[0], x[0] * machine.bandwidth / 1e9),
+    axes.annotate(f"copy {machine.bandwidth / 1e9:.0f} GB/s",
+                  (x[0], x[0] * machine.bandwidth / 1e9),
                   (-2, 12), textcoords="offset points", fontsize=8, color=INK, rotation=32,
                   rotation_mode="anchor")
     for m in every:
