@@ -115,27 +115,37 @@ class Jit:
         parallel: `prange` loops run on all cores (worth it from 20 microseconds of work).
         fastmath: sums may be reordered and fused (infinities and NaN stay what they are).
         inline: compiled into its callers.
+        allocates: it makes or returns arrays, or assigns one slice of an array to another. (Without,
+            Numba counts no references, and compiles in half the time.)
     """
 
-    def __init__(self, function, parallel=False, fastmath=False, inline=False):
-        self.python, self.parallel, self.fastmath = function, parallel, fastmath
-        self.inline = inline
+    def __init__(self, function, parallel=False, fastmath=False, inline=False, allocates=False):
+        self.python, self.fastmath = function, fastmath
+        self.options = {"parallel": parallel, "inline": "always" if inline else "never",
+                        "_nrt": allocates}
         functools.update_wrapper(self, function)
 
     @functools.cached_property
     def compiled(self):
-        """Numba's dispatcher."""
+        """Numba's dispatcher, for calls from Python."""
+        return self._dispatcher(cache=True)
+
+    @functools.cached_property
+    def helper(self):
+        """Numba's dispatcher, for calls from compiled code: a part of its callers, kept with them."""
+        return self._dispatcher(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+    def _dispatcher(self, **options):
         import numba
         f = self.python
-        names = {name: value.compiled for name in f.__code__.co_names
+        names = {name: value.helper for name in f.__code__.co_names
                  if isinstance(value := f.__globals__.get(name), Jit)}
         scope = {**f.__globals__, **names, "prange": numba.prange}
         copy = types.FunctionType(f.__code__, scope, f.__name__, f.__defaults__, f.__closure__)
         copy.__qualname__, copy.__module__ = f.__qualname__, f.__module__
         with _numba_cache(numba.config):
-            return numba.njit(copy, cache=True, error_model="numpy", parallel=self.parallel,
-                              fastmath=set(FAST) if self.fastmath else False,
-                              inline="always" if self.inline else "never")
+            return numba.njit(copy, error_model="numpy", **self.options, **options,
+                              fastmath=set(FAST) if self.fastmath else False)
 
     def __call__(self, *args):
         return self.compiled(*args)

@@ -479,7 +479,7 @@ class _Call(Jit):
         self.__name__, self.count, self.__doc__ = name, count, doc
 
     @functools.cached_property
-    def compiled(self):
+    def helper(self):
         """Numba's intrinsic."""
         from llvmlite import ir
         from numba import types

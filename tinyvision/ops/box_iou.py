@@ -159,7 +159,7 @@ def box_iou_kernel(a, b, out):
         out[n, m] = iou(a[n], b[m])
 
 
-@jit
+@jit(allocates=True)
 def measure(boxes):
     """The area of every box, -1 where it is not a positive finite number."""
     areas = np.empty(len(boxes), boxes.dtype)
@@ -186,7 +186,7 @@ def _(a, b, out):
             out[n, m] = overlap_ratio(a[n], b[m], areas[n], others[m])
 
 
-@box_iou_kernel.cpu(parallel=True)         # each corner's numbers lie in a row: 16 boxes at a time
+@box_iou_kernel.cpu(parallel=True, allocates=True)         # each corner's numbers lie in a row: 16 boxes at a time
 def _(a, b, out):
     areas, others, zero = measure(a), measure(b), out.dtype.type(0)
     x0, y0, x1, y1 = b[:, 0].copy(), b[:, 1].copy(), b[:, 2].copy(), b[:, 3].copy()

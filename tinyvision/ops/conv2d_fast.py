@@ -291,7 +291,7 @@ def taps_inside(phase, places, a, height, geometry):
     return first, last - first
 
 
-@jit
+@jit(allocates=True)
 def tall_tiles(room, rest, filters, bias, y, a0, a1, height, geometry, phases, places, windows,
                window, table, L, C):
     """One task's part of y (N, F, H, W): tiles of pixels x filters, stored transposed."""
@@ -380,7 +380,7 @@ def wide_tiles(room, rest, w, bias, y, transposed, a0, a1, height, geometry, pha
                         interleave(line, pitch, K, F, y[n, first:last, h])
 
 
-@jit
+@jit(allocates=True)
 def stacked_tiles(room, rest, w, bias, y, a0, a1, geometry, places, windows, window, table, L, C):
     """One task's part of y (N, 1, A, B): tiles of a few rows of pixels x pixels.
 
@@ -536,7 +536,7 @@ def whole(F, L):
     return (F + L - 1) // L * L
 
 
-@jit
+@jit(allocates=True)
 def weight_by_filter(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, table, L, C):
     """sums[c, i, j][f] += the products of one task: tiles of channels (or columns j) x filters."""
     width, plane, S, T = geometry[1], geometry[2], geometry[6], geometry[7]
@@ -568,7 +568,7 @@ def weight_by_filter(room, packed, sums, N, F, B, rows, I, J, D, E, geometry, ta
                                   to, k_row * padded, to, k_row * padded, lanes))
 
 
-@jit
+@jit(allocates=True)
 def weight_by_channel(packed, sums, y, a0, a1, I, J, D, E, geometry, table, L, C):
     """sums[i, j][f][c] += the products of one task: tiles of filters x channels."""
     (N, F, A, B), width, plane, S, T = y.shape, geometry[1], geometry[2], geometry[6], geometry[7]
@@ -610,7 +610,7 @@ def weight_dots(room, sums, y, a0, a1, I, J, D, E, geometry, dotting, C, L):
                               sums[((c * I + i) * J + j) * padded + f:].ctypes.data, padded))
 
 
-@jit
+@jit(allocates=True)
 def add_shares(sums, w, how, window, k, machine):
     """One filter w[g, f, (c, i, j)]: the threads' sums added, and turned into place."""
     (workers, _, _), (turning, _, L), (_, F, K) = sums.shape, machine, w.shape

@@ -226,7 +226,7 @@ def winograd(x, w, bias, y, transposed, top, left, sizes, table, machine, filter
                        np.int64(k), len(rooms))
 
 
-@jit
+@jit(allocates=True)
 def filter_values(w, filters, values, k, C, F, transposed, machine):
     """values[tile of 2 L filters][e][c][lane] = G g G^T, for L filters side by side."""
     turning, _, G, _, L = machine
@@ -301,7 +301,7 @@ def turn_band(x, top, left, width, follows, band, machine):
                                min(L, hi - q), band.ctypes.data + 4 * (r * row + q * Z + c), Z, L))
 
 
-@jit
+@jit(allocates=True)
 def image_values(band, V, far, count, Z, machine):
     """V[e][tile][c] = B^T d B of `count` neighbouring tiles."""
     BT, L, row = machine[1], machine[-1], (4 * count + 2) * Z
@@ -312,7 +312,7 @@ def image_values(band, V, far, count, Z, machine):
                           V.ctypes.data + 4 * (t * Z + c), 6 * far, far, zeros.ctypes.data))
 
 
-@jit
+@jit(allocates=True)
 def products(V, values, M, zeros, count, C, F, sizes, table, L):
     """M[e][tile][f] = sum over c of V[e][tile][c] values[e][c][f], for `count` tiles."""
     _, _, _, v_far, m_far, taps = sizes

@@ -254,7 +254,7 @@ def cost_of_row(row, m, s, label, weight, ignored, smoothing):
     return T(1 - smoothing) * own + T(smoothing / row.size) * even
 
 
-@jit(fastmath=True)
+@jit(fastmath=True, allocates=True)
 def costs_of_columns(x, first, m, s, labels, weight, ignored, smoothing, out):
     """The costs of a block of labels."""
     C, W, T = x.shape[0], labels.size, x.dtype.type
@@ -339,7 +339,7 @@ def gradient_of_row(g, row, m, s, label, weight, ignored, smoothing, even, out):
     out[label] -= g * own
 
 
-@jit(fastmath=True)
+@jit(fastmath=True, allocates=True)
 def gradients_of_columns(g, x, first, m, s, labels, weight, ignored, smoothing, even, out):
     """The same of a block of labels."""
     C, W, T = x.shape[0], labels.size, x.dtype.type

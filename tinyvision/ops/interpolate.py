@@ -224,7 +224,7 @@ def resize(x, rows, down, columns, across, y):
 resize.python("cpu", interpolate_fast.resize)
 
 
-@resize.variant("cpu_loops", parallel=True, fastmath=True)   # a core owns one plane
+@resize.variant("cpu_loops", parallel=True, fastmath=True, allocates=True)   # a core owns one plane
 def _(x, rows, down, columns, across, y):
     (N, C, A, B), W = y.shape, x.shape[3]
     for k in prange(N * C):

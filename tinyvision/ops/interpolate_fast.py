@@ -146,7 +146,7 @@ def bands(rows, width, work):
     return tasks if work < BAND else min(rows, max(tasks, LEAST))
 
 
-@jit
+@jit(allocates=True)
 def _regular(columns, weights):
     """(first, end, step, kind): which windows are regular, and how."""
     found, most = np.zeros(4, np.int64), 3 * len(columns)
@@ -163,7 +163,7 @@ def _regular(columns, weights):
     return found
 
 
-@jit
+@jit(allocates=True)
 def _band(x, H, rows, down, columns, across, regular, y, start, end):
     """Rows start to end of y."""
     W, A, B, zero = x.shape[1], np.int64(len(rows)), y.shape[1], np.int64(0)
@@ -243,7 +243,7 @@ def _stepped(x, h, R, columns, weights, b, step, n, out, r, start):
                     out[r + i, start + q] += w * x[h + i, v + 2 * q]
 
 
-@jit
+@jit(allocates=True)
 def _paired(x, h, R, columns, weights, b, n, out, r):
     """n pairs of windows like b and b + 1: the two kinds apart, then interleaved."""
     zero, one, b = np.int64(0), np.int64(1), max(0, b)

@@ -216,7 +216,7 @@ def layer_norm_backward(g, x, weight, eps, out):
         out[-1] += g[r]
 
 
-@layer_norm_backward.cpu(parallel=True, fastmath=True)       # a core owns some shares of the rows
+@layer_norm_backward.cpu(parallel=True, fastmath=True, allocates=True)       # a core owns some shares of the rows
 def _(g, x, weight, eps, out):
     R, D = x.shape
     shares = np.empty((SHARES, 2, D), x.dtype)

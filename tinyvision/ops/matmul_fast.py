@@ -171,7 +171,7 @@ def turn_rows(a, a_step, M, K, to, machine):
                            to + 4 * (m * row + k), row, min(L, K - k)))
 
 
-@jit
+@jit(allocates=True)
 def multiply_panels(a, a_row, a_step, panels, c, adding, K, table, machine, room):
     """c (M, N) = A B, or c += A B, for packed panels of B and K numbers a sum."""
     (M, N), L = c.shape, machine[2]

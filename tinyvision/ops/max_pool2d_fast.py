@@ -55,7 +55,7 @@ def _later(value, place, best, at):
     return value if larger else best, place if larger else at
 
 
-@jit(parallel=True)
+@jit(parallel=True, allocates=True)
 def _max_places(x, rows, columns, D, E, places, y):
     (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
     lines, total = x.reshape(N * C * H, W), N * C * A
@@ -69,7 +69,7 @@ def _max_places(x, rows, columns, D, E, places, y):
               total * k // tasks, total * (k + 1) // tasks)
 
 
-@jit
+@jit(allocates=True)
 def _band(x, H, rows, columns, D, E, regular, places, y, start, end):
     """Rows start to end of y."""
     high = np.empty((end - start, x.shape[1]), x.dtype)

@@ -175,7 +175,7 @@ def _(boxes, classes, threshold, keep):
     keep[:] = to_device(kept, device_of(keep))
 
 
-@jit
+@jit(allocates=True)
 def scan(mask, keep):
     """Walk down the sorted boxes; each that is still there removes what its row of bits says."""
     N, words = mask.shape

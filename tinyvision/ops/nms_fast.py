@@ -44,7 +44,7 @@ def nms(boxes, classes, threshold, keep):
     sweep(boxes, names, threshold, smallest, keep)
 
 
-@jit
+@jit(allocates=True)
 def sweep(boxes, names, threshold, smallest, keep):
     """Walk down the sorted boxes; each looks for a kept one that suppresses it."""
     N, areas = len(boxes), measure(boxes)
@@ -62,7 +62,7 @@ def sweep(boxes, names, threshold, smallest, keep):
         go_on(n, count, boxes, areas, names, threshold, smallest, every, every_names, keep)
 
 
-@jit
+@jit(allocates=True)
 def go_on(first, count, boxes, areas, names, threshold, smallest, every, every_names, keep):
     """The walk from box `first` on, the `count` kept so far being too many to compare all.
 
@@ -125,7 +125,7 @@ def radius(t):
     return (1 - t) / (2 * t)
 
 
-@jit
+@jit(allocates=True)
 def pyramid(boxes, areas, t):
     """1 / the size of the cells, on every level; [LEVELS] is level 0, [-1] what the centres lack.
 
@@ -157,7 +157,7 @@ def bucket(name, level, x, y, count):
     return (mixed ^ mixed >> 31) & count - 1
 
 
-@jit
+@jit(allocates=True)
 def places(boxes, areas, names, inverse):
     """(where each bucket begins in an array of all boxes, each box's bucket)."""
     N, count = len(boxes), 1

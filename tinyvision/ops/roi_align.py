@@ -190,7 +190,7 @@ def _(table, out):
             out[k, p, 0], out[k, p, 1] = (first, last) if first < last else (0, 0)
 
 
-@roi_align_kernel.variant("cpu_loops", parallel=True, fastmath=True)     # a core owns one RoI
+@roi_align_kernel.variant("cpu_loops", parallel=True, fastmath=True, allocates=True)     # a core owns one RoI
 def _(x, batch, rows, cols, tall, wide, y):
     (K, C, P, Q), W = y.shape, x.shape[3]
     for k in prange(K):
@@ -211,7 +211,7 @@ def _(x, batch, rows, cols, tall, wide, y):
                             y[k, c, p, q] += cols[k, q, w] * line[w]
 
 
-@roi_align_adjoint_kernel.variant("cpu_loops", parallel=True, fastmath=True)   # one plane: no race
+@roi_align_adjoint_kernel.variant("cpu_loops", parallel=True, fastmath=True, allocates=True)   # one plane: no race
 def _(y, batch, rows, cols, tall, wide, x):
     (K, C, P, Q), (N, _, H, W) = y.shape, x.shape
     for k in prange(N * C):

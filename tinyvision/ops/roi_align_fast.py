@@ -36,7 +36,7 @@ def roi_align_adjoint(y, batch, rows, cols, tall, wide, x):
     turn_back(turned, x)
 
 
-@jit(parallel=True, fastmath=True)
+@jit(parallel=True, fastmath=True, allocates=True)
 def gather(turned, B, batch, rows, cols, tall, wide, y):
     """Read every bin; a core owns one RoI in 64 channels, and all RoIs of a block come together.
 
@@ -76,7 +76,7 @@ def gather(turned, B, batch, rows, cols, tall, wide, y):
                 out[k, start + c, b] = bins[b, c]
 
 
-@jit(parallel=True, fastmath=True)
+@jit(parallel=True, fastmath=True, allocates=True)
 def spread(y, batch, rows, cols, tall, wide, B, bands, turned):
     """Add every bin to its pixels; a core owns 64 channels of an image, in a band of rows."""
     (K, C, P, Q), W = y.shape, cols.shape[2]

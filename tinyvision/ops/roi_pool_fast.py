@@ -20,7 +20,7 @@ def roi_max(x, batch, rows, cols, index):
     peaks(turned, blocks(C), W, batch, rows, cols, index)
 
 
-@jit(parallel=True)
+@jit(parallel=True, allocates=True)
 def peaks(turned, B, W, batch, rows, cols, index):
     """Find every bin's maxima; a core owns one RoI in 64 channels."""
     K, C, P, Q = index.shape

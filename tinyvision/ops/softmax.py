@@ -177,7 +177,7 @@ def softmax_row(row, logarithm, out):
             out[c] = exp_below(row[c] - m) * scale
 
 
-@jit(fastmath=True)
+@jit(fastmath=True, allocates=True)
 def softmax_columns(x, first, W, logarithm, y):
     """W columns from `first` on."""
     m, s = np.empty(W, x.dtype), np.empty(W, x.dtype)
@@ -244,7 +244,7 @@ def row_gradient(g, y, logarithm, out):
             out[c] = y[c] * (g[c] - total)
 
 
-@jit(fastmath=True)
+@jit(fastmath=True, allocates=True)
 def column_gradients(g, y, first, W, logarithm, out):
     """W columns from `first` on."""
     total = np.zeros(W, y.dtype)
