@@ -16,8 +16,8 @@ from tinyvision.kernel import Kernel, jit, prange
 from tinyvision.ops.vector_math import fast_exp, fast_sigmoid, fast_tanh, normal
 
 KINDS = EXPONENTIAL, TANH, SIGMOID, GELU, GELU_TANH = range(5)
-SMALL = 4096              # elements: up to here NumPy is done before threads have started
-CHUNK = 8192              # elements: what a thread takes at a time stays in its first-level cache
+SMALL = 4096              # elements: up to here NumPy is done before a kernel has started
+SERIAL = 65536            # elements: up to here one core is done before a second has started
 CUBIC = 0.044715          # gelu's tanh approximation: x/2 (1 + tanh(sqrt(2/pi) (x + CUBIC x^3)))
 ROOT = math.sqrt(2 / math.pi)
 
@@ -35,6 +35,13 @@ def run(kernel, arrays, *options):
     return out
 
 
+def on_lines(compiled):
+    """The variant that shows `compiled` every array as one line: compiled once for all shapes."""
+    def variant(*arguments):
+        compiled(*[a.reshape(-1) if type(a) is np.ndarray else a for a in arguments])
+    return variant
+
+
 # --- relu and leaky relu --------------------------------------------------------------------------
 @Kernel
 def rectify(x, slope, y):
@@ -43,24 +50,25 @@ def rectify(x, slope, y):
         y[i] = x[i] if x[i] > 0 or np.isnan(x[i]) else slope * x[i] if slope else 0
 
 
-@rectify.cpu(parallel=True, fastmath=True)
-def _(x, slope, y):
-    a, b, s = x.reshape(-1), y.reshape(-1), x.dtype.type(slope)
-    for k in prange((a.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        rectify_chunk(a[k:k + CHUNK], s, b[k:k + CHUNK])
-
-
-@jit(fastmath=True)
-def rectify_chunk(a, s, b):
-    """One thread's share."""
-    zero = a.dtype.type(0)
-    if s == zero:
-        for i in range(a.size):
-            b[i] = zero if a[i] <= zero else a[i]            # NaN compares false, and stays
+@jit(parallel=True, fastmath=True)
+def rectify_line(x, slope, y):
+    """One loop for one core, one for all."""
+    s = x.dtype.type(slope)
+    if x.size <= SERIAL:
+        for i in range(x.size):
+            y[i] = rectified(x[i], s)
     else:
-        for i in range(a.size):
-            b[i] = a[i] if a[i] > zero else s * a[i]
+        for i in prange(x.size):
+            y[i] = rectified(x[i], s)
+
+
+@jit(inline=True)
+def rectified(x, s):
+    """Selections, no branch. NaN compares false, and stays."""
+    return x if not x <= 0 else s * x if s != 0 else s
+
+
+rectify.python("cpu", on_lines(rectify_line))
 
 
 @rectify.gpu
@@ -79,24 +87,26 @@ def rectify_backward(g, y, slope, out):
         out[i] = (g[i] if y[i] > 0 else slope * g[i]) if slope else 0 if y[i] <= 0 else g[i]
 
 
-@rectify_backward.cpu(parallel=True, fastmath=True)
-def _(g, y, slope, out):
-    a, c, b, s = g.reshape(-1), y.reshape(-1), out.reshape(-1), g.dtype.type(slope)
-    for k in prange((a.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        rectify_backward_chunk(a[k:k + CHUNK], c[k:k + CHUNK], s, b[k:k + CHUNK])
-
-
-@jit(fastmath=True)
-def rectify_backward_chunk(a, c, s, b):
-    """One thread's share."""
-    zero = a.dtype.type(0)
-    if s == zero:
-        for i in range(a.size):
-            b[i] = zero if c[i] <= zero else a[i]
+@jit(parallel=True, fastmath=True)
+def rectify_backward_line(g, y, slope, out):
+    """One loop for one core, one for all."""
+    s = g.dtype.type(slope)
+    if g.size <= SERIAL:
+        for i in range(g.size):
+            out[i] = rectified_backward(g[i], y[i], s)
     else:
-        for i in range(a.size):
-            b[i] = a[i] if c[i] > zero else s * a[i]
+        for i in prange(g.size):
+            out[i] = rectified_backward(g[i], y[i], s)
+
+
+@jit(inline=True)
+def rectified_backward(g, y, s):
+    """Selections, no branch."""
+    keep = (y > 0) | ((y != y) & (s == 0))
+    return g if keep else s * g if s != 0 else s
+
+
+rectify_backward.python("cpu", on_lines(rectify_backward_line))
 
 
 @rectify_backward.gpu
@@ -135,32 +145,39 @@ def smooth(x, kind, y):
             y[i] = REFERENCES[kind](x[i])
 
 
-@smooth.cpu(parallel=True, fastmath=True)
-def _(x, kind, y):
-    a, b = x.reshape(-1), y.reshape(-1)
-    for k in prange((a.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        smooth_chunk(a[k:k + CHUNK], kind, b[k:k + CHUNK])
+@jit(parallel=True, fastmath=True)
+def exp_line(x, y):
+    """e^x."""
+    for i in prange(x.size):
+        y[i] = fast_exp(x[i])
 
 
-@jit(fastmath=True)
-def smooth_chunk(a, kind, b):
-    """One thread's share."""
-    if kind == EXPONENTIAL:
-        for i in range(a.size):
-            b[i] = fast_exp(a[i])
-    elif kind == TANH:
-        for i in range(a.size):
-            b[i] = fast_tanh(a[i])
-    elif kind == SIGMOID:
-        for i in range(a.size):
-            b[i] = fast_sigmoid(a[i])
-    elif kind == GELU:
-        for i in range(a.size):
-            b[i] = a[i] * normal(a[i])[0]
-    else:
-        for i in range(a.size):                              # 1 + tanh(u) = 2 sigmoid(2 u)
-            b[i] = a[i] * fast_sigmoid(twice_inner(a[i]))
+@jit(parallel=True, fastmath=True)
+def tanh_line(x, y):
+    """The hyperbolic tangent."""
+    for i in prange(x.size):
+        y[i] = fast_tanh(x[i])
+
+
+@jit(parallel=True, fastmath=True)
+def sigmoid_line(x, y):
+    """1 / (1 + e^-x)."""
+    for i in prange(x.size):
+        y[i] = fast_sigmoid(x[i])
+
+
+@jit(parallel=True, fastmath=True)
+def gelu_line(x, y):
+    """x Phi(x)."""
+    for i in prange(x.size):
+        y[i] = x[i] * normal(x[i])[0]
+
+
+@jit(parallel=True, fastmath=True)
+def gelu_tanh_line(x, y):
+    """x / 2 (1 + tanh u); 1 + tanh(u) = 2 sigmoid(2 u)."""
+    for i in prange(x.size):
+        y[i] = x[i] * fast_sigmoid(twice_inner(x[i]))
 
 
 @jit(inline=True)
@@ -168,6 +185,10 @@ def twice_inner(x):
     """2 sqrt(2/pi) (x + CUBIC x^3), in x's type."""
     T = type(x)
     return T(2 * ROOT) * x * (T(1) + T(CUBIC) * x * x)
+
+
+LINES = [on_lines(f) for f in (exp_line, tanh_line, sigmoid_line, gelu_line, gelu_tanh_line)]
+smooth.python("cpu", lambda x, kind, y: LINES[kind](x, y))
 
 
 GPU_INNER = "real u = real(0.7978845608028654) * (s[i] + real(0.044715) * s[i] * s[i] * s[i]);"
@@ -189,34 +210,40 @@ def smooth_backward(g, s, kind, out):
             out[i] = g[i] * SLOPES[kind](s[i])
 
 
-@smooth_backward.cpu(parallel=True, fastmath=True)
-def _(g, s, kind, out):
-    a, c, b = g.reshape(-1), s.reshape(-1), out.reshape(-1)
-    for k in prange((a.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        smooth_backward_chunk(a[k:k + CHUNK], c[k:k + CHUNK], kind, b[k:k + CHUNK])
+@jit(parallel=True, fastmath=True)
+def exp_slope_line(g, y, out):
+    """e^x = y."""
+    for i in prange(g.size):
+        out[i] = g[i] * y[i]
 
 
-@jit(fastmath=True)
-def smooth_backward_chunk(a, c, kind, b):
-    """One thread's share."""
-    one = a.dtype.type(1)
-    if kind == EXPONENTIAL:
-        for i in range(a.size):
-            b[i] = a[i] * c[i]
-    elif kind == TANH:
-        for i in range(a.size):
-            b[i] = a[i] * (one - c[i] * c[i])
-    elif kind == SIGMOID:
-        for i in range(a.size):
-            b[i] = a[i] * (c[i] * (one - c[i]))
-    elif kind == GELU:
-        for i in range(a.size):
-            cdf, density = normal(c[i])
-            b[i] = a[i] * (cdf + c[i] * density)
-    else:
-        for i in range(a.size):
-            b[i] = a[i] * gelu_tanh_slope(c[i])
+@jit(parallel=True, fastmath=True)
+def tanh_slope_line(g, y, out):
+    """1 - y^2."""
+    for i in prange(g.size):
+        out[i] = g[i] * (g.dtype.type(1) - y[i] * y[i])
+
+
+@jit(parallel=True, fastmath=True)
+def sigmoid_slope_line(g, y, out):
+    """y (1 - y)."""
+    for i in prange(g.size):
+        out[i] = g[i] * (y[i] * (g.dtype.type(1) - y[i]))
+
+
+@jit(parallel=True, fastmath=True)
+def gelu_slope_line(g, x, out):
+    """Phi(x) + x phi(x)."""
+    for i in prange(g.size):
+        cdf, density = normal(x[i])
+        out[i] = g[i] * (cdf + x[i] * density)
+
+
+@jit(parallel=True, fastmath=True)
+def gelu_tanh_slope_line(g, x, out):
+    """See `gelu_tanh_slope`."""
+    for i in prange(g.size):
+        out[i] = g[i] * gelu_tanh_slope(x[i])
 
 
 @jit(inline=True)
@@ -225,6 +252,11 @@ def gelu_tanh_slope(x):
     T = type(x)
     p = fast_sigmoid(twice_inner(x))
     return p + x * p * (T(1) - p) * T(2 * ROOT) * (T(1) + T(3 * CUBIC) * x * x)
+
+
+SLOPE_LINES = [on_lines(f) for f in (exp_slope_line, tanh_slope_line, sigmoid_slope_line,
+                                     gelu_slope_line, gelu_tanh_slope_line)]
+smooth_backward.python("cpu", lambda g, s, kind, out: SLOPE_LINES[kind](g, s, out))
 
 
 GPU_BACKWARD = (
