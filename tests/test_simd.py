@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import tinyvision as tv
 from tinyvision import simd
 from tinyvision.kernel import jit
-from tinyvision.ops import conv2d_fast
+from tinyvision.ops import conv2d_plan
 from tinyvision.ops.conv2d import Conv2d, conv2d_kernel
-from tinyvision.simd import dots, frame, multiply, turn
+from tinyvision.simd import copy, dots, frame, multiply, turn, weave
 
 LANES = sorted(simd.WIDTHS)
 rng = np.random.default_rng(3)
@@ -45,6 +45,16 @@ def call_frame(address, arguments):
 
 
 @jit
+def call_copy(address, arguments):
+    copy(address, arguments)
+
+
+@jit
+def call_weave(address, arguments):
+    weave(address, arguments)
+
+
+@jit
 def call_dots(address, arguments):
     dots(address, arguments)
 
@@ -64,7 +74,7 @@ def test_every_tile_is_a_matrix_product(tiles, steps, taps, block):
         places = rng.permutation(20)[:taps].astype(np.int64)
         c = np.full((height, n) if how == simd.ROWS else (n, height), np.nan, np.float32)
         here = np.arange(taps) * n
-        call_multiply(tiles.table[how, vectors - 1, height],
+        call_multiply(tiles.table[how, vectors.bit_length() - 1, height],
                       (at(a), 2, 60, at(places), at(b), taps * n, at(here), steps, taps, block,
                        at(start), n, at(c), c.shape[1], n))
         windows = np.stack([a[:, places + 2 * m] for m in range(height)]).reshape(height, -1)
@@ -115,6 +125,28 @@ def test_frame_pads(tiles):
         expected = np.zeros((rows, width), np.float32)
         expected[first:last, lo:hi] = a[first:last, lo:hi]
         assert (to[:rows * width].reshape(rows, width) == expected).all()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_copy_and_gather_pad_and_write_only_what_is_named(tiles, step):
+    L = tiles.lanes
+    for first, last, lo, hi, rows, width in ((0, 3, 0, 5, 3, 5), (1, 3, 2, 2 * L + 1, 5, 2 * L + 3),
+                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3)):
+        a, to = numbers(rows, step * (2 * L + 9)), np.full((rows, width + 2), np.nan, np.float32)
+        call_copy(tiles.gather if step > 1 else tiles.copy,
+                  (at(a), a.shape[1], step, first, last, lo, hi, at(to), width + 2, rows, width))
+        expected = np.zeros((rows, width), np.float32)
+        expected[first:last, lo:hi] = a[first:last, ::step][:, lo:hi]
+        assert (to[:, :width] == expected).all() and np.isnan(to[:, width:]).all()
+
+
+def test_weave_takes_from_two_rows_in_turn(tiles):
+    L = tiles.lanes
+    for count in (1, 2, 2 * L - 1, 2 * L, 4 * L + 3):
+        a, b, to = numbers(3 * L + 2), numbers(3 * L + 2), np.full(count + 3, np.nan, np.float32)
+        call_weave(tiles.weave, (at(a), at(b), at(to), count))
+        expected = np.stack([a, b], 1).ravel()[:count]
+        assert (to[:count] == expected).all() and np.isnan(to[count:]).all()
 
 
 def test_dots_are_dot_products_of_shifts(tiles):
@@ -197,6 +229,10 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "1 x 7": (1, 3, 4, 1, (20, 40), (1, 7), (1, 1), (0, 3), (1, 1)),
     "long rows of taps": (1, 1, 2, 1, (5, 60), (2, 17), (1, 1), (0, 8), (1, 1)),
     "padding beyond the filter": (1, 2, 3, 1, (4, 5), (2, 2), (1, 1), (4, 3), (1, 1)),
+    "depthwise, strided": (2, 1, 1, 3, (11, 39), (3, 3), (2, 2), (1, 1), (1, 1)),
+    "depthwise, strides 3 and 2": (2, 1, 1, 3, (11, 39), (3, 5), (3, 2), (1, 1), (2, 3)),
+    "few classes, small maps": (3, 6, 3, 2, (6, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "many images of few pixels": (21, 9, 33, 1, (3, 2), (3, 2), (1, 1), (0, 0), (1, 1)),
     "many images": (9, 3, 17, 1, (2, 3), (2, 2), (1, 1), (1, 1), (1, 1)),
     "bands": (1, 64, 16, 1, (80, 90), (3, 3), (1, 1), (1, 1), (1, 1)),
     "few classes": (2, 40, 3, 1, (9, 20), (3, 3), (1, 1), (1, 1), (1, 1)),
@@ -220,20 +256,27 @@ def test_convolutions_of_any_shape(data):
               two(0, 4), two(1, 3))
 
 
-def test_the_shapes_reach_every_kind_of_tile():
-    L, kinds = 16, set()
-    for N, C, F, G, size, window, stride, padding, dilation in TUNED_FOR.values():
-        A, B = Conv2d(stride, padding, dilation, G).size(*size, *window)
-        kinds.add(conv2d_fast.shape_of_tiles(F, B, stride[1], dilation[0] == 1, L))
-        kinds.add(("sums", conv2d_fast.shape_of_sums(C, F, *window, A, B, A * B, stride[1], L)))
-    assert kinds == {conv2d_fast.TALL, conv2d_fast.WIDE, conv2d_fast.STACKED,
-                     ("sums", conv2d_fast.BY_FILTER), ("sums", conv2d_fast.BY_CHANNEL),
-                     ("sums", conv2d_fast.DOTTED)}
+def test_the_shapes_reach_every_kind_of_tile(monkeypatch):
+    kinds, choose, sums = set(), conv2d_plan.shape_of_tiles, conv2d_plan.shape_of_sums
+
+    def seen(function, *arguments):
+        kinds.add(function(*arguments))
+        return function(*arguments)
+    monkeypatch.setattr(conv2d_plan, "shape_of_tiles", lambda *a: seen(choose, *a))
+    monkeypatch.setattr(conv2d_plan, "shape_of_sums", lambda *a: seen(sums, *a))
+    for plan in (conv2d_plan.correlation, conv2d_plan.weight_gradient):
+        plan.cache_clear()
+    with simd.use_lanes(16):
+        for case in TUNED_FOR.values():
+            check(*case)
+    assert kinds == {(conv2d_plan.TALL, 0, 0), (conv2d_plan.TALL, 0, 1), (conv2d_plan.WIDE, 0, 0),
+                     (conv2d_plan.WIDE, 1, 0), conv2d_plan.BY_FILTER, conv2d_plan.BY_CHANNEL,
+                     conv2d_plan.DOTTED}
 
 
 def test_what_is_not_finite_stays_in_its_windows():
-    """Padding is zeros, and zeros of the stacked filter meet pixels that are not its own."""
-    for C, F, G in ((3, 33, 1), (3, 4, 1)):
+    """What is computed beside the map, or of another row, must not come near it."""
+    for C, F, G in ((3, 33, 1), (3, 4, 1), (1, 1, 3), (1, 2, 2)):
         x, w = numbers(1, C * G, 9, 40), numbers(F * G, C, 3, 3)
         x[0, 0, 4, 20] = np.inf
         y = Conv2d((1, 1), (1, 1), (1, 1), G).forward(x, w)

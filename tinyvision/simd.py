@@ -46,19 +46,16 @@ from tinyvision.kernel import Jit, cache_folder
 
 @dataclass(frozen=True)
 class Width:
-    """A vector unit: `lanes` floats a vector; the tile's rows with one and with two vectors."""
+    """A vector unit: `lanes` floats a vector; the tile's most rows with 1, 2, 4 and 8 vectors."""
     lanes: int
     rows: tuple
 
-    def heights(self, vectors):
-        """The heights of the tiles that are this many vectors wide."""
-        return range(1, self.rows[vectors - 1] + 1)
 
-
-AVX512, AVX2, NEON = Width(16, (15, 10)), Width(8, (7, 6)), Width(4, (15, 10))
+AVX512, AVX2, NEON = Width(16, (15, 10, 2, 1)), Width(8, (7, 6, 2, 1)), Width(4, (15, 10, 2, 1))
 WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
 ROWS, COLUMNS = 0, 1                       # how a tile is stored: as it is, or transposed
 DOTS = 7                                   # the most dot products that `dots` makes at once
+HEIGHTS = 16                               # of a tile, 0 included
 
 
 class Tiles:
@@ -66,19 +63,22 @@ class Tiles:
 
     Attributes:
         lanes: floats in a vector; a full tile has 2 `lanes` columns.
-        rows: the largest height of a tile of 1 and of 2 vectors.
-        table: addresses, int64 [how it is stored, vectors - 1, height]; see `multiply`.
-        turn, frame: addresses of the transposition and of the padded copy; see `turn`, `frame`.
+        rows: the largest height of a tile of 1, 2, 4 and 8 vectors.
+        table: addresses, int64 [how it is stored, log2 vectors, height]; see `multiply`. Transposed
+            there are 1 and 2 vectors; 4 and 8 are for tiles of 2 and of 1 row.
+        turn, frame, copy, gather, weave: addresses of the functions of those names; see there.
         dots: addresses, int64 [number of taps]; see `dots`.
     """
 
     def __init__(self, width: Width):
         self.lanes, self.rows = width.lanes, width.rows
         self._engine = _load(program(width), f"simd{width.lanes}")
-        self.table = np.zeros((2, 2, max(width.rows) + 1), np.int64)
+        self.table = np.zeros((2, 4, HEIGHTS), np.int64)
         for how, vectors, height in _tiles(width):
-            self.table[how, vectors - 1, height] = self._address(_name(how, vectors, height))
-        self.turn, self.frame = self._address("turn"), self._address("frame")
+            self.table[how, vectors.bit_length() - 1, height] = self._address(
+                _name(how, vectors, height))
+        for name in ("turn", "frame", "copy", "gather", "weave"):
+            setattr(self, name, self._address(name))
         self.dots = np.array([0] + [self._address(f"dots_{n}") for n in range(1, DOTS + 1)])
 
     def _address(self, name):
@@ -138,8 +138,9 @@ def _tiles_of(lanes):
 
 
 def _tiles(width):
-    return ((how, vectors, height) for how in (ROWS, COLUMNS) for vectors in (1, 2)
-            for height in width.heights(vectors))
+    return ((how, vectors, height) for how in (ROWS, COLUMNS)
+            for vectors, most in zip((1, 2) if how == COLUMNS else (1, 2, 4, 8), width.rows)
+            for height in range(1, most + 1))
 
 
 def _name(how, vectors, height):
@@ -148,11 +149,13 @@ def _name(how, vectors, height):
 
 # --- the text, in LLVM's language -----------------------------------------------------------------
 def program(width: Width) -> str:
-    """All tiles of a width, and the transposition, as LLVM assembly."""
+    """All tiles of a width, and what moves numbers for them, as LLVM assembly."""
     L = width.lanes
     V, mask = f"<{L} x float>", f"<{L} x i1>"
     return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), frame_text(L),
+                      copy_text(L, "copy"), copy_text(L, "gather"), weave_text(L),
                       *(dots_text(L, taps) for taps in range(1, DOTS + 1)),
+                      f"declare {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr>, i32, {mask}, {V})",
                       f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
                       f"declare float @llvm.vector.reduce.fadd.v{L}f32(float, {V})",
                       f"declare {V} @llvm.masked.load.v{L}f32.p0(ptr, {mask}, {V})",
@@ -374,6 +377,82 @@ def frame_text(L) -> str:
     return "\n".join(lines)
 
 
+def copy_text(L, name) -> str:
+    """The padded copy of a plane, of which every `step`-th column is wanted; see `copy`, `gather`."""
+    V, I = f"<{L} x float>", f"<{L} x i64>"
+    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
+    lines = [f"define void @{name}(ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, "
+             "i64 %lo, i64 %hi, ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:"]
+    for value in ("lo", "hi", "step", "width"):
+        lines += [f"  %{value}.1 = insertelement {I} poison, i64 %{value}, i32 0",
+                  f"  %{value}.all = shufflevector {I} %{value}.1, {I} poison, "
+                  f"<{L} x i32> zeroinitializer"]
+    load = ["  %p = getelementptr float, ptr %source, i64 %v",
+            f"  %x = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p, <{L} x i1> %mask, "
+            f"{V} zeroinitializer)"] if name == "copy" else [
+            f"  %far = mul {I} %column, %step.all",
+            f"  %p = getelementptr float, ptr %source, {I} %far",
+            f"  %x = call {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr> %p, i32 4, "
+            f"<{L} x i1> %mask, {V} zeroinitializer)"]
+    lines += ["  %tall = icmp sgt i64 %rows, 0", "  %wide = icmp sgt i64 %width, 0",
+              "  %any = and i1 %tall, %wide", "  br i1 %any, label %row, label %done",
+              "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
+              "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
+              "  %inside = and i1 %below, %above",
+              "  %s = mul i64 %r, %from_row", "  %source = getelementptr float, ptr %from, i64 %s",
+              "  %t = mul i64 %r, %to_row", "  %target = getelementptr float, ptr %to, i64 %t",
+              f"  %in.1 = insertelement <{L} x i1> poison, i1 %inside, i32 0",
+              f"  %in = shufflevector <{L} x i1> %in.1, <{L} x i1> poison, "
+              f"<{L} x i32> zeroinitializer",
+              "  br label %part",
+              "part:", "  %v = phi i64 [0, %row], [%v.next, %part.end]",
+              f"  %v.1 = insertelement {I} poison, i64 %v, i32 0",
+              f"  %v.all = shufflevector {I} %v.1, {I} poison, <{L} x i32> zeroinitializer",
+              f"  %column = add {I} %v.all, {lanes}",
+              f"  %right = icmp sge {I} %column, %lo.all", f"  %left = icmp slt {I} %column, %hi.all",
+              f"  %between = and <{L} x i1> %right, %left", f"  %mask = and <{L} x i1> %between, %in",
+              *load,
+              "  %q = getelementptr float, ptr %target, i64 %v", f"  %v.next = add i64 %v, {L}",
+              "  %whole = icmp sle i64 %v.next, %width", "  br i1 %whole, label %all, label %some",
+              "all:", f"  store {V} %x, ptr %q, align 4", "  br label %part.end",
+              "some:", f"  %wanted = icmp slt {I} %column, %width.all",
+              f"  call void @llvm.masked.store.v{L}f32.p0({V} %x, ptr align 4 %q, "
+              f"<{L} x i1> %wanted)", "  br label %part.end",
+              "part.end:", "  %v.more = icmp slt i64 %v.next, %width",
+              "  br i1 %v.more, label %part, label %row.end",
+              "row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
+              "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
+    return "\n".join(lines)
+
+
+def weave_text(L) -> str:
+    """Two rows, number by number in turn; see `weave`."""
+    V, I = f"<{L} x float>", f"<{L} x i64>"
+    lines = ["define void @weave(ptr %a, ptr %b, ptr %to, i64 %count) {", "entry:",
+             f"  %count.1 = insertelement {I} poison, i64 %count, i32 0",
+             f"  %count.all = shufflevector {I} %count.1, {I} poison, <{L} x i32> zeroinitializer",
+             "  %any = icmp sgt i64 %count, 0", "  br i1 %any, label %pair, label %done",
+             "pair:", "  %v = phi i64 [0, %entry], [%v.next, %pair]", "  %n = mul i64 %v, 2",
+             f"  %n.1 = insertelement {I} poison, i64 %n, i32 0",
+             f"  %n.all = shufflevector {I} %n.1, {I} poison, <{L} x i32> zeroinitializer"]
+    for side in "ab":
+        lines += [f"  %{side}.v = getelementptr float, ptr %{side}, i64 %v",
+                  f"  %{side}.x = load {V}, ptr %{side}.v, align 4"]
+    for half in (0, 1):
+        picks = ", ".join(f"i32 {(half * L + k) // 2 + k % 2 * L}" for k in range(L))
+        lanes = ", ".join(f"i64 {half * L + k}" for k in range(L))
+        lines += [f"  %x{half} = shufflevector {V} %a.x, {V} %b.x, <{L} x i32> <{picks}>",
+                  f"  %k{half} = add {I} %n.all, <{lanes}>",
+                  f"  %in{half} = icmp slt {I} %k{half}, %count.all",
+                  f"  %far{half} = add i64 %n, {half * L}",
+                  f"  %to{half} = getelementptr float, ptr %to, i64 %far{half}",
+                  f"  call void @llvm.masked.store.v{L}f32.p0({V} %x{half}, ptr align 4 %to{half}, "
+                  f"<{L} x i1> %in{half})"]
+    return "\n".join([*lines, f"  %v.next = add i64 %v, {L}", "  %n.next = mul i64 %v.next, 2",
+                      "  %more = icmp slt i64 %n.next, %count",
+                      "  br i1 %more, label %pair, label %done", "done:", "  ret void", "}"])
+
+
 def dots_text(L, taps) -> str:
     """Dot products of one plane with `taps` shifts of another; see `dots`.
 
@@ -516,6 +595,18 @@ frame = _Call("frame", 9, """frame(address, (from, from_row, first, last, lo, hi
 
     Writes up to `lanes` - 1 numbers beyond the last row. Reads only what it copies, so `from` may
     point before the plane.
+    """)
+copy = _Call("copy", 11, """copy(address, (from, from_row, step, first, last, lo, hi, to, to_row, rows,
+    width)): to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows,
+    v < width.
+
+    Reads only what it copies, so `from` may point before the plane; writes nothing else.
+    """)
+gather = _Call("gather", 11, """gather(address, ...): as `copy`, with to[r, v] = from[r, v step].""")
+weave = _Call("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
+    `count` numbers in all.
+
+    May read a vector beyond the end of a and b.
     """)
 dots = _Call("dots", 9, """dots(address, (x, x_row, x_tap, y, y_row, rows, columns, out, out_tap)):
     out[t] += sum over r < rows, b < columns of  y[r, b] x[r, b + t x_tap], for as many t as the

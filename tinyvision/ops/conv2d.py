@@ -20,9 +20,10 @@ from tinyvision.device import contiguous, empty, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.fast_math import get_fast_math
 from tinyvision.kernel import Kernel, prange
-from tinyvision.ops import conv2d_fast, conv2d_gemm, conv2d_winograd
+from tinyvision.ops import conv2d_fast, conv2d_gemm, conv2d_weight_fast, conv2d_winograd
 from tinyvision.ops.check import at_least, called, pair, rank, same_device
 from tinyvision.ops.shape import reshape, sum
+from tinyvision.simd import tiles
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def fastest(kernel, on_tiles):
         if get_fast_math().winograd and "cpu_winograd" in kernel.variants and (
                 conv2d_winograd.pays(a, b, *rest)):
             return kernel.variants["cpu_winograd"](a, b, *rest)
-        if on_tiles is not None and a.dtype == np.float32 and conv2d_fast.tiles():
+        if on_tiles is not None and a.dtype == np.float32 and tiles():
             return on_tiles(a, b, *rest)
         groups, filters = rest[-2], rest[-1] if kernel is conv2d_weight_kernel else b
         rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
@@ -392,7 +393,7 @@ def _(x, y, S, T, P, Q, D, E, G, w):
 for _kernel, _gemm, _fast in (
         (conv2d_kernel, conv2d_gemm.conv2d, conv2d_fast.conv2d),
         (conv_transpose2d_kernel, conv2d_gemm.conv_transpose2d, conv2d_fast.conv_transpose2d),
-        (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, conv2d_fast.conv2d_weight)):
+        (conv2d_weight_kernel, conv2d_gemm.conv2d_weight, conv2d_weight_fast.conv2d_weight)):
     _kernel.python("cpu_gemm", _gemm)
     _kernel.python("cpu", fastest(_kernel, _fast))
 for _kernel, _winograd in ((conv2d_kernel, conv2d_winograd.conv2d),

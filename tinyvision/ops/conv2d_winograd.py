@@ -52,7 +52,7 @@ import functools
 import numpy as np
 
 from tinyvision.kernel import jit, prange, scratch, threads
-from tinyvision.ops.conv2d_fast import pack, tallest
+from tinyvision.ops.conv2d_fast import pack
 from tinyvision.simd import _Call, _load, multiply, tiles, turn
 
 POINTS = 0, 5 / 8, -5 / 8, 3 / 2, -3 / 2   # and infinity
@@ -230,7 +230,7 @@ def winograd(x, w, bias, y, transposed, top, left, sizes, table, machine, filter
 def filter_values(w, filters, values, k, C, F, transposed, machine):
     """values[tile of 2 L filters][e][c][lane] = G g G^T, for L filters side by side."""
     turning, _, G, _, L = machine
-    pack(w.reshape(1, -1), filters.reshape(1, -1), k, C, F, 9, transposed, (turning, 0, L))
+    pack(turning, L, w.ctypes.data, k * L, C, F, 9, transposed, filters.ctypes.data)
     tile, lane = k // 2 * 2 * L, k % 2 * L
     lanes = 2 * L if F - tile > L else L
     zeros = np.zeros(L, np.float32)
@@ -310,6 +310,15 @@ def image_values(band, V, far, count, Z, machine):
         for c in range(0, Z, L):
             sandwich(BT, (band.ctypes.data + 4 * (4 * t * Z + c), row, Z,
                           V.ctypes.data + 4 * (t * Z + c), 6 * far, far, zeros.ctypes.data))
+
+
+@jit
+def tallest(table, how, vectors):
+    """The rows of the largest tile."""
+    rows = 1
+    while rows < table.shape[2] - 1 and table[how, vectors - 1, rows + 1]:
+        rows += 1
+    return min(rows, 10)
 
 
 @jit(allocates=True)

@@ -1,0 +1,321 @@
+"""What a convolution on the register tile may know before it sees a number.
+
+Sizes alone decide which kind of tile is fastest, how the work is cut into tasks, where in a task's
+padded copy every tap of the window lies, and which taps fall on the image. All that is computed
+here, in Python, once for every shape, and handed to the compiled code as a record of whole numbers
+(`p.width`) and one table.
+"""
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision.simd import DOTS, tiles
+
+BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
+CHAIN = 256                                # terms of a sum before it is put aside
+SERIAL = 1 << 19                           # products below which one thread is faster
+TALL, WIDE = 0, 1                          # what a tile of conv2d is
+BY_FILTER, BY_CHANNEL, DOTTED = 0, 1, 2    # what a tile of the weight gradient is
+
+
+# --- which input pixels an output pixel meets -----------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Along one axis: output pixel a M + r meets the input pixels a S + offset, for each phase r.
+
+    Attributes:
+        phases: M, the phases.
+        stride: S.
+        offsets: per phase, the offsets.
+        windows: per phase, the position in the filter that each belongs to.
+    """
+    phases: int
+    stride: int
+    offsets: tuple
+    windows: tuple
+
+    @property
+    def first(self):
+        """The smallest offset."""
+        return min((o for phase in self.offsets for o in phase), default=0)
+
+    @property
+    def reach(self):
+        """How far the largest offset is from the smallest."""
+        return max((o for phase in self.offsets for o in phase), default=0) - self.first
+
+
+def forward_taps(K, S, P, D):
+    """Of a convolution: output a meets a S + k D - P."""
+    return Taps(1, S, (tuple(k * D - P for k in range(K)),), (tuple(range(K)),))
+
+
+def transposed_taps(K, S, P, D):
+    """Of its transpose: output a S + r meets a + (r + P - k D) / S, where that is a whole number."""
+    windows = tuple(tuple(k for k in range(K) if (r + P - k * D) % S == 0) for r in range(S))
+    offsets = tuple(tuple((r + P - k * D) // S for k in windows[r]) for r in range(S))
+    return Taps(S, 1, offsets, windows)
+
+
+# --- the plans ------------------------------------------------------------------------------------
+class Plan:
+    """Whole numbers and tables for the compiled code.
+
+    Attributes:
+        sizes: an array of one record of int64 numbers, among them where in the memory the tables
+            begin (`p.places` ...) and the floats of scratch memory that each thread needs (`p.room`).
+        packed: floats of scratch memory for packed filters, or for a thread's sums.
+        kind, how: what the tiles are.
+    """
+
+    def __init__(self, numbers, tables, packed):
+        lengths = np.cumsum([0, *map(np.size, tables.values())])
+        self.table = np.concatenate([np.ravel(t) for t in tables.values()]).astype(np.int64)
+        begin = self.table.ctypes.data + 8 * lengths
+        numbers = {**numbers, **dict(zip(tables, begin.tolist()))}
+        self.sizes = np.array([tuple(numbers.get(name, 0) for name in SIZES.names)], SIZES)
+        self.address, self.packed = self.sizes.ctypes.data, packed
+        self.workers, self.room = numbers["workers"], numbers["room"]
+        self.kind, self.how = numbers.get("kind"), numbers.get("how")
+
+
+SIZES = np.dtype([(name, np.int64) for name in """
+    N G C F H W A B rows shares bands images workers S T skip comb layers parts deep part width plane
+    top left reach room most whole L turn copy gather weave tiles
+    M K kind flat along direct block start line pitch window taps transposed w_row w_step places
+    windows lanes clip
+    I J how pixels sums length others a_row k_row other_k along_j turns here there runs down across
+    dots""".split()])
+
+
+def _geometry(N, G, C, image, grid, down, across, apart, workers):
+    """The padded copies: rows and columns of a task's images as its outputs need them.
+
+    Output (a, b) of the grid meets, in the copy, the places  a S width + b T + place(tap). With
+    `apart`, rows (and columns) that the stride does not reach from one another lie in parts of
+    their own, so that neighbouring outputs read neighbouring floats: S and T become 1.
+
+    Returns:
+        (numbers, place): for the record, and the function from a tap's offsets to its place.
+    """
+    rows, columns = grid
+    skip, comb = (axis.stride if one else 1 for axis, one in zip((down, across), apart))
+    S, T = down.stride // skip, across.stride // comb
+    layers, parts = min(skip, down.reach + 1), min(comb, across.reach + 1)
+    part = (columns - 1) * T + across.reach // comb + 1
+    width = parts * part
+    shares, bands = _tasks(N, G, rows, C * width * S * layers, workers)
+    deep = (-(-rows // bands) - 1) * S + down.reach // skip + 1
+    numbers = dict(
+        N=N, G=G, C=C, H=image[0], W=image[1], rows=rows, shares=shares, bands=bands,
+        images=-(-N // shares), workers=min(workers, G * shares * bands), S=S, T=T, skip=skip,
+        comb=comb, layers=layers, parts=parts, deep=deep, part=part, width=width,
+        plane=_spread(layers * deep * width), top=down.first, left=across.first,
+        reach=down.reach // skip)
+
+    def place(y, x):
+        y, x = y - down.first, x - across.first
+        return (y % skip * deep + y // skip) * width + x % comb * part + x // comb
+    return numbers, place
+
+
+def _tasks(N, G, rows, floats_a_row, workers):
+    """(shares of the images, bands of an image): each fits the cache, and threads get as many."""
+    bands = max(1, -(-rows * floats_a_row // BAND))
+    shares = N if bands > 1 else -(-N // max(1, BAND // max(1, rows * floats_a_row)))
+    while G * shares * bands % workers and shares < N:
+        shares += 1
+    while G * shares * bands % workers and bands < rows:
+        bands += 1
+    return shares, min(bands, rows)
+
+
+def _spread(floats):
+    """At least `floats`, an odd number of cache lines: channels then fall on different lines."""
+    return (-(-floats // 16) | 1) * 16
+
+
+def _machine(t):
+    """Where the machine code is."""
+    return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather, weave=t.weave)
+
+
+@functools.lru_cache(4096)
+def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
+    """The Plan of conv2d, or of its transpose, for arrays of these shapes; of its own bias."""
+    t, (N, O, A, B), C, window = tiles(), y, x[1] // G, w[2:]
+    F, axes = O // G, tuple(zip(window, stride, padding, dilation))
+    down, across = (transposed_taps(*a) if transposed else forward_taps(*a) for a in axes)
+    M, K = down.phases, across.phases
+    grid = -(-A // M), -(-B // K)
+    workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
+    kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
+    apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
+    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers)
+    taps, offsets, windows = _tables(down, across, place, window[1])
+    L, most, taps_in_all = t.lanes, t.rows[1], window[0] * window[1]
+    block = 2 * L if kind == TALL else -(-F // -(-F // most))
+    rows = numbers["rows"] // numbers["bands"]               # of a band, or one more
+    shortest, longest = (((rows + more - 1) * numbers["width"] + B for more in (0, 1)) if flat else
+                         (numbers["images"],) * 2 if along else grid[1:] * 2)
+    direct = K == 1 and not along and (kind == TALL or (
+        not flat or numbers["width"] == B) and all(
+            fits(shortest, count, L) for count in (block, (F - 1) % block + 1)))
+    start = numbers["images"] * C * numbers["plane"] + 8 * L
+    line, pitch = start + 2 * L * max(most, 4), _spread(longest + 8 * L)
+    whole = -(-F // L) * L
+    numbers.update(
+        F=F, A=A, B=B, M=M, K=K, kind=kind, flat=flat, along=along, direct=direct, block=block, start=start,
+        line=line, pitch=pitch, window=taps_in_all, taps=len(offsets), whole=whole,
+        room=_spread(line + block * K * pitch + 8 * L), transposed=transposed, w_row=taps_in_all * (1 if transposed else C), most=most,
+        w_step=taps_in_all * (F if transposed else 1), **_machine(t))
+    tables = dict(places=offsets, windows=windows,
+                  lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
+                  clip=_clip(down, across, taps, grid[0], x[2]), tiles=t.table)
+    return Plan(numbers, tables, G * whole * (1 + C * taps_in_all))
+
+
+def _tables(down, across, place, J):
+    """(the first tap of each phase, then per tap its place, and its position in the filter)."""
+    first, places, windows = {}, [], []
+    for r in range(down.phases):
+        for s in range(across.phases):
+            first[r, s] = len(places)
+            for y, i in zip(down.offsets[r], down.windows[r]):
+                for x, j in zip(across.offsets[s], across.windows[s]):
+                    places.append(place(y, x))
+                    windows.append(i * J + j)
+    return first, places, windows
+
+
+def _clip(down, across, first, rows, H):
+    """(rows, M, K, 2): of every row and phase the first tap on the image, and how many there are."""
+    clip = np.zeros((rows, down.phases, across.phases, 2), np.int64)
+    for (r, s), tap in first.items():
+        offsets, columns = np.array(down.offsets[r], np.int64), len(across.offsets[s])
+        hit = np.arange(rows)[:, None] * down.stride + offsets
+        inside = (hit >= 0) & (hit < H)                      # one stretch of taps
+        clip[:, r, s, 0] = tap + (inside.argmax(1) if len(offsets) else 0) * columns
+        clip[:, r, s, 1] = inside.sum(1) * columns
+    return clip
+
+
+def shape_of_tiles(N, C, F, A, B, down, across, L):
+    """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles.
+
+    Of N images with C channels and F filters, maps of A x B pixels a phase. A tall tile has up to
+    10 pixels of a row, or images (`along`), and two vectors of filters; a wide one some filters and
+    vectors of pixels, of a row or of all rows together with what lies between them (`flat`).
+    """
+    phases, lines = down.phases * across.phases, C * max(map(len, down.offsets))
+    steps = lines * max(map(len, across.offsets))
+
+    def tall(length, runs):
+        pieces = -(-length // 10)
+        return runs * pieces * sum(
+            steps * max(4.2, length / pieces * vectors / 2) + 35 * vectors + 2 * lines
+            for vectors in (2 if F - f > L else 1 for f in range(0, F, 2 * L)))
+
+    def wide(length, runs, contiguous):
+        blocks = -(-F // 10)
+        rows = -(-F // blocks)
+        cycles = sum(steps * max(4.2, rows * vectors / 2) + 15 + rows * vectors
+                     for vectors in pieces(length, rows, L))
+        direct = contiguous and fits(length, rows, L)
+        return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L))
+    costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1)}
+    if N > B:
+        costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
+    if phases == 1:
+        gap = across.reach // across.stride
+        width = min(across.stride, across.reach + 1) * (B + gap)
+        costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B)
+    return min(costs, key=costs.get)
+
+
+def pieces(length, count, L):
+    """The vectors of the wide tiles of `count` filters, one after the other, for a run of pixels."""
+    done = 0
+    while done < length:
+        vectors = {1: 8, 2: 4}.get(count, 2)
+        while vectors > 1 and length - done <= vectors // 2 * L:
+            vectors //= 2
+        yield vectors
+        done += vectors * L
+
+
+def fits(length, count, L):
+    """Whether every tile may be moved back to end with the run."""
+    return all(vectors * L <= length for vectors in pieces(length, count, L))
+
+
+@functools.lru_cache(4096)
+def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
+    """The Plan of the weight gradient for arrays of these shapes."""
+    t, (N, _, A, B), C, F, (I, J) = tiles(), y, x[1] // G, y[1] // G, w[2:]
+    axes = tuple(zip((I, J), stride, padding, dilation))
+    down, across = (forward_taps(*a) for a in axes)
+    L, E = t.lanes, dilation[1]
+    workers = workers if N * F * G * C * A * B * I * J >= SERIAL else 1
+    how = shape_of_sums(C, F, I, J, A, B, across.stride, L)
+    apart = [axis.stride > 1 and (how == DOTTED or axis.reach == 0) for axis in (down, across)]
+    numbers, place = _geometry(N, G, C, x[2:], (A, B), down, across, apart, workers)
+    T, width, plane = numbers["T"], numbers["width"], numbers["plane"]
+    by_channel = how == BY_CHANNEL
+    whole = -(-(C if by_channel else F) // L) * L
+    room = _spread(numbers["images"] * C * plane + 2 * L)
+    packed = numbers["images"] * whole * (plane if by_channel else -(-A // numbers["bands"]) * B)
+    along_j = C < 4 and J > C and not apart[1]                  # the longer axis makes taller tiles
+    numbers.update(
+        F=F, A=A, B=B, I=I, J=J, how=how, most=t.rows[1], whole=whole, pixels=room,
+        sums=I * J * whole * (F if by_channel else C), block=max(1, CHAIN // B),
+        length=J if along_j else C, others=C if along_j else J,
+        a_row=E if along_j else plane, k_row=1 if along_j else I * J,
+        other_k=I * J if along_j else 1, along_j=along_j, **_machine(t))
+    step, pixels = (T, 1) if not by_channel else (1, T)
+    runs = _runs(J, E, place, down, across)
+    tables = dict(here=[b * m * pixels for m in (L, 2 * L) for b in range(B)],
+                  there=[b * step for b in range(B)], runs=runs, down=[
+                      place(o, across.first) for o in down.offsets[0]],
+                  across=[place(down.first, o) for o in across.offsets[0]],
+                  tiles=t.table, dots=t.dots)
+    numbers.update(turns=len(runs), room=_spread(room + packed + 2 * L))
+    return Plan(numbers, tables, G * numbers["sums"])
+
+
+def _runs(J, E, place, down, across):
+    """Columns of the window whose places are equally far apart, at most `DOTS`: see `dots`.
+
+    Returns:
+        Per run (the first column j, the step to the next, how many, the first place, the step).
+    """
+    runs, comb = [], across.stride
+    where = [place(down.first, o) for o in across.offsets[0]]
+    step = comb // np.gcd(E, comb)                           # columns j whose remainder is the same
+    if len(where) > 1 and where[1] - where[0] == E:          # not apart: all of them
+        step = 1
+    for first in range(min(step, J)):
+        for j in range(first, J, step * DOTS):
+            count = min(DOTS, -(-(J - j) // step))
+            far = where[j + step] - where[j] if count > 1 else 0
+            runs.append((j, step, count, where[j], far))
+    return runs
+
+
+def shape_of_sums(C, F, I, J, rows, B, T, L):
+    """BY_FILTER, BY_CHANNEL or DOTTED: estimated cycles for `rows` rows of B pixels."""
+    length, others = (J, C) if C < 4 and J > C else (C, J)
+    steps, plane = rows * B, rows * B * T
+
+    def tiles(lanes, rows):
+        vectors = min(2, -(-lanes // L))
+        calls = -(-lanes // (2 * L)) * -(-rows // 10)
+        return calls * (steps * max(4, min(rows, 10) * vectors / 2) + 60)
+    cycles = {BY_FILTER: tiles(F, length) * others * I + F * steps / 4,
+              BY_CHANNEL: tiles(C, F) * I * J + C * plane / 4,
+              DOTTED: C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20)
+              + C * plane / 4 * (T > 1)}
+    return min(cycles, key=cycles.get)
