@@ -4,6 +4,7 @@ import pytest
 
 import tinyvision as tv
 from tinyvision.kernel import KERNELS
+from tinyvision.optim import SERIAL
 
 
 def run(optimizer_of, parameters, gradients):
@@ -39,26 +40,29 @@ def test_ten_steps_are_pytorchs(name, options):
         assert all(np.allclose(x, y, rtol=1e-12, atol=1e-14) for x, y in zip(a, b))
 
 
+@pytest.mark.parametrize("size", [SERIAL // 10, SERIAL + 10])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("kernel, arrays, options", [
-    ("sgd_step", 2, (0.1, 0.0, 0.0, 0.05, False, False)),
-    ("sgd_step", 2, (0.1, 0.9, 0.2, 0.05, False, False)),
-    ("sgd_step", 2, (0.1, 0.9, 0.0, 0.0, True, True)),
+    ("sgd_step", 2, (0.1, 0.0, 0.0, 0.05, False)),
+    ("sgd_step", 2, (0.1, 0.9, 0.2, 0.05, False)),
+    ("sgd_step", 2, (0.1, 0.9, 0.0, 0.0, True)),
     ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.05, 0.0)),
     ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.0, 0.02))])
-def test_every_variant_of_a_step_agrees_with_the_reference(kernel, arrays, options, dtype):
-    """Also on all cores (20,000 elements); at the first step, state holds anything."""
+def test_every_variant_of_a_step_agrees_with_the_reference(kernel, arrays, options, dtype, size):
+    """On one core and on all; without momentum, nobody looks at the velocity."""
     rng, kernel = np.random.default_rng(0), KERNELS[kernel]
-    g, state, p = (rng.uniform(0.5, 2, 20_000).astype(dtype) for _ in range(3))
-    state[::7] = np.nan if options[-1] is True else 1
+    g, state, p = (rng.uniform(0.5, 2, size).astype(dtype) for _ in range(3))
+    if not options[1]:
+        state[:] = np.nan
 
     def run(variant):
         own = [g, *(state.copy() for _ in range(arrays - 1)), *options, p.copy()]
         kernel.variants[variant](*own)
         return [own[1], own[-1]] if options[1] else [own[-1]]
-    for variant in ("cpu", "cpu_loops", "gpu"):
+    for variant in ("cpu", "gpu"):
         for a, b in zip(run(variant), run("reference"), strict=True):
-            np.testing.assert_allclose(a, b, rtol=10 * np.finfo(dtype).eps, err_msg=variant)
+            eps = np.finfo(dtype).eps
+            np.testing.assert_allclose(a, b, 10 * eps, 4 * eps, err_msg=variant)
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])

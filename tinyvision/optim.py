@@ -5,15 +5,15 @@ what moving the parameter, its gradient and its state through the memory costs.
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
-from tinyvision.device import device_of, empty, module_of, zeros
+from tinyvision.device import device_of, module_of, zeros
 from tinyvision.kernel import Kernel, jit, prange
 
-SERIAL = 16384             # elements: up to here one core is done before a second has started
-CHUNK = 8192               # elements: what a core takes at a time
+SERIAL = 65536             # elements: up to here one core is done before a second has started
 
 
 class Optimizer:
@@ -73,12 +73,11 @@ class SGD(Optimizer):
 
     def update(self, p, g, memory):
         """One step on one parameter."""
-        first = not memory and self.momentum
-        if first:
-            memory["velocity"] = empty(p.shape, p)
-        sgd_step(g, memory["velocity"] if self.momentum else g, float(self.lr),
-                 float(self.momentum), float(self.dampening), float(self.weight_decay),
-                 bool(self.nesterov), bool(first), p)
+        dampening = self.dampening if memory else 0          # the first velocity is the gradient
+        if self.momentum and not memory:
+            memory["velocity"] = zeros(p.shape, p)
+        sgd_step(g, memory.get("velocity", g), float(self.lr), float(self.momentum),
+                 float(dampening), float(self.weight_decay), bool(self.nesterov), p)
 
 
 class Adam(Optimizer):
@@ -137,64 +136,90 @@ def _not_negative(optimizer, **values):
 # --- the steps ------------------------------------------------------------------------------------
 # These kernels change their last argument, the parameter, and their state, in place. `gpu` is
 # arithmetic on whole arrays, with temporary ones; NumPy's go through it if they are no one block.
-def _by_size(serial, parallel, whole):
-    """The cpu variant: one core for small parameters, all for large ones."""
-    def step(*arguments):
-        p = arguments[-1]
-        if not p.flags.carray:
-            return whole(*arguments)
-        flat = [a.reshape(-1) if type(a) is np.ndarray and a.ndim != 1 else a for a in arguments]
-        return (serial if p.size <= SERIAL else parallel)(*flat)
-    return step
+def _by_size(serial, parallel, *arguments):
+    """One core for small parameters, all for large ones, every array as one line.
+
+    They are two functions, since a model of small parameters need never compile the second.
+    """
+    lines = [a.reshape(-1) if type(a) is np.ndarray and a.ndim != 1 else a for a in arguments]
+    (serial if arguments[-1].size <= SERIAL else parallel)(*lines)
+
+
+def _if_one_block(step, whole):
+    """The cpu variant: `step` on a parameter that is one block of memory, `whole` on others."""
+    return lambda *arguments: (step if arguments[-1].flags.carray else whole)(*arguments)
 
 
 @Kernel
-def sgd_step(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
-    """One step of SGD; at the first, velocity holds anything. Without momentum it is not read."""
+def sgd_step(g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
+    """One step of SGD. Without momentum, velocity is neither read nor written."""
     for i in np.ndindex(p.shape):
         d = g[i] + weight_decay * p[i]
         if momentum:
-            velocity[i] = d if first else momentum * velocity[i] + (1 - dampening) * d
+            velocity[i] = momentum * velocity[i] + (1 - dampening) * d
             d = d + momentum * velocity[i] if nesterov else velocity[i]
         p[i] -= lr * d
 
 
-@jit(fastmath=True)
-def sgd_serial(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
-    """On one core."""
+@jit(inline=True)
+def plain_number(i, g, lr, weight_decay, p):
+    """The step of one number without momentum."""
     T = p.dtype.type
-    rate, keep, share, decay = T(lr), T(momentum), T(1 - dampening), T(weight_decay)
-    if keep == T(0):
-        for i in range(p.size):
-            p[i] -= rate * (g[i] + decay * p[i])
-    else:
-        for i in range(p.size):
-            d = g[i] + decay * p[i]
-            v = d if first else keep * velocity[i] + share * d
-            velocity[i] = v
-            p[i] -= rate * (d + keep * v if nesterov else v)
+    p[i] -= T(lr) * (g[i] + T(weight_decay) * p[i])
+
+
+@jit(inline=True)
+def heavy_number(i, g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
+    """The step of one number with momentum."""
+    T = p.dtype.type
+    d = g[i] + T(weight_decay) * p[i]
+    v = T(momentum) * velocity[i] + T(1 - dampening) * d
+    velocity[i] = v
+    p[i] -= T(lr) * (d + T(momentum) * v if nesterov else v)
+
+
+@jit(fastmath=True)
+def plain_serial(g, lr, weight_decay, p):
+    for i in range(p.size):
+        plain_number(i, g, lr, weight_decay, p)
 
 
 @jit(parallel=True, fastmath=True)
-def sgd_parallel(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
-    """On all cores."""
-    for k in prange((p.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        sgd_serial(g[k:k + CHUNK], velocity[k:k + CHUNK], lr, momentum, dampening, weight_decay,
-                   nesterov, first, p[k:k + CHUNK])
+def plain_parallel(g, lr, weight_decay, p):
+    for i in prange(p.size):
+        plain_number(i, g, lr, weight_decay, p)
+
+
+@jit(fastmath=True)
+def heavy_serial(g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
+    for i in range(p.size):
+        heavy_number(i, g, velocity, lr, momentum, dampening, weight_decay, nesterov, p)
+
+
+@jit(parallel=True, fastmath=True)
+def heavy_parallel(g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
+    for i in prange(p.size):
+        heavy_number(i, g, velocity, lr, momentum, dampening, weight_decay, nesterov, p)
 
 
 @sgd_step.gpu
-def _sgd_whole(g, velocity, lr, momentum, dampening, weight_decay, nesterov, first, p):
+def _(g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
     d = g + weight_decay * p if weight_decay else g
     if momentum:
-        velocity[...] = d if first else momentum * velocity + (1 - dampening) * d
+        velocity[...] = momentum * velocity + (1 - dampening) * d
         d = d + momentum * velocity if nesterov else velocity
     p -= lr * d
 
 
-sgd_step.python("cpu_loops", _by_size(sgd_serial, sgd_serial, sgd_step.variants["gpu"]))
-sgd_step.python("cpu", _by_size(sgd_serial, sgd_parallel, sgd_step.variants["gpu"]))
+def _sgd(g, velocity, lr, momentum, dampening, weight_decay, nesterov, p):
+    if momentum:
+        _by_size(heavy_serial, heavy_parallel, g, velocity, lr, momentum, dampening, weight_decay,
+                 nesterov, p)
+    else:
+        _by_size(plain_serial, plain_parallel, g, lr, weight_decay, p)
+
+
+sgd_step.python("cpu", _if_one_block(_sgd, sgd_step.variants["gpu"]))
 
 
 @Kernel
@@ -207,31 +232,33 @@ def adam_step(g, mean, square, beta1, beta2, size, correction, eps, weight_decay
         p[i] -= shrink * p[i] + size * mean[i] / (np.sqrt(square[i]) / correction + eps)
 
 
+@jit(inline=True)
+def adam_number(i, g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+    """The step of one number."""
+    T = p.dtype.type
+    d = g[i] + T(weight_decay) * p[i]
+    m = mean[i] + T(1 - beta1) * (d - mean[i])
+    v = square[i] + T(1 - beta2) * (d * d - square[i])
+    mean[i], square[i] = m, v
+    p[i] -= T(shrink) * p[i] + T(size) * m / (np.sqrt(v) * T(1 / correction) + T(eps))
+
+
 @jit(fastmath=True)
 def adam_serial(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
-    """On one core."""
-    T = p.dtype.type
-    a, b, size, root = T(1 - beta1), T(1 - beta2), T(size), T(1 / correction)
-    eps, decay, shrink = T(eps), T(weight_decay), T(shrink)
     for i in range(p.size):
-        d = g[i] + decay * p[i]
-        m = mean[i] + a * (d - mean[i])
-        v = square[i] + b * (d * d - square[i])
-        mean[i], square[i] = m, v
-        p[i] -= shrink * p[i] + size * m / (np.sqrt(v) * root + eps)
+        adam_number(i, g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink,
+                    p)
 
 
 @jit(parallel=True, fastmath=True)
 def adam_parallel(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
-    """On all cores."""
-    for k in prange((p.size + CHUNK - 1) // CHUNK):
-        k = np.int64(k) * CHUNK
-        adam_serial(g[k:k + CHUNK], mean[k:k + CHUNK], square[k:k + CHUNK], beta1, beta2, size,
-                    correction, eps, weight_decay, shrink, p[k:k + CHUNK])
+    for i in prange(p.size):
+        adam_number(i, g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink,
+                    p)
 
 
 @adam_step.gpu
-def _adam_whole(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
+def _(g, mean, square, beta1, beta2, size, correction, eps, weight_decay, shrink, p):
     d = g + weight_decay * p if weight_decay else g
     mean += (1 - beta1) * (d - mean)
     square += (1 - beta2) * (d * d - square)
@@ -239,5 +266,5 @@ def _adam_whole(g, mean, square, beta1, beta2, size, correction, eps, weight_dec
     p -= size * mean / (module_of(p).sqrt(square) / correction + eps)
 
 
-adam_step.python("cpu_loops", _by_size(adam_serial, adam_serial, adam_step.variants["gpu"]))
-adam_step.python("cpu", _by_size(adam_serial, adam_parallel, adam_step.variants["gpu"]))
+adam_step.python("cpu", _if_one_block(functools.partial(_by_size, adam_serial, adam_parallel),
+                                      adam_step.variants["gpu"]))

@@ -1,8 +1,9 @@
 """The kernels of elementwise functions and of their slopes: one pass over memory, on all cores.
 
-Functions come in two families, so that few kernels have to be compiled: `rectify` (relu, leaky relu)
-and `smooth`, whose argument `kind` says which of KINDS. Their slopes are taken from what is
-cheapest to keep: the result y for relu, exp, tanh and sigmoid, the argument x for gelu.
+There are two families: `rectify` (relu, leaky relu) and `smooth`, whose argument `kind` is one of
+KINDS; on the CPU each kind is a loop of its own, so that only those in use are compiled. Slopes are
+taken from what is cheapest to keep: the result y for relu, exp, tanh and sigmoid, the argument x
+for gelu.
 """
 from __future__ import annotations
 
