@@ -105,6 +105,15 @@ def task_of(p, k):
 
 
 @jit
+def padded(p, x, images, a0, a1, room):
+    """Where a task's images are: a padded copy, or where nothing is padded, they themselves."""
+    if p.bare:
+        return x + 4 * a0 * p.width
+    copy_band(p, x, images, a0, a1, room)
+    return room
+
+
+@jit
 def copy_band(p, x, images, a0, a1, room):
     """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them."""
     tall = (a1 - a0 - 1) * p.S + p.reach + 1
@@ -143,13 +152,13 @@ def tall_share(job, k):
     tasks, room = p.G * p.shares * p.bands, job[4] + 4 * k * p.room
     for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
         g, n, images, a0, a1 = task_of(p, task)
-        copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
-        tall_tiles(p, room, filters + 4 * g * p.whole * (1 + p.C * p.window),
+        at = padded(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
+        tall_tiles(p, at, room, filters + 4 * g * p.whole * (1 + p.C * p.window),
                    y + 4 * (n * p.G + g) * p.F * p.A * p.B, images, a0, a1)
 
 
 @jit
-def tall_tiles(p, room, filters, y, images, a0, a1):
+def tall_tiles(p, at, room, filters, y, images, a0, a1):
     """A task's rows of y."""
     clip, along = longs(p.clip), p.along
     for first in range(0, p.F, p.block):
@@ -158,17 +167,17 @@ def tall_tiles(p, room, filters, y, images, a0, a1):
         start, packed = filters + 4 * first, filters + 4 * (p.whole + first * p.C * p.window)
         for n in range(1 if along else images):
             for a in range(a0, a1):
-                source = room + 4 * (n * p.C * p.plane + (a - a0) * p.S * p.width)
+                source = at + 4 * (n * p.far + (a - a0) * p.S * p.width)
                 for h in range(a * p.M, min(p.A, a * p.M + p.M)):
                     row = y + 4 * (((n * p.G * p.F + first) * p.A + h) * p.B)
                     for s in range(p.K):
-                        at, pixels = (h * p.K + s) * 2, (p.B - s + p.K - 1) // p.K
+                        tap, pixels = (h * p.K + s) * 2, (p.B - s + p.K - 1) // p.K
                         line, far = room + 4 * (p.line + s * p.block * p.pitch), p.pitch
                         if p.direct:
                             line, far = row, p.A * p.B
                         for b in range(pixels if along else 1):
                             tall_run(p, source + 4 * b * p.T, packed, start, count, vectors,
-                                     clip[at], clip[at + 1], images if along else pixels, line, far)
+                                     clip[tap], clip[tap + 1], images if along else pixels, line, far)
                             if along:
                                 scatter(p, line, row + 4 * (b * p.K + s), count, images)
                     if not p.direct and not along:
@@ -178,7 +187,7 @@ def tall_tiles(p, room, filters, y, images, a0, a1):
 @jit
 def tall_run(p, source, packed, start, count, vectors, tap, taps, length, to, far):
     """A run of pixels, or of images, of a block of filters."""
-    pieces, step, done = -(-length // p.most), p.C * p.plane if p.along else p.T, 0
+    pieces, step, done = -(-length // p.most), p.far if p.along else p.T, 0
     tile, near = longs(p.tiles), p.lanes + 8 * (vectors - 1) * p.window
     for piece in range(pieces):
         rows = (length - done) // (pieces - piece)
@@ -207,13 +216,13 @@ def wide_share(job, k):
     tasks, room = p.G * p.shares * p.bands, job[5] + 4 * k * p.room
     for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
         g, n, images, a0, a1 = task_of(p, task)
-        copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
-        wide_tiles(p, room, w + 4 * g * p.F * p.C * p.window, bias + 4 * g * p.F,
+        at = padded(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
+        wide_tiles(p, at, room, w + 4 * g * p.F * p.C * p.window, bias + 4 * g * p.F,
                    y + 4 * (n * p.G + g) * p.F * p.A * p.B, images, a0, a1)
 
 
 @jit
-def wide_tiles(p, room, w, bias, y, images, a0, a1):
+def wide_tiles(p, at, room, w, bias, y, images, a0, a1):
     """A task's rows of y."""
     biases, start = floats(bias), floats(room + 4 * p.start)
     for first in range(0, p.F, p.block):
@@ -222,7 +231,7 @@ def wide_tiles(p, room, w, bias, y, images, a0, a1):
         for lane in range(count * vectors * p.L):
             start[lane] = biases[first + lane // (vectors * p.L)]
         for n in range(images):
-            source = room + 4 * n * p.C * p.plane
+            source = at + 4 * n * p.far
             to = y + 4 * (n * p.G * p.F + first) * p.A * p.B
             if p.flat:
                 wide_flat(p, room, source, w + 4 * first * p.w_row, count, vectors,
@@ -291,6 +300,7 @@ def interleave(p, room, y, count):
             weave(p.weave, (row, row + 4 * p.block * p.pitch, y + 4 * f * far, p.B))
     else:
         source, to = floats(line), floats(y)
-        for f in range(count):
-            for b in range(p.B):
-                to[f * far + b] = source[(b % p.K * p.block + f) * p.pitch + b // p.K]
+        for s in range(p.K):
+            for f in range(count):
+                for b in range((p.B - s + p.K - 1) // p.K):
+                    to[f * far + b * p.K + s] = source[(s * p.block + f) * p.pitch + b]

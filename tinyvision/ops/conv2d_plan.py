@@ -16,6 +16,7 @@ from tinyvision.simd import DOTS, tiles
 
 BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
 CHAIN = 256                                # terms of a sum before it is put aside
+FLAT = 1 << 8                              # pixels of a map that 1 x 1 filters take as one row
 SERIAL = 1 << 19                           # products below which one thread is faster
 TALL, WIDE = 0, 1                          # what a tile of conv2d is
 BY_FILTER, BY_CHANNEL, DOTTED = 0, 1, 2    # what a tile of the weight gradient is
@@ -84,14 +85,14 @@ class Plan:
 
 SIZES = np.dtype([(name, np.int64) for name in """
     N G C F H W A B rows shares bands images workers S T skip comb layers parts deep part width plane
-    top left reach room most whole L turn copy gather weave tiles
+    top left reach room far bare most whole L turn copy gather weave tiles
     M K kind flat along direct block start line pitch window taps transposed w_row w_step places
     windows lanes clip
     I J how pixels sums length others a_row k_row other_k along_j turns here there runs down across
     dots""".split()])
 
 
-def _geometry(N, G, C, image, grid, down, across, apart, workers):
+def _geometry(N, G, C, image, grid, down, across, apart, workers, in_place=False):
     """The padded copies: rows and columns of a task's images as its outputs need them.
 
     Output (a, b) of the grid meets, in the copy, the places  a S width + b T + place(tap). With
@@ -109,12 +110,17 @@ def _geometry(N, G, C, image, grid, down, across, apart, workers):
     width = parts * part
     shares, bands = _tasks(N, G, rows, C * width * S * layers, workers)
     deep = (-(-rows // bands) - 1) * S + down.reach // skip + 1
+    plane = _spread(layers * deep * width)
+    bare = in_place and grid == tuple(image) and (down.stride, across.stride, down.reach, across.reach,
+                                                  down.first, across.first) == (1, 1, 0, 0, 0, 0)
+    if bare:                                                 # a 1 x 1 convolution: no copy
+        plane = image[0] * image[1]
     numbers = dict(
         N=N, G=G, C=C, H=image[0], W=image[1], rows=rows, shares=shares, bands=bands,
         images=-(-N // shares), workers=min(workers, G * shares * bands), S=S, T=T, skip=skip,
         comb=comb, layers=layers, parts=parts, deep=deep, part=part, width=width,
-        plane=_spread(layers * deep * width), top=down.first, left=across.first,
-        reach=down.reach // skip)
+        plane=plane, top=down.first, left=across.first,
+        reach=down.reach // skip, bare=bare, far=G * C * plane if bare else C * plane)
 
     def place(y, x):
         y, x = y - down.first, x - across.first
@@ -146,6 +152,8 @@ def _machine(t):
 @functools.lru_cache(4096)
 def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan of conv2d, or of its transpose, for arrays of these shapes; of its own bias."""
+    if (w[2:], stride, padding) == ((1, 1), (1, 1), (0, 0)) and x[2] * x[3] <= FLAT:
+        x, y = ((*shape[:2], 1, shape[2] * shape[3]) for shape in (x, y))    # a map is one row
     t, (N, O, A, B), C, window = tiles(), y, x[1] // G, w[2:]
     F, axes = O // G, tuple(zip(window, stride, padding, dilation))
     down, across = (transposed_taps(*a) if transposed else forward_taps(*a) for a in axes)
@@ -154,7 +162,7 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
     kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
-    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers)
+    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers, True)
     taps, offsets, windows = _tables(down, across, place, window[1])
     L, most, taps_in_all = t.lanes, t.rows[1], window[0] * window[1]
     block = 2 * L if kind == TALL else -(-F // -(-F // most))
@@ -164,7 +172,7 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     direct = K == 1 and not along and (kind == TALL or (
         not flat or numbers["width"] == B) and all(
             fits(shortest, count, L) for count in (block, (F - 1) % block + 1)))
-    start = numbers["images"] * C * numbers["plane"] + 8 * L
+    start = 0 if numbers["bare"] else _spread(numbers["images"] * C * numbers["plane"] + 8 * L)
     line, pitch = start + 2 * L * max(most, 4), _spread(longest + 8 * L)
     whole = -(-F // L) * L
     numbers.update(
@@ -311,9 +319,10 @@ def shape_of_sums(C, F, I, J, rows, B, T, L):
     steps, plane = rows * B, rows * B * T
 
     def tiles(lanes, rows):
-        vectors = min(2, -(-lanes // L))
-        calls = -(-lanes // (2 * L)) * -(-rows // 10)
-        return calls * (steps * max(4, min(rows, 10) * vectors / 2) + 60)
+        vectors, groups = min(2, -(-lanes // L)), -(-rows // 10)
+        high = rows / groups
+        return -(-lanes // (2 * L)) * groups * (
+            steps * max(4.2, high * vectors / 2, (high + vectors) * 0.55) + 60)   # sums, loads
     cycles = {BY_FILTER: tiles(F, length) * others * I + F * steps / 4,
               BY_CHANNEL: tiles(C, F) * I * J + C * plane / 4,
               DOTTED: C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20)
