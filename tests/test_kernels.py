@@ -6,9 +6,11 @@ import ctypes
 import functools
 import importlib.util
 import itertools
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +261,38 @@ def compile_with(library, text, architecture):
         return rc, log.value.decode()
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+# --- compiled code on disk ------------------------------------------------------------------------
+STEP = """
+import numpy as np
+from numba.core import event
+from tinyvision import kernel, ops
+kernel.PATIENCE = 0.05
+x, w = np.ones((1, 2, 9, 9), "f4"), np.ones((3, 2, 3, 3), "f4")
+with event.install_recorder("numba:compile") as compiled:
+    y = ops.relu(ops.conv2d(x, w))
+assert (y.numpy() == 18).all()
+print(len(compiled.buffer), kernel.cache_folder())
+"""
+
+
+def compile_in_a_new_process(cache):
+    """(compilations, the folder of compiled kernels, what was said of it)."""
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=True,
+                          env={**os.environ, "TINYVISION_CACHE": str(cache)})
+    count, folder = done.stdout.split()
+    return int(count), folder, done.stderr
+
+
+def test_kernels_are_compiled_once_and_that_is_said(tmp_path):
+    count, folder, said = compile_in_a_new_process(tmp_path)
+    assert count > 0 and folder.startswith(str(tmp_path))
+    assert said.count("compiling kernels for this machine") == 1 and folder in said
+    assert compile_in_a_new_process(tmp_path) == (0, folder, "")
+
+
+def test_where_nothing_can_be_kept_kernels_run_all_the_same(tmp_path):
+    (tmp_path / "file").touch()
+    count, folder, _ = compile_in_a_new_process(tmp_path / "file" / "below")
+    assert count > 0 and not folder.startswith(str(tmp_path))

@@ -23,6 +23,7 @@ import pathlib
 import sys
 import tempfile
 import threading
+import time
 import types
 
 import numpy as np
@@ -143,6 +144,7 @@ class Jit:
         scope = {**f.__globals__, **names, "prange": numba.prange}
         copy = types.FunctionType(f.__code__, scope, f.__name__, f.__defaults__, f.__closure__)
         copy.__qualname__, copy.__module__ = f.__qualname__, f.__module__
+        _tell_of_compiling()
         with _numba_cache(numba.config):
             return numba.njit(copy, error_model="numpy", **self.options, **options,
                               fastmath=set(FAST) if self.fastmath else False)
@@ -186,6 +188,36 @@ def cache_folder() -> pathlib.Path:
             return folder
     except OSError:
         return pathlib.Path(tempfile.mkdtemp(prefix="tinyvision-"))
+
+
+PATIENCE = 1.0                             # seconds of compiling before a line is printed
+
+
+@functools.cache
+def _tell_of_compiling():
+    """Once kernels have been compiled for a second, say so on stderr, and that it is kept."""
+    from numba.core import event
+
+    class Compiling(event.Listener):
+        depth, spent, began = 0, 0.0, 0.0
+
+        def on_start(self, what):
+            self.began = self.began if self.depth else time.perf_counter()
+            self.depth += 1
+
+        def on_end(self, what):
+            self.depth -= 1
+            before = self.spent
+            if not self.depth and _ours(what.data["dispatcher"]):
+                self.spent += time.perf_counter() - self.began
+            if before <= PATIENCE < self.spent:
+                print("tinyvision: compiling kernels for this machine; they are kept in "
+                      f"{cache_folder()}", file=sys.stderr, flush=True)
+    event.register("numba:compile", Compiling())
+
+
+def _ours(dispatcher):
+    return dispatcher.py_func.__module__.startswith("tinyvision.")
 
 
 def user_cache() -> pathlib.Path:
