@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import types
 
 import numpy as np
 
-from tinyvision.kernel import Jit, jit, prange
+from tinyvision.kernel import Jit, jit, prange, threads
+
+SERIAL = 32768             # elements of a few operations: one core is done before others are awake
 
 
 class Worker(Jit):
@@ -46,9 +49,57 @@ def worker(function=None, **options):
     return Worker(function, **options) if function else functools.partial(Worker, **options)
 
 
+class RealWorker:
+    """Two workers: where the text says `reals`, one has `floats` and the other `doubles`.
+
+    Called with arrays among its numbers (their addresses are meant); the first says which it is.
+    """
+
+    def __init__(self, function, **options):
+        functools.update_wrapper(self, function)
+        self.python, self.options = function, options
+
+    @functools.cached_property
+    def workers(self):
+        """The Worker for each dtype; made late, when all that the text names is there."""
+        return {char: Worker(_with_reals(self.python, reals), **self.options)
+                for char, reals in (("f", floats), ("d", doubles))}
+
+    def __call__(self, count, *arguments):
+        """Run it with k = 0 to count - 1, each in a thread; returns when all have."""
+        numbers = [a if a.__class__ is int else address(a) for a in arguments]
+        self.workers[arguments[0].dtype.char](count, *numbers)
+
+
+def real_worker(function=None, **options):
+    """Decorate a RealWorker; `options` are those of `Jit`."""
+    return RealWorker(function, **options) if function else functools.partial(RealWorker, **options)
+
+
+def _with_reals(f, reals):
+    """f, with a name of its own for the cache on disk."""
+    copy = types.FunctionType(f.__code__, {**f.__globals__, "reals": reals}, f.__name__)
+    copy.__qualname__, copy.__module__ = f"{f.__qualname__}_{reals.__name__}", f.__module__
+    return copy
+
+
 def address(array: np.ndarray) -> int:
     """Where an array's numbers begin."""
-    return array.ctypes.data
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))        # five times as fast
+    except (ValueError, TypeError, BufferError):                         # empty, or read-only
+        return array.ctypes.data
+
+
+def crew(elements: int) -> int:
+    """How many threads are worth waking for so many elements."""
+    return threads() if elements >= SERIAL else 1
+
+
+@jit
+def share(size, k, count):
+    """(first, end) of what is thread k's, one of `count`."""
+    return k * size // count, (k + 1) * size // count
 
 
 @jit(parallel=True)
@@ -108,9 +159,29 @@ def pointer(name, kind, doc):
     return Intrinsic(name, lambda types: kind(types)(types.int64), emit, doc)
 
 
+class _After(Intrinsic):
+    """Of pointers of any kind."""
+
+    def __init__(self):
+        self.__name__, self.__doc__ = "after", "after(pointer, n): the numbers from the n-th on."
+
+    @functools.cached_property
+    def helper(self):
+        """Numba's intrinsic."""
+        from numba import types
+        from numba.extending import intrinsic
+
+        def codegen(context, builder, signature, arguments):
+            return builder.gep(arguments[0], [arguments[1]])
+        return intrinsic(lambda typing, p, n: (p(p, types.int64), codegen))
+
+
+after = _After()
 call = caller("call", 2, "call(address, (job, k)): the worker at that address.")
 floats = pointer("floats", lambda types: types.CPointer(types.float32),
                  "floats(address): the float32 numbers from there on, by index.")
+doubles = pointer("doubles", lambda types: types.CPointer(types.float64),
+                  "doubles(address): the float64 numbers from there on, by index.")
 longs = pointer("longs", lambda types: types.CPointer(types.int64),
                 "longs(address): the int64 numbers from there on, by index.")
 

@@ -9,8 +9,8 @@ The graph keeps x, and m and v of every channel. With x^ = (x - m) / sqrt(v + ep
 
 All three come out of one kernel: a channel of g and x is still in the cache when its sums are
 known. So they are one array: dx, and behind it dweight and dbias. With fixed m and v (the running
-ones) dx is weight / sqrt(v + eps) * g alone. Sizes: x (N, C, L), L = H W.
-Ioffe & Szegedy 2015, section 3.
+ones) dx is weight / sqrt(v + eps) * g alone. Sizes: x (N, C, L), L = H W; the compiled kernels are
+in `batch_norm_fast`. Ioffe & Szegedy 2015, section 3.
 """
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.kernel import Kernel
+from tinyvision.ops import batch_norm_fast
 from tinyvision.ops.arithmetic import sqrt
 from tinyvision.ops.check import same_device
-from tinyvision.ops.composed import composed_backward
+from tinyvision.ops.composed import composed_backward, pieces
 from tinyvision.ops.shape import cat, mean, reshape, sum
-
-BLOCK = 2048               # elements of a channel that are summed in x's dtype; then in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +49,8 @@ class BatchNorm(Op):
         return y
 
     def backward(self, g, y, x, weight, bias):
-        size, C = math.prod(x.shape), x.shape[1]
         every = BatchNormBackward(self.moments, self.eps, self.fixed)(g, x, weight)
-        return (x.requires_grad and reshape(every[:size], *x.shape),
-                weight.requires_grad and every[size:size + C],
-                bias.requires_grad and every[size + C:])
+        return pieces(every, x, weight, bias)
 
     def __repr__(self):
         return f"BatchNorm(eps={self.eps}{', fixed' * self.fixed})"
@@ -167,44 +163,7 @@ def channel_moments(x, out):
         out[1, c] = np.square(x[:, c] - out[0, c]).mean()
 
 
-@channel_moments.cpu(parallel=True, fastmath=True)           # a core owns a channel
-def _(x, out):
-    for c in prange(x.shape[1]):
-        c = np.int64(c)
-        out[0, c], out[1, c] = moments_of_channel(x, c)
-
-
-@jit(fastmath=True)
-def moments_of_channel(x, c):
-    """Each block's mean and squares about it, while it is in the cache; blocks joined as Chan has it.
-
-    That is as exact as two passes over memory, and reads x once.
-    """
-    N, _, L = x.shape
-    count, m, squares = 0.0, 0.0, 0.0
-    for n in range(N):
-        for k in range(0, L, BLOCK):
-            block = x[n, c, k:k + BLOCK]
-            mean_here, squares_here = moments_of_block(block)
-            share = block.size / (count + block.size)
-            step = mean_here - m
-            squares += squares_here + step * step * count * share
-            m += step * share
-            count += block.size
-    return m, squares / count
-
-
-@jit(fastmath=True)
-def moments_of_block(block):
-    """(mean, sum of the squared distances from it), in float64."""
-    total = block.dtype.type(0)
-    for i in range(block.size):
-        total += block[i]
-    m = total / block.dtype.type(block.size)
-    total = block.dtype.type(0)
-    for i in range(block.size):
-        total += (block[i] - m) * (block[i] - m)
-    return np.float64(m), np.float64(total)
+channel_moments.python("cpu", batch_norm_fast.channel_moments)
 
 
 @channel_moments.gpu                                         # a thread owns out[which, c]
@@ -232,14 +191,7 @@ def normalise(x, means, scale, bias, y):
         y[:, c] = (x[:, c] - means[c]) * scale[c] + bias[c]
 
 
-@normalise.cpu(parallel=True, fastmath=True)                 # a core owns a plane
-def _(x, means, scale, bias, y):
-    N, C, L = x.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        a, b, m, s, shift = x[n, c], y[n, c], means[c], scale[c], bias[c]
-        for i in range(L):
-            b[i] = (a[i] - m) * s + shift
+normalise.python("cpu", batch_norm_fast.normalise)
 
 
 @normalise.gpu
@@ -256,29 +208,7 @@ def channel_sums(g, x, moments, eps, out):
         out[1, c] = (g[:, c] * (x[:, c] - m)).sum() / np.sqrt(v + eps)
 
 
-@channel_sums.cpu(parallel=True, fastmath=True)              # a core owns a channel
-def _(g, x, moments, eps, out):
-    for c in prange(x.shape[1]):
-        c = np.int64(c)
-        total, weighted = sums_of_channel(g, x, moments[0, c], c)
-        out[0, c], out[1, c] = total, weighted / math.sqrt(moments[1, c] + eps)
-
-
-@jit(fastmath=True)
-def sums_of_channel(g, x, m, c):
-    """(sum g, sum g (x - m)): blocks in x's dtype, their sum in float64."""
-    N, _, L = x.shape
-    total, weighted = 0.0, 0.0
-    for n in range(N):
-        for k in range(0, L, BLOCK):
-            a, b = g[n, c, k:k + BLOCK], x[n, c, k:k + BLOCK]
-            s, t = x.dtype.type(0), x.dtype.type(0)
-            for i in range(b.size):
-                s += a[i]
-                t += a[i] * (b[i] - m)
-            total += s
-            weighted += t
-    return total, weighted
+channel_sums.python("cpu", batch_norm_fast.channel_sums)
 
 
 @channel_sums.gpu                                            # a thread owns out[which, c]
@@ -317,46 +247,7 @@ def _parts(x, out, g, moments, eps):
     return out[:x.size].reshape(x.shape), sums, x.shape[0] * x.shape[2]
 
 
-def _two_passes(g, x, weight, moments, eps, fixed, out):
-    """Over all channels for the sums, then over all again: g and x come from memory twice."""
-    dx, sums, M = _parts(x, out, g, moments, eps)
-    r = 1 / np.sqrt(moments[1] + x.dtype.type(eps))
-    level, slope = (0 * sums if fixed else sums / x.dtype.type(M))
-    gradient_of_planes(g, x, moments[0], weight * r, level, slope * r, dx)
-
-
-batch_norm_backward.python("cpu_loops", _two_passes)
-
-
-@jit(parallel=True, fastmath=True)                           # a core owns a plane
-def gradient_of_planes(g, x, means, scale, level, slope, dx):
-    """scale * (g - level - (x - m) * slope), each (C,)."""
-    N, C, L = x.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        gradient_of_plane(g[n, c], x[n, c], means[c], scale[c], level[c], slope[c], dx[n, c])
-
-
-@jit(fastmath=True)
-def gradient_of_plane(g, x, m, scale, level, slope, out):
-    """scale * (g - level - (x - m) * slope)."""
-    for i in range(x.size):
-        out[i] = scale * ((g[i] - level) - (x[i] - m) * slope)
-
-
-@batch_norm_backward.cpu(parallel=True, fastmath=True)       # a core owns a channel: it stays in
-def _(g, x, weight, moments, eps, fixed, out):               # the core's cache from sums to dx
-    (N, C, L), T = x.shape, x.dtype.type
-    dx = out[:x.size].reshape(x.shape)
-    for c in prange(C):
-        c = np.int64(c)
-        m, r = moments[0, c], T(1 / math.sqrt(moments[1, c] + eps))
-        total, weighted = sums_of_channel(g, x, m, c)
-        out[x.size + c], out[x.size + C + c] = weighted * r, total
-        M = np.inf if fixed else float(N * L)
-        level, slope = T(total / M), T(weighted / M) * r * r
-        for n in range(N):
-            gradient_of_plane(g[n, c], x[n, c], m, weight[c] * r, level, slope, dx[n, c])
+batch_norm_backward.python("cpu", batch_norm_fast.batch_norm_backward)
 
 
 @batch_norm_backward.gpu                                     # a thread owns one dx[n, c, l]

@@ -1,4 +1,4 @@
-"""The backward pass of a fused backward pass, from the same function written in plain operations.
+"""What fused operations share: gradients that come in one array, and the way back through them.
 
 A fused op's first backward is an op with a kernel of its own. Second and higher gradients are rare,
 so nobody writes a kernel for them: the op says in plain operations what it computes, and the graph
@@ -6,8 +6,11 @@ of these is differentiated.
 """
 from __future__ import annotations
 
-from tinyvision.engine import Tensor, grad, is_grad_enabled, recording
-from tinyvision.ops.shape import Reshape
+import math
+from dataclasses import dataclass
+
+from tinyvision.engine import Op, Tensor, grad, is_grad_enabled, recording
+from tinyvision.ops.shape import Put, Reshape
 
 
 def composed_backward(f, h, *inputs):
@@ -22,3 +25,27 @@ def composed_backward(f, h, *inputs):
         wanted = [x for x, given in zip(xs, inputs) if given.requires_grad]
         found = iter(grad(f(*xs), wanted, h, create_graph=again, allow_unused=True))
     return tuple(next(found) if x.requires_grad else None for x in inputs)
+
+
+@dataclass(frozen=True)
+class Piece(Op):
+    """The elements of a flat array from `first` on, as many as `shape` has, in that shape."""
+    first: int
+    shape: tuple
+    view = True
+
+    def forward(self, a):
+        return a[self.first:self.first + math.prod(self.shape)].reshape(self.shape)
+
+    def backward(self, g, y, a):
+        size = math.prod(self.shape)
+        return Put(slice(self.first, self.first + size), a.shape)(Reshape((size,))(g)),
+
+
+def pieces(gradients, *inputs) -> tuple:
+    """The gradients of `inputs`, which lie one behind the other in a flat tensor, taken apart."""
+    found, first = [], 0
+    for x in inputs:
+        found.append(x.requires_grad and Piece(first, x.shape)(gradients))
+        first += math.prod(x.shape)
+    return tuple(found)
