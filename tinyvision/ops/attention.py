@@ -26,30 +26,33 @@ from tinyvision.ops.check import same_device
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.matmul import matmul
 from tinyvision.ops.shape import cat, reshape, sum, sum_to, transpose
-from tinyvision.ops.softmax import SoftmaxBackward, softmax, softmax_kernel
+from tinyvision.ops.softmax import SoftmaxBackward, softmax_kernel
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttentionWeights(Op):
-    """softmax(q k^T) along the keys, without those that `hidden` (..., T, S) hides."""
+    """softmax(q k^T + mask) along the keys, without those that `hidden` (..., T, S) hides."""
     hidden: object = None                # True where a query must not look; None: everywhere it may
     needs = "y", "q", "k"
 
-    def forward(self, q, k):
-        scores = q @ k.swapaxes(-1, -2)
+    def forward(self, q, k, mask=None):
+        scores, copyto = q @ k.swapaxes(-1, -2), module_of(q).copyto
         if self.hidden is not None:
-            module_of(scores).copyto(scores, -math.inf, where=self.hidden)
+            copyto(scores, -math.inf, where=self.hidden)
+        if mask is not None:
+            scores = scores + mask
         rows, S = math.prod(scores.shape[:-1]), scores.shape[-1]
         y = empty(scores.shape, scores)
         softmax_kernel(scores.reshape(rows, S, 1), False, y.reshape(rows, S, 1))
-        if self.hidden is not None:                          # who may look nowhere gets nothing
-            module_of(y).copyto(y, 0, where=self.hidden.all(-1, keepdims=True))
+        if self.hidden is not None or mask is not None:      # who may look nowhere gets nothing
+            copyto(y, 0, where=(scores == -math.inf).all(-1, keepdims=True))
         return y
 
-    def backward(self, g, y, q, k):
+    def backward(self, g, y, q, k, *mask):
         ds = SoftmaxBackward(y.ndim - 1, False)(g, y)
         return (q.requires_grad and sum_to(matmul(ds, k), q.shape),
-                k.requires_grad and sum_to(matmul(transpose(ds), q), k.shape))
+                k.requires_grad and sum_to(matmul(transpose(ds), q), k.shape),
+                *(m.requires_grad and sum_to(ds, m.shape) for m in mask))
 
     def __repr__(self):
         return f"AttentionWeights({'' if self.hidden is None else f'mask{self.hidden.shape}'})"
@@ -67,7 +70,7 @@ class Attention(Op):
     def forward(self, q, k, v):
         q, k, v = contiguous(q, k, v)
         y = empty((*q.shape[:-1], v.shape[-1]), q)
-        attention_fast.forward(*map(_heads, (q, k, v)), *self._chosen(q, k), _heads(y))
+        attention_fast.forward(q, k, v, *self._chosen(q, k), y)
         return y
 
     def backward(self, g, y, q, k, v):
@@ -84,8 +87,9 @@ class Attention(Op):
             if mask.dtype.kind == "b":
                 mask = np.where(mask, np.float32(0), np.float32(-np.inf))
             one = math.prod(mask.shape[:-2]) == 1
-            mask = _heads(np.broadcast_to(mask, (1, *shape[-2:]) if one else shape))
-        return self.scale, self.causal, mask, None if self.kept is None else _heads(self.kept)
+            mask = mask.reshape(mask.shape[-2:]) if one else mask
+            mask = np.ascontiguousarray(np.broadcast_to(mask, shape[-2:] if one else shape))
+        return self.scale, self.causal, mask, self.kept
 
     def __repr__(self):
         chosen = "causal" if self.causal else "" if self.mask is None else f"mask{self.mask.shape}"
@@ -100,9 +104,7 @@ class AttentionBackward(Attention):
     def forward(self, g, q, k, v):
         g, q, k, v = contiguous(g, q, k, v)
         d = empty((q.size + k.size + v.size,), q)
-        parts = np.split(d, [q.size, q.size + k.size])
-        parts = [_heads(part.reshape(x.shape)) for part, x in zip(parts, (q, k, v))]
-        attention_fast.backward(*map(_heads, (g, q, k, v)), *self._chosen(q, k), *parts)
+        attention_fast.backward(g, q, k, v, *self._chosen(q, k), d)
         return d
 
     def backward(self, h, d, g, q, k, v):
@@ -117,11 +119,6 @@ class AttentionBackward(Attention):
         ds = (weighted - weights * sum(weighted, -1, keepdim=True)) * self.scale
         found = matmul(ds, k), matmul(transpose(ds), q), matmul(transpose(weights * kept), g)
         return cat([reshape(x, -1) for x in found])
-
-
-def _heads(x):
-    """All leading axes in one, contiguous: (Z, T, E)."""
-    return np.ascontiguousarray(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0,
@@ -184,7 +181,7 @@ def _weights(q, k, mask):
         return AttentionWeights()(q, k)
     if as_array(mask).dtype.kind == "b":
         return AttentionWeights(~as_array(mask))(q, k)
-    return softmax(matmul(q, transpose(k)) + mask, -1)
+    return AttentionWeights()(q, k, mask)
 
 
 def _causal(T, S, like):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tinyvision.engine import Op, Tensor, as_array
+import numpy as np
+
+from tinyvision.engine import Op, Tensor, as_array, binary
 from tinyvision.ops.check import same_device
 from tinyvision.ops.matmul_fast import product, suits
-from tinyvision.ops.shape import reshape, sum_to, transpose
+from tinyvision.ops.shape import reshape, sum, sum_to, transpose
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,31 @@ class MatMul(Op):
         return product(a, b) if suits(a, b) else a @ b
 
     def backward(self, g, y, a, b):
-        return (a.requires_grad and sum_to(self(g, transpose(b)), a.shape),
-                b.requires_grad and sum_to(self(transpose(a), g), b.shape))
+        return (a.requires_grad and sum_to(_matmul(g, transpose(b)), a.shape),
+                b.requires_grad and sum_to(_matmul(transpose(a), g), b.shape))
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """x (N, K) @ weight (M, K)^T, plus bias (M,) if there is one."""
+    needs = "x", "weight"
+    bilinear = True
+
+    def forward(self, x, weight, bias=None):
+        if suits(x, weight.T):
+            return product(x, weight.T, bias)
+        y = x @ weight.T
+        if bias is not None:
+            y += bias
+        return y
+
+    def backward(self, g, y, x, weight, *bias):
+        return (x.requires_grad and _matmul(g, weight),
+                weight.requires_grad and _matmul(transpose(g), x),
+                *(b.requires_grad and sum(g, 0) for b in bias))
+
+
+_linear, _matmul = Linear(), binary(MatMul(), MatMul())
 
 
 def matmul(a, b) -> Tensor:
@@ -38,30 +63,39 @@ def matmul(a, b) -> Tensor:
     Raises:
         ValueError: a scalar, or inner sizes that differ.
     """
-    same_device("matmul", a=a, b=b)
-    A, B = as_array(a).shape, as_array(b).shape
+    x, y = as_array(a), as_array(b)
+    if type(x) is not np.ndarray or type(y) is not np.ndarray:
+        same_device("matmul", a=a, b=b)
+    A, B = x.shape, y.shape
     if not A or not B:
         raise ValueError(f"matmul: shapes {A} and {B}, expected at least one axis each")
     if A[-1] != B[-2 if len(B) > 1 else 0]:
         raise ValueError(f"matmul: inner sizes differ: {A} @ {B}")
+    if len(A) == len(B) > 1 or len(B) > 2 <= len(A):
+        return _matmul(a, b)
     if len(A) > 2 and len(B) == 2:                           # one tall matrix: b is packed once
-        return reshape(MatMul()(reshape(a, math.prod(A[:-1]), A[-1]), b), *A[:-1], B[-1])
+        return reshape(_matmul(reshape(a, math.prod(A[:-1]), A[-1]), b), *A[:-1], B[-1])
     a2 = reshape(a, 1, *A) if len(A) == 1 else a
     b2 = reshape(b, *B, 1) if len(B) == 1 else b
-    y = MatMul()(a2, b2)
-    if len(A) > 1 and len(B) > 1:
-        return y
+    y = _matmul(a2, b2)
     shape = y.shape[:-2] + (() if len(A) == 1 else y.shape[-2:-1])
     return reshape(y, *shape, *(() if len(B) == 1 else y.shape[-1:]))
 
 
 def linear(x, weight, bias=None) -> Tensor:
     """x (..., K) times weight (M, K) transposed, plus bias (M,): (..., M). Like torch's."""
-    X, W = as_array(x).shape, as_array(weight).shape
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    arrays = [as_array(a) for a in inputs]
+    X, W = arrays[0].shape, arrays[1].shape
     if len(W) != 2 or X[-1:] != W[1:]:
         raise ValueError(f"linear: weight has shape {W} and x {X}, expected (M, K) and (..., K)")
-    same_device("linear", x=x, weight=weight, bias=bias)
-    if bias is not None and as_array(bias).shape != W[:1]:
-        raise ValueError(f"linear: bias has shape {as_array(bias).shape}, expected {W[:1]}")
-    y = matmul(x, transpose(weight))
+    if any(type(a) is not np.ndarray for a in arrays):
+        same_device("linear", x=x, weight=weight, bias=bias)
+    if arrays[2:] and arrays[2].shape != W[:1]:
+        raise ValueError(f"linear: bias has shape {arrays[2].shape}, expected {W[:1]}")
+    if len(X) != 2:                                          # one tall matrix
+        return reshape(linear(reshape(x, math.prod(X[:-1]), X[-1]), weight, bias), *X[:-1], W[0])
+    if arrays[0].dtype == arrays[1].dtype == arrays[-1].dtype:
+        return _linear(*inputs)
+    y = _linear(x, weight)
     return y if bias is None else y + bias

@@ -14,6 +14,8 @@ of high-performance matrix multiplication"):
 - A task is a band of rows and a stripe of columns of one product, so that several matrices, tall
   ones and wide ones all make work for every thread. Tasks are dealt in a fixed order and sums are
   added in a fixed order: results are the same from run to run.
+
+All that is a program (see `program`), made once for every shape.
 '''
 from __future__ import annotations
 
@@ -22,16 +24,19 @@ import math
 
 import numpy as np
 
-from tinyvision.kernel import jit, prange, scratch, threads
-from tinyvision.simd import frame, multiply, tiles, turn
+from tinyvision.kernel import jit, threads
+from tinyvision.ops.program import ROOM, Program, arrays, step
+from tinyvision.simd import ROWS, frame, multiply, tiles, turn
+from tinyvision.worker import address, floats, longs
 
 DEPTH = 256                                # terms of a sum in registers
 HEIGHT = 240                               # rows of a block of A
 STRIPE = 2048                              # columns of a task, at most: 2 MB of packed panels
-EDGE = 24                                  # vectors of a thread's room: zeros, and a tile
 PACKED = 4                                 # panels that must pass before A is worth packing
 SMALL = 1 << 20                            # products of numbers; below, BLAS is faster
 SERIAL = 1 << 21                           # below, one thread is faster than waking the others
+TURNED = DEPTH + 16                        # floats from one row of a packed A to the next
+OWN = 2 * DEPTH + 24 * 16                  # floats of a thread's room: a table, a tile's results
 
 
 def suits(a, b) -> bool:
@@ -47,44 +52,48 @@ def _readable(x):
             and 4 in x.strides[-2:] and not any(step % 4 for step in x.strides[-2:]))
 
 
-def product(a, b):
-    """a (..., M, K) @ b (..., K, N), leading axes broadcast: both as `suits` wants them."""
-    t, batch = tiles(), np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    (M, K), N, Z = a.shape[-2:], b.shape[-1], math.prod(batch)
-    workers = threads() if Z * M * N * K >= SERIAL else 1
-    out = np.empty((*batch, M, N), np.float32)
-    bands, stripes, room = plan(Z, M, K, N, t.lanes, workers)
-    rooms = scratch("products", (workers, room))
-    what = (_places(a, batch), *_steps(a), _places(b, batch), *_steps(b), out.reshape(Z, M, N), K,
-            bands, stripes, t.table, machine_of(t))
-    if workers > 1:
-        products(*what, rooms)
-    else:
-        products_share(*what, rooms[0], 0, 1)
+def product(a, b, bias=None):
+    """a (..., M, K) @ b (..., K, N), leading axes broadcast: both as `suits` wants them.
+
+    bias: (N,), float32, is added to every row.
+    """
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    program, shape = plan(a.shape, a.strides, b.shape, b.strides, bias is not None, tiles(),
+                          threads())
+    out = np.empty(shape, np.float32)
+    program(a, b, out, a if bias is None else bias)
     return out
 
 
-def machine_of(t):
-    """What compiled code must know of Tiles, besides their table."""
-    return t.turn, t.frame, t.lanes, *t.rows
+# --- the plan -------------------------------------------------------------------------------------
+@functools.lru_cache(256)
+def plan(A, a_steps, B, b_steps, biased, t, workers):
+    """(the program, the result's shape) of matrices of these shapes, so many bytes apart."""
+    batch, (M, K), N = np.broadcast_shapes(A[:-2], B[:-2]), A[-2:], B[-1]
+    Z, (a, b, c, bias) = math.prod(batch), arrays(4)
+    workers = workers if Z * M * N * K >= SERIAL else 1
+    bands, stripes = tasks(Z, M, N, t.lanes, workers)
+    (a_row, a_step), (b_row, b_step) = (
+        [step // 4 for step in steps[-2:]] for steps in (a_steps, b_steps))
+    parts = [list(block_products(a + 4 * m * a_row, a_row, a_step,
+                                 b + 4 * n * b_step, b_row, b_step, c + 4 * (m * N + n), N,
+                                 (bias + 4 * n) * biased, height, K, width, t))
+             for m, height in bands for n, width in stripes]
+    offsets = _offsets(A, a_steps, batch), _offsets(B, b_steps, batch), 4 * M * N * np.arange(Z), 0
+    room = OWN + HEIGHT * TURNED + min(K, DEPTH) * (max(width for _, width in stripes) + t.lanes)
+    return Program(parts, offsets, workers, room), (*batch, M, N)
 
 
-def _steps(x):
-    """How far the next row and the next column are."""
-    return x.strides[-2] // 4, x.strides[-1] // 4
+def _offsets(shape, steps, batch):
+    """How many bytes behind the first matrix each of a batch lies, broadcast."""
+    places = np.zeros((), np.int64)
+    for size, step in zip(shape[:-2], steps):
+        places = places[..., None] + step * np.arange(size)
+    return np.broadcast_to(places, batch).ravel()
 
 
-def _places(x, batch):
-    """The addresses of the matrices of `x`, one for every place of the batch."""
-    places, missing = np.array([x.ctypes.data], np.int64), len(batch) + 2 - x.ndim
-    for n, size, step in zip(batch, (1,) * missing + x.shape, (0,) * missing + x.strides):
-        places = (places[:, None] + np.arange(n) * (step if size > 1 else 0)).ravel()
-    return places
-
-
-@functools.lru_cache(4096)
-def plan(Z, M, K, N, L, workers):
-    """(bands of rows, stripes of columns, floats of a thread's room) of Z products."""
+def tasks(Z, M, N, L, workers):
+    """(bands of rows, stripes of columns), each (first, number), of Z products."""
     vectors, bands, stripes = -(-N // L), 1, -(-N // STRIPE)
 
     def uneven():
@@ -94,110 +103,119 @@ def plan(Z, M, K, N, L, workers):
         stripes += 1
     while uneven() and M >= 16 * (bands + 1):                # a band packs the whole stripe again
         bands += 1
-    depth, columns = min(K, DEPTH), -(-vectors // stripes) * L
-    return bands, stripes, EDGE * L + HEIGHT * (DEPTH + 16) + columns * depth
+    return cut(M, bands), [(n * L, min(N - n * L, width * L)) for n, width in cut(vectors, stripes)]
 
 
-@jit(parallel=True)
-def products(a, a_row, a_step, b, b_step, b_column, c, K, bands, stripes, table, machine, rooms):
-    """c[z] (M, N) = A[z] B[z], of which `a` and `b` are the addresses."""
-    for worker in prange(len(rooms)):
-        products_share(a, a_row, a_step, b, b_step, b_column, c, K, bands, stripes, table, machine,
-                       rooms[worker], np.int64(worker), len(rooms))
+def cut(size, pieces):
+    """(first, number) of each of so many even pieces."""
+    ends = [k * size // pieces for k in range(pieces + 1)]
+    return [(first, last - first) for first, last in zip(ends, ends[1:])]
 
 
-@jit
-def products_share(a, a_row, a_step, b, b_step, b_column, c, K, bands, stripes, table, machine,
-                   room, worker, workers):
-    """One thread's tasks."""
-    (Z, M, N), L = c.shape, machine[2]
-    tasks, vectors = Z * bands * stripes, (N + L - 1) // L
-    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
-        z, band, stripe = task // stripes // bands, task // stripes % bands, task % stripes
-        m0, m1 = band * M // bands, (band + 1) * M // bands
-        n0 = stripe * vectors // stripes * L
-        n1 = min(N, (stripe + 1) * vectors // stripes * L)
-        one_product(a[z] + 4 * m0 * a_row, a_row, a_step, b[z] + 4 * n0 * b_column, b_step,
-                    b_column, c[z, m0:m1, n0:n1], K, table, machine, room)
-
-
-@jit
-def one_product(a, a_row, a_step, b, b_step, b_column, c, K, table, machine, room):
-    """c (M, N) = A B, of which `a` and `b` are the addresses: block by block."""
-    (M, N), L = c.shape, machine[2]
-    blocks, heights = (K + DEPTH - 1) // DEPTH, (M + HEIGHT - 1) // HEIGHT
-    turned = room[EDGE * L:]
-    panels = turned[HEIGHT * (DEPTH + 16):].ctypes.data
-    packing = a_step != 1 and N > PACKED * 2 * L
-    for block in range(blocks):
-        k0, k1 = block * K // blocks, (block + 1) * K // blocks
-        pack(b + 4 * k0 * b_step, b_step, b_column, k1 - k0, N, panels, machine)
-        for height in range(heights):
-            m0, m1 = height * M // heights, (height + 1) * M // heights
-            rows, row, step = a + 4 * (m0 * a_row + k0 * a_step), a_row, a_step
+def block_products(a, a_row, a_step, b, b_row, b_step, c, c_row, bias, M, K, N, t):
+    """The calls that make C (M, N) = bias + A B, block by block; bias (N,) or 0."""
+    turned, panels = ROOM + 4 * OWN, ROOM + 4 * (OWN + HEIGHT * TURNED)
+    packing = a_step != 1 and N > PACKED * 2 * t.lanes
+    for k, depth in cut(K, -(-K // DEPTH)):
+        yield pack(b + 4 * k * b_row, b_row, b_step, depth, N, panels, t)
+        for m, height in cut(M, -(-M // HEIGHT)):
+            rows, row, step = a + 4 * (m * a_row + k * a_step), a_row, a_step
             if packing:
-                turn_rows(rows, a_step, m1 - m0, k1 - k0, turned.ctypes.data, machine)
-                rows, row, step = turned.ctypes.data, DEPTH + 16, 1
-            multiply_panels(rows, row, step, panels, c[m0:m1], block > 0, k1 - k0, table, machine,
-                            room)
+                yield turn_rows(rows, a_step, height, depth, turned, t.turn, t.lanes)
+                rows, row, step = turned, TURNED, 1
+            to = c + 4 * m * c_row
+            start, start_row = (to, c_row) if k else (bias, 0)
+            yield multiply_panels(rows, row, step, panels, start, start_row, to, c_row, height, N,
+                                  depth, tools(t), ROOM)
 
 
-@jit
-def pack(b, b_step, b_column, K, N, to, machine):
-    """B (K, N) as panels: to[panel][k][lane], 2 L lanes a panel, in the last one L if they do.
+def pack(b, b_row, b_step, K, N, to, t):
+    """The call that packs B (K, N) as panels: to[panel][k][lane], 2 L lanes a panel, in the last
+    one L if they do. Lanes beyond N are 0."""
+    if b_step == 1:
+        return pack_rows(b, b_row, K, N, to, t.frame, t.lanes)
+    return pack_columns(b, b_step, K, N, to, t.turn, t.lanes)
 
-    Lanes beyond N are 0, or where B is turned whatever `turn` writes there: 0 too.
-    """
-    turning, framing, L = machine[:3]
+
+@functools.cache
+def tools(t):
+    """The address of what `multiply_panels` must know of Tiles: their lanes; the most rows of a
+    tile of 1, of 2 vectors; the addresses of zeros, of 0, 1, 2 ... times the lanes of 1, of 2
+    vectors; from [16] on those of the tiles of 1 vector, by height; from [32] on of 2."""
+    lanes, zeros = np.arange(DEPTH) * t.lanes * [[1], [2]], np.zeros(2 * t.lanes, np.float32)
+    table = np.zeros((3, 16), np.int64)
+    table[0, :6] = t.lanes, *t.rows[:2], *map(address, (zeros, *lanes))
+    table[1:, :t.table.shape[2]] = t.table[ROWS, :2]
+    _kept.append((table, lanes, zeros))
+    return address(table)
+
+
+_kept = []                                                   # arrays whose addresses `tools` gave
+
+
+# --- the steps ------------------------------------------------------------------------------------
+@step
+def pack_rows(b, b_row, K, N, to, framing, L):
+    """`pack` where the numbers of B's rows lie side by side."""
     for n in range(0, N, 2 * L):
-        lanes, source, there = 2 * L if N - n > L else L, b + 4 * n * b_column, to + 4 * n * K
-        if b_column == 1:
-            frame(framing, (source, b_step, 0, K, 0, min(lanes, N - n), there, K, lanes))
-        else:
-            for half in range(0, lanes, L):
-                for k in range(0, K, L):
-                    turn(turning, (source + 4 * (half * b_column + k), b_column,
-                                   min(L, N - n - half), min(L, K - k),
-                                   there + 4 * (k * lanes + half), lanes, L))
+        lanes = 2 * L if N - n > L else L
+        frame(framing, (b + 4 * n, b_row, 0, K, 0, min(lanes, N - n), to + 4 * n * K, K, lanes))
 
 
-@jit
-def turn_rows(a, a_step, M, K, to, machine):
-    """to[m][k] = A[m, k], whose columns are contiguous."""
-    turning, L, row = machine[0], machine[2], DEPTH + 16
+@step
+def pack_columns(b, b_step, K, N, to, turning, L):
+    """`pack` where those of its columns do."""
+    for n in range(0, N, L):
+        panel = n // (2 * L) * 2 * L
+        lanes = 2 * L if N - panel > L else L
+        for k in range(0, K, L):
+            turn(turning, (b + 4 * (n * b_step + k), b_step, min(L, N - n), min(L, K - k),
+                           to + 4 * (panel * K + k * lanes + n - panel), lanes, L))
+
+
+@step
+def turn_rows(a, a_step, M, K, to, turning, L):
+    """to[m][k] = A[m, k], whose columns' numbers lie side by side."""
     for m in range(0, M, L):
         for k in range(0, K, L):
             turn(turning, (a + 4 * (k * a_step + m), a_step, min(L, K - k), min(L, M - m),
-                           to + 4 * (m * row + k), row, min(L, K - k)))
+                           to + 4 * (m * TURNED + k), TURNED, min(L, K - k)))
 
 
-@jit(allocates=True)
-def multiply_panels(a, a_row, a_step, panels, c, adding, K, table, machine, room):
-    """c (M, N) = A B, or c += A B, for packed panels of B and K numbers a sum."""
-    (M, N), L = c.shape, machine[2]
-    zeros, edge, c_row = room[:2 * L], room[2 * L:], c.strides[0] // 4
-    there = np.arange(K) * a_step
-    zeros[:] = 0
+@step
+def multiply_panels(a, a_row, a_step, panels, start, start_row, c, c_row, M, N, K, tools, own):
+    """C (M, N) = start + A B, for packed panels of B and at most DEPTH numbers a sum.
+
+    start may be C itself, one row for all (start_row 0), or nothing (0). tools: see there; own: OWN
+    floats.
+    """
+    t, there, edge = longs(tools), longs(own), own + 8 * DEPTH
+    L, zeros = t[0], t[3]
+    for k in range(K):
+        there[k] = k * a_step
     for n in range(0, N, 2 * L):
         vectors = 2 if N - n > L else 1
-        lanes, most, m = vectors * L, machine[2 + vectors], 0
-        here, pieces, whole = np.arange(K) * lanes, (M + most - 1) // most, N - n >= lanes
+        lanes, most, m = vectors * L, t[vectors], 0
+        pieces, whole = (M + most - 1) // most, N - n >= lanes
         for piece in range(pieces):
             height = (M - m) // (pieces - piece)
-            tile = c[m:m + height, n:n + lanes]
-            to, row = (tile.ctypes.data, c_row) if whole else (edge.ctypes.data, lanes)
-            start, start_row = (to, row) if whole and adding else (zeros.ctypes.data, 0)
-            multiply(table[0, vectors - 1, height],
-                     (a + 4 * m * a_row, a_row, 0, there.ctypes.data, panels + 4 * n * K, 0,
-                      here.ctypes.data, 1, K, 1, start, start_row, to, row, lanes))
+            begin = start + 4 * (m * start_row + n) if start else 0
+            to, row = (c + 4 * (m * c_row + n), c_row) if whole else (edge, lanes)
+            multiply(t[16 * vectors + height],
+                     (a + 4 * m * a_row, a_row, 0, own, panels + 4 * n * K, 0, t[3 + vectors], 1, K,
+                      1, begin if begin and whole else zeros, start_row if whole else 0, to, row,
+                      lanes))
             if not whole:
-                add_edge(edge, lanes, adding, tile)
+                add_edge(edge, lanes, begin, start_row, c + 4 * (m * c_row + n), c_row, height,
+                         N - n)
             m += height
 
 
 @jit
-def add_edge(edge, lanes, adding, tile):
-    """tile = edge, or tile += edge: the columns of the last panel that there are."""
-    for m in range(tile.shape[0]):
-        for n in range(tile.shape[1]):
-            tile[m, n] = edge[m * lanes + n] + (tile[m, n] if adding else np.float32(0))
+def add_edge(edge, lanes, start, start_row, c, c_row, M, N):
+    """C (M, N) = start + edge: the columns of the last panel that there are."""
+    for m in range(M):
+        x, y = floats(edge + 4 * m * lanes), floats(c + 4 * m * c_row)
+        begin = floats(start + 4 * m * start_row)
+        for n in range(N):
+            y[n] = x[n] + (begin[n] if start else np.float32(0))
