@@ -9,7 +9,8 @@ it is there. With x^ = (x - m) / sqrt(v + eps) and u = g weight,
     dweight = sum g x^,    dbias = sum g    over the rows.
 
 All three come out of one pass over g and x, so they are one array: the rows of dx, and below them
-dweight and dbias. Sizes: x (R, D). Ba, Kiros & Hinton 2016; Wu & He 2018 (groups).
+dweight and dbias. Sizes: x (R, D); the compiled kernels are in `layer_norm_fast`. Ba, Kiros & Hinton
+2016; Wu & He 2018 (groups).
 """
 from __future__ import annotations
 
@@ -21,14 +22,13 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.kernel import Kernel
+from tinyvision.ops import layer_norm_fast
 from tinyvision.ops.arithmetic import sqrt
 from tinyvision.ops.batch_norm import BatchNorm, statistics
 from tinyvision.ops.check import at_least, same_device
-from tinyvision.ops.composed import composed_backward
+from tinyvision.ops.composed import composed_backward, pieces
 from tinyvision.ops.shape import cat, mean, reshape, sum
-
-SHARES = 16          # rows are summed in so many shares, on any number of cores: the same result
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,7 @@ class LayerNorm(Op):
         return y
 
     def backward(self, g, y, x, weight, bias):
-        rows, shape = LayerNormBackward(self.eps)(g, x, weight), weight.shape
-        return (x.requires_grad and reshape(rows[:-2], *x.shape),
-                weight.requires_grad and reshape(rows[-2], *shape),
-                bias.requires_grad and reshape(rows[-1], *shape))
+        return pieces(LayerNormBackward(self.eps)(g, x, weight), x, weight, bias)
 
 
 def as_rows(x, weight):
@@ -58,7 +55,7 @@ def as_rows(x, weight):
 
 @dataclass(frozen=True)
 class LayerNormBackward(Op):
-    """(R + 2, D): the rows of dx, dweight, dbias."""
+    """The rows of dx, dweight and dbias, in one row."""
     eps: float
     needs = "g", "x", "weight"
 
@@ -67,7 +64,7 @@ class LayerNormBackward(Op):
         g, x = as_rows(g, weight), as_rows(x, weight)
         out = empty((len(x) + 2, weight.size), x)
         layer_norm_backward(g, x, weight.ravel(), self.eps, out)
-        return out
+        return out.ravel()
 
     def backward(self, h, out, g, x, weight):
         return composed_backward(self.composed, h, g, x, weight)
@@ -80,7 +77,7 @@ class LayerNormBackward(Op):
         deviation = sqrt(mean(centred * centred, 1, keepdim=True) + self.eps)
         normal, u = centred / deviation, g * weight
         gx = (u - mean(u, 1, keepdim=True) - normal * mean(u * normal, 1, keepdim=True)) / deviation
-        return cat([gx, sum(g * normal, 0, keepdim=True), sum(g, 0, keepdim=True)])
+        return cat([reshape(gx, math.prod(gx.shape)), sum(g * normal, 0), sum(g, 0)])
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5) -> Tensor:
@@ -121,7 +118,8 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5) -> Tensor:
         weight, bias: (C,), 1 and 0 if None.
         eps: added to the variance.
 
-    A batch norm of one image with N * num_groups channels, and one that only scales and shifts. Like `torch.nn.functional.group_norm`.
+    A batch norm of one image with N * num_groups channels, and one that only scales and shifts.
+    Like `torch.nn.functional.group_norm`.
 
     Raises:
         ValueError: the groups do not divide the channels, or a parameter of another size.
@@ -155,32 +153,7 @@ def layer_norm_kernel(x, weight, bias, eps, y):
         y[r] = (row - m) / np.sqrt(v + eps) * weight + bias
 
 
-@layer_norm_kernel.cpu(parallel=True, fastmath=True)         # a core owns a row
-def _(x, weight, bias, eps, y):
-    for r in prange(x.shape[0]):
-        normalise_row(x[np.int64(r)], weight, bias, eps, y[np.int64(r)])
-
-
-@jit(fastmath=True)
-def normalise_row(row, weight, bias, eps, out):
-    """One row, in the cache for all three passes."""
-    m, scale = row_moments(row, eps)
-    for i in range(row.size):
-        out[i] = (row[i] - m) * scale * weight[i] + bias[i]
-
-
-@jit(fastmath=True)
-def row_moments(row, eps):
-    """(mean, 1 / sqrt(variance + eps))."""
-    T = row.dtype.type
-    total = T(0)
-    for i in range(row.size):
-        total += row[i]
-    m = total / T(row.size)
-    total = T(0)
-    for i in range(row.size):
-        total += (row[i] - m) * (row[i] - m)
-    return m, T(1 / math.sqrt(total / row.size + eps))
+layer_norm_kernel.python("cpu", layer_norm_fast.layer_norm_kernel)
 
 
 MOMENTS = """
@@ -216,51 +189,7 @@ def layer_norm_backward(g, x, weight, eps, out):
         out[-1] += g[r]
 
 
-@layer_norm_backward.cpu(parallel=True, fastmath=True, allocates=True)       # a core owns some shares of the rows
-def _(g, x, weight, eps, out):
-    R, D = x.shape
-    shares = np.empty((SHARES, 2, D), x.dtype)
-    for s in prange(SHARES):
-        s = np.int64(s)
-        first, end = s * R // SHARES, (s + 1) * R // SHARES
-        rows_backward(g[first:end], x[first:end], weight, eps, out[first:end], shares[s])
-    add_shares(shares, out[R:])
-
-
-@jit(fastmath=True)
-def rows_backward(g, x, weight, eps, out, share):
-    """dx of some rows; the share (2, D) they have in dweight and dbias."""
-    share[:] = 0
-    for r in range(x.shape[0]):
-        row_backward(g[r], x[r], weight, eps, out[r], share[0], share[1])
-
-
-@jit(fastmath=True)
-def add_shares(shares, out):
-    """out (2, D): the sum of the shares, always in the same order."""
-    out[:] = 0
-    for share in shares:
-        for k in range(2):
-            for d in range(share.shape[1]):
-                out[k, d] += share[k, d]
-
-
-@jit(fastmath=True)
-def row_backward(g, row, weight, eps, out, gweight, gbias):
-    """dx of one row; what it adds to dweight and dbias."""
-    T = row.dtype.type
-    m, scale = row_moments(row, eps)
-    total, weighted = T(0), T(0)
-    for i in range(row.size):
-        u = g[i] * weight[i]
-        total += u
-        weighted += u * (row[i] - m)
-    level, slope = total / T(row.size), weighted * scale * scale / T(row.size)
-    for i in range(row.size):
-        centred = row[i] - m
-        out[i] = (g[i] * weight[i] - level - centred * slope) * scale
-        gweight[i] += g[i] * (centred * scale)
-        gbias[i] += g[i]
+layer_norm_backward.python("cpu", layer_norm_fast.layer_norm_backward)
 
 
 @layer_norm_backward.gpu                                     # a thread owns one out[r, d]
