@@ -29,18 +29,18 @@ Barabasz, Anderson, Soodhalter & Gregg 2020.)
 **How the work is dealt.** A line is a row of tiles of one image (or of a strip of it, if it is
 wide), a task a few lines: as many as keep V and M in the core's own cache. A line's 6 rows of input
 are turned so that channels lie side by side, and a transform does a vector of channels at once; the
-results, vectors of filters, are turned back. Tasks are dealt in a fixed order, so results are the
-same from run to run.
+results, vectors of filters, are turned back. The calls of a task are a program (see `program`);
+tasks are dealt in a fixed order, so results are the same from run to run.
 
 **Where it does not pay** (`pays`). Time by that of the plain tile, two AVX-512 cores:
 
     images, channels, map, filters        ratio   images, channels, map, filters        ratio
-    8, 64, 56 x 56, 64                    0.43    1, 64, 16 x 16, 64 (16 tiles)         1.0
-    8, 128, 28 x 28, 128                  0.42    1, 256, 14 x 14, 256 (16 tiles)       1.4
-    1, 64, 56 x 56, 64                    0.55    8, 512, 7 x 7, 512 (32 tiles)         2.2
-    8, 256, 14 x 14, 256                  0.66    6, 64, 9 x 9, 64 (half the tiles)     1.5
-    1, 512, 28 x 28, 512                  0.58    8, 16, 32 x 32, 16                    1.0
-    8, 64, 32 x 32, 16                    0.83    8, 3, 56 x 56, 64                     1.8
+    8, 64, 56 x 56, 64                    0.41    1, 64, 16 x 16, 64 (16 tiles)         0.7
+    8, 128, 28 x 28, 128                  0.35    1, 32, 14 x 14, 32 (16 tiles)         1.0
+    1, 64, 56 x 56, 64                    0.4     4, 512, 8 x 8, 512 (16 tiles)         1.2
+    8, 256, 14 x 14, 256                  0.45    6, 64, 9 x 9, 64 (half the tiles)     0.9
+    1, 512, 28 x 28, 512                  0.55    8, 16, 32 x 32, 16                    1.0
+    8, 64, 32 x 32, 16                    0.73    8, 3, 56 x 56, 64                     1.4
 
 So: 48 tiles or more have to share the filters' transform, their outputs have to lie mostly on the
 map, and there have to be at least 16 channels, 16 filters, and 1,024 pairs of them.
@@ -51,14 +51,17 @@ import functools
 
 import numpy as np
 
-from tinyvision.kernel import jit, prange, scratch, threads
-from tinyvision.ops.conv2d_fast import pack
-from tinyvision.simd import _Call, _load, multiply, tiles, turn
+from tinyvision.kernel import jit, scratch, threads
+from tinyvision.ops.matmul_fast import DEPTH, OWN, cut, multiply_panels, tools
+from tinyvision.ops.program import ROOM, Program, arrays, step
+from tinyvision.simd import _load, copy, tiles, turn
+from tinyvision.worker import address, caller
 
 POINTS = 0, 5 / 8, -5 / 8, 3 / 2, -3 / 2   # and infinity
 SIDE, PRODUCTS = 4, 36                     # outputs along a tile's side; products for a tile
-ROOM = 1 << 18                             # floats of V and M of a task: a megabyte
+CACHE = 1 << 18                            # floats of V and M of a task: a megabyte
 LEAST = 56                                 # tiles of a task, or the filters' values come too often
+ZEROS = np.zeros(16, np.float32)           # a vector, on any machine
 
 
 # --- the matrices ---------------------------------------------------------------------------------
@@ -83,7 +86,7 @@ def matrices():
 
 
 # --- M X M^T for a vector of matrices X, in LLVM's language (see `simd`) --------------------------
-sandwich = _Call("sandwich", 7, """Y = start + M X M^T, in every lane.
+sandwich = caller("sandwich", 7, """Y = start + M X M^T, in every lane.
 
     sandwich(address, (x, x_row, x_column, y, y_row, y_column, start)), distances in elements:
     X[i, j] is a vector at x + i x_row + j x_column, Y[i, j] one at y + ..., start is one vector.
@@ -178,22 +181,78 @@ def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
 
 
 def _winograd(transposed, x, w, bias, top, left, y):
-    (N, C, _, _), (_, F, A, B) = x.shape, y.shape
-    t, workers, down, across = tiles(), threads(), -(-A // SIDE), -(-B // SIDE)
-    L, address = t.lanes, transforms(t.lanes)[0]
-    Z, O = -(-C // L) * L, -(-F // L) * L                    # channels, filters in whole vectors
+    filters, images, size = plan(transposed, x.shape, y.shape, top, left, tiles(), threads())
+    values = scratch("values", (size,))
+    filters(w, values)
+    images(x, values, bias, y)
+
+
+@functools.lru_cache(64)
+def plan(transposed, x, y, top, left, t, workers):
+    """(program of the filters, of the images, floats of the filters' values) for these shapes.
+
+    values[e][block of channels][2 L filters, in the end perhaps L][c][lane], as `multiply_panels`
+    wants the factor on the right.
+    """
+    (N, C, _, _), (_, F, A, B), L = x, y, t.lanes
+    down, across, Z, O = -(-A // SIDE), -(-B // SIDE), -(-C // L) * L, -(-F // L) * L
     strips, tasks, most = _tasks(N, down, across, PRODUCTS * (Z + O), workers)
-    width = SIDE * -(-across // strips) + 2
-    sizes = strips, tasks, width, _spread(most * Z), _spread(most * O), _divisor(C)
-    room = 6 * width * Z + PRODUCTS * (sizes[3] + sizes[4]) + (SIDE * width + 3) * L + O
-    winograd(x, w.reshape(-1), bias, y, transposed, top, left, sizes, t.table,
-             (t.turn, *address, L), scratch("filters", (9 * C * O,)),
-             scratch("values", (PRODUCTS * C * O,)), scratch("rooms", (workers, _spread(room))))
+    lines = [(n, row, first, count) for n in range(N) for first, count in cut(across, strips)
+             for row in range(down)]
+    width, v_far, m_far = SIDE * -(-across // strips) + 2, _spread(most * Z), _spread(most * O)
+    room = 6 * width * Z + PRODUCTS * (v_far + m_far) + max(OWN, (SIDE * width + 3) * L)
+    parts = [list(image_calls(lines[first:first + count], x, y, top, left, width, v_far, m_far, t))
+             for first, count in cut(len(lines), tasks)]
+    filters = [list(filter_calls(transposed, first, C, F, t)) for first in range(0, F, L)]
+    return (Program(filters, [0] * 2, workers, 9 * L), Program(parts, [0] * 4, workers, room),
+            PRODUCTS * _spread(C * O))
+
+
+def filter_calls(transposed, first, C, F, t):
+    """values = G g G^T, for the filters from `first` on, L side by side."""
+    (w, values), L = arrays(2), t.lanes
+    O, panel, G = -(-F // L) * L, first // (2 * L) * 2 * L, transforms(L)[0][1]
+    lanes, (row, channel) = min(2 * L, O - panel), (9, 9 * F) if transposed else (9 * C, 9)
+    for c, depth in cut(C, -(-C // DEPTH)):
+        yield filter_values(w + 4 * (first * row + c * channel), row, channel, depth,
+                            min(L, F - first), transposed,
+                            values + 4 * (c * O + panel * depth + first - panel), _spread(C * O),
+                            lanes, G, address(ZEROS), t.turn, L, ROOM)
+
+
+def image_calls(lines, x_shape, y_shape, top, left, width, v_far, m_far, t):
+    """All of a task: its lines are (image, row of tiles, first tile, number of tiles).
+
+    V[e][tile][c] = B^T d B, M[e][tile][f] = sum over c of V[e][tile][c] values[e][c][f].
+    """
+    (x, values, bias, y), (_, C, H, W), (_, F, A, B), L = arrays(4), x_shape, y_shape, t.lanes
+    Z, O, (BT, _, AT) = -(-C // L) * L, -(-F // L) * L, transforms(L)[0]
+    V = ROOM + 4 * 6 * width * Z
+    M, rest, held = V + 4 * PRODUCTS * v_far, V + 4 * PRODUCTS * (v_far + m_far), 0
+    for k, (n, row, first, count) in enumerate(lines):
+        i, j, long = top + SIDE * row, left + SIDE * first, SIDE * count + 2
+        lo, hi = min(long, max(0, -j)), max(0, min(long, W - j))
+        yield turn_band(x + 4 * ((n * C * H + i) * W + j), H * W, W, C, -i, H - i, lo, hi, long,
+                        k > 0 and row > 0, ROOM, t.turn, t.copy, L)
+        yield image_values(ROOM, long * Z, V + 4 * held * Z, v_far, count, Z, BT, address(ZEROS), L)
+        held += count
+    for e in range(PRODUCTS):
+        for c, depth in cut(C, -(-C // DEPTH)):
+            to, factor = M + 4 * e * m_far, values + 4 * (e * _spread(C * O) + c * O)
+            start, start_row = (to, O) if c else (0, 0)
+            yield multiply_panels(V + 4 * (e * v_far + c), Z, 1, factor, start, start_row, to, O,
+                                  held, O, depth, tools(t), rest)
+    held = 0
+    for n, row, first, count in lines:
+        there = y + 4 * ((n * F * A + SIDE * row) * B + SIDE * first)
+        yield results(M + 4 * held * O, m_far, bias, F, there, A * B, B, min(SIDE, A - SIDE * row),
+                      min(SIDE * count, B - SIDE * first), AT, t.turn, t.copy, L, rest)
+        held += count
 
 
 def _tasks(N, down, across, floats, workers):
     """(strips of an image, tasks, the most tiles in a task) if a tile takes so many floats."""
-    most = max(LEAST, ROOM // floats)
+    most = max(LEAST, CACHE // floats)
     strips = -(-across // most)
     wide, lines = -(-across // strips), N * strips * down
     tasks = -(-lines // max(1, most // wide))
@@ -206,161 +265,61 @@ def _spread(floats):
     return (-(-floats // 16) | 1) * 16
 
 
-def _divisor(C):
-    """How many channels the tile takes as its inner loop: the largest divisor of C up to 64."""
-    return max(k for k in range(1, 65) if C % k == 0)
-
-
-# --- the compiled code ----------------------------------------------------------------------------
-@jit(parallel=True)
-def winograd(x, w, bias, y, transposed, top, left, sizes, table, machine, filters, values, rooms):
-    """Transform the filters, then deal the tasks to the threads.
-
-    `machine`: addresses of `turn` and of the sandwiches with B^T, G and A^T; the lanes.
-    """
-    L = machine[-1]
-    for k in prange((y.shape[1] + L - 1) // L):
-        filter_values(w, filters, values, np.int64(k), x.shape[1], y.shape[1], transposed, machine)
-    for k in prange(len(rooms)):
-        winograd_share(x, bias, y, top, left, sizes, table, machine, values, rooms[k],
-                       np.int64(k), len(rooms))
-
-
-@jit(allocates=True)
-def filter_values(w, filters, values, k, C, F, transposed, machine):
-    """values[tile of 2 L filters][e][c][lane] = G g G^T, for L filters side by side."""
-    turning, _, G, _, L = machine
-    pack(turning, L, w.ctypes.data, k * L, C, F, 9, transposed, filters.ctypes.data)
-    tile, lane = k // 2 * 2 * L, k % 2 * L
-    lanes = 2 * L if F - tile > L else L
-    zeros = np.zeros(L, np.float32)
-    first, step = (8, -lanes) if transposed else (0, lanes)  # the filter turned round
+# --- the steps ------------------------------------------------------------------------------------
+@step
+def filter_values(w, row, channel, C, F, turned, to, far, lanes, G, zeros, turning, L, own):
+    """to[e][c][lane] = G g G^T, for F filters, `row` numbers apart, of C channels."""
+    first, tap = (8 * L, -L) if turned else (0, L)           # the filter turned round
     for c in range(C):
-        sandwich(G, (filters.ctypes.data + 4 * (9 * tile * C + (9 * c + first) * lanes + lane),
-                     3 * step, step,
-                     values.ctypes.data + 4 * (PRODUCTS * tile * C + c * lanes + lane),
-                     6 * C * lanes, C * lanes, zeros.ctypes.data))
+        for k in range(0, 9, L):
+            turn(turning, (w + 4 * (c * channel + k), row, F, min(L, 9 - k), own + 4 * k * L, L, L))
+        sandwich(G, (own + 4 * first, 3 * tap, tap, to + 4 * c * lanes, 6 * far, far, zeros))
 
 
-@jit
-def winograd_share(x, bias, y, top, left, sizes, table, machine, values, room, worker, workers):
-    """One thread's tasks."""
-    (N, C, _, _), (_, F, A, B), L = x.shape, y.shape, machine[-1]
-    strips, tasks, width, v_far, m_far, _ = sizes
-    down, across = (A + 3) // 4, (B + 3) // 4
-    Z, O = (C + L - 1) // L * L, (F + L - 1) // L * L
-    lines = N * strips * down
-    band, V = room, room[6 * width * Z:]
-    M = V[PRODUCTS * v_far:]
-    rest = M[PRODUCTS * m_far:]
-    for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
-        first, last, held = task * lines // tasks, (task + 1) * lines // tasks, 0
-        for line in range(first, last):
-            n, row, t0, t1 = place(line, down, across, strips)
-            turn_band(x[n], top + 4 * row, left + 4 * t0, 4 * (t1 - t0) + 2,
-                      line > first and row > 0, band, machine)
-            image_values(band, V[held * Z:], v_far, t1 - t0, Z, machine)
-            held += t1 - t0
-        products(V, values, M, rest, held, C, F, sizes, table, L)
-        held = 0
-        for line in range(first, last):
-            n, row, t0, t1 = place(line, down, across, strips)
-            results(M[held * O:], m_far, bias, y[n], row, t0, t1, rest, machine)
-            held += t1 - t0
-
-
-@jit
-def place(line, down, across, strips):
-    """(image, row of tiles, first tile, last tile + 1) of a line."""
-    n, strip, row = line // down // strips, line // down % strips, line % down
-    return n, row, strip * across // strips, (strip + 1) * across // strips
-
-
-@jit
-def turn_band(x, top, left, width, follows, band, machine):
-    """band[r, q][c] = x[c, top + r, left + q] (C, H, W), 0 outside, for 6 rows of `width` pixels.
-
-    Where it follows on the band above, two rows are there already.
+@step
+def turn_band(x, plane, W, C, top, bottom, lo, hi, width, follows, band, turning, copying, L):
+    """band[r, q][c] = x[c, r, q] for 6 rows of `width` pixels; 0 outside of top <= r < bottom and
+    lo <= q < hi. Where it follows on the band above, two rows are there already.
     """
-    (C, H, W), turning, L = x.shape, machine[0], machine[-1]
     Z = (C + L - 1) // L * L
-    row = width * Z
-    lo, hi = min(width, max(0, -left)), max(0, min(width, W - left))
+    row = 4 * width * Z
     if follows:
-        for k in range(2 * row):
-            band[k] = band[k + 4 * row]
+        copy(copying, (band + 4 * row, 0, 1, 0, 1, 0, row // 2, band, 0, 1, row // 2))
     for r in range(2 if follows else 0, 6):
-        if lo >= hi or not 0 <= top + r < H:
-            band[r * row:(r + 1) * row] = 0
-            continue
-        band[r * row:r * row + lo * Z] = 0
-        band[r * row + hi * Z:(r + 1) * row] = 0
+        to, last = band + r * row, hi if top <= r < bottom else lo
+        clear(to, lo * Z, copying)
+        clear(to + 4 * last * Z, (width - last) * Z, copying)
         for c in range(0, C, L):
-            for q in range(lo, hi, L):
-                turn(turning, (x[c, top + r].ctypes.data + 4 * (left + q), H * W, min(L, C - c),
-                               min(L, hi - q), band.ctypes.data + 4 * (r * row + q * Z + c), Z, L))
+            for q in range(lo, last, L):
+                turn(turning, (x + 4 * (c * plane + r * W + q), plane, min(L, C - c),
+                               min(L, last - q), to + 4 * (q * Z + c), Z, L))
 
 
-@jit(allocates=True)
-def image_values(band, V, far, count, Z, machine):
+@jit
+def clear(to, count, copying):
+    """So many zeros."""
+    copy(copying, (to, 0, 1, 0, 0, 0, 0, to, 0, 1, count))
+
+
+@step
+def image_values(band, row, V, far, count, Z, BT, zeros, L):
     """V[e][tile][c] = B^T d B of `count` neighbouring tiles."""
-    BT, L, row = machine[1], machine[-1], (4 * count + 2) * Z
-    zeros = np.zeros(L, np.float32)
     for t in range(count):
         for c in range(0, Z, L):
-            sandwich(BT, (band.ctypes.data + 4 * (4 * t * Z + c), row, Z,
-                          V.ctypes.data + 4 * (t * Z + c), 6 * far, far, zeros.ctypes.data))
+            sandwich(BT, (band + 4 * (4 * t * Z + c), row, Z, V + 4 * (t * Z + c), 6 * far, far,
+                          zeros))
 
 
-@jit
-def tallest(table, how, vectors):
-    """The rows of the largest tile."""
-    rows = 1
-    while rows < table.shape[2] - 1 and table[how, vectors - 1, rows + 1]:
-        rows += 1
-    return min(rows, 10)
-
-
-@jit(allocates=True)
-def products(V, values, M, zeros, count, C, F, sizes, table, L):
-    """M[e][tile][f] = sum over c of V[e][tile][c] values[e][c][f], for `count` tiles."""
-    _, _, _, v_far, m_far, taps = sizes
-    Z, O, block = (C + L - 1) // L * L, (F + L - 1) // L * L, max(1, 256 // taps)
-    zeros[:2 * L] = 0
-    there, here = np.arange(taps), np.empty(taps, np.int64)
-    for tile in range(0, F, 2 * L):
-        vectors = 2 if F - tile > L else 1
-        lanes, most = vectors * L, tallest(table, 0, vectors)
-        pieces = (count + most - 1) // most
-        for k in range(taps):
-            here[k] = k * lanes
-        for e in range(PRODUCTS):
-            for piece in range(pieces):
-                t0, t1 = piece * count // pieces, (piece + 1) * count // pieces
-                to = M[e * m_far + t0 * O + tile:].ctypes.data
-                multiply(table[0, vectors - 1, t1 - t0],
-                         (V[e * v_far + t0 * Z:].ctypes.data, Z, taps, there.ctypes.data,
-                          values.ctypes.data + 4 * C * (PRODUCTS * tile + e * lanes), taps * lanes,
-                          here.ctypes.data, C // taps, taps, block,
-                          zeros.ctypes.data, 0, to, O, lanes))
-
-
-@jit
-def results(M, far, bias, y, row, t0, t1, rest, machine):
-    """y[f, 4 row + i, 4 t + j] = bias[f] + (A^T M A)[i, j], t from t0 to t1; y is (F, A, B)."""
-    (F, A, B), (turning, _, _, AT, L) = y.shape, machine
-    O, pixels = (F + L - 1) // L * L, 4 * (t1 - t0)
-    there = min(pixels, B - 4 * t0)
-    start, line = rest[:L], rest[L:]
+@step
+def results(M, far, bias, F, y, plane, B, rows, pixels, AT, turning, copying, L, own):
+    """y[f, i, 4 t + j] = bias[f] + (A^T M A)[i, j], for so many rows i and `pixels` of a row."""
+    line, wide, O = own + 4 * L, (pixels + 3) // 4 * 4, (F + L - 1) // L * L
     for f in range(0, F, L):
-        here = min(L, F - f)
-        for lane in range(L):
-            start[lane] = bias[f + lane] if lane < here else 0
-        for t in range(t1 - t0):
-            sandwich(AT, (M[t * O + f:].ctypes.data, 6 * far, far, line[4 * t * L:].ctypes.data,
-                          pixels * L, L, start.ctypes.data))
-        for i in range(min(4, A - 4 * row)):
-            for q in range(0, there, L):
-                turn(turning, (line[(i * pixels + q) * L:].ctypes.data, L, min(L, pixels - q), here,
-                               y[f, 4 * row + i].ctypes.data + 4 * (4 * t0 + q), A * B,
-                               min(L, there - q)))
+        copy(copying, (bias + 4 * f, 0, 1, 0, 1, 0, min(L, F - f), own, 0, 1, L))
+        for q in range(0, wide, 4):
+            sandwich(AT, (M + 4 * (q // 4 * O + f), 6 * far, far, line + 4 * q * L, wide * L, L,
+                          own))
+        for i in range(rows):
+            for q in range(0, pixels, L):
+                turn(turning, (line + 4 * (i * wide + q) * L, L, min(L, wide - q), min(L, F - f),
+                               y + 4 * (f * plane + i * B + q), plane, min(L, pixels - q)))
