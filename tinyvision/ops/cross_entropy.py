@@ -8,7 +8,8 @@ For scores x_c, label t, weights w and smoothing e, at one place:
     K = (1 - e) w_t + (e / C) sum_c w_c
 
 Nothing of x's size but x is kept, and nothing but its gradient is ever made: forward reads x once
-for m and s, which are kept, backward reads it once for the gradient. Sizes: x (N, C, L).
+for m and s, which are kept, backward reads it once for the gradient. Sizes: x (N, C, L); the
+compiled kernels are in `cross_entropy_fast`.
 """
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.kernel import Kernel
+from tinyvision.ops import cross_entropy_fast
 from tinyvision.ops.check import same_device
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.shape import reshape, sum
-from tinyvision.ops.softmax import block_width, column_peaks, row_peak, softmax
-from tinyvision.ops.vector_math import exp_below, fast_log
+from tinyvision.ops.softmax import softmax
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -190,17 +191,7 @@ def peaks_kernel(x, out):
     out[1] = np.exp(x - out[0][:, None]).sum(1)
 
 
-@peaks_kernel.cpu(parallel=True, fastmath=True)              # a core owns a block of columns
-def _(x, out):
-    N, C, L = x.shape
-    W = block_width(C, L)
-    blocks, rows = (L + W - 1) // W, x.reshape(N, C * L)
-    for k in prange(N * blocks):
-        n, first = np.int64(k) // blocks, np.int64(k) % blocks * W
-        if L == 1:
-            out[0, n, 0], out[1, n, 0] = row_peak(rows[n])
-        else:
-            column_peaks(x[n], first, out[0, n, first:first + W], out[1, n, first:first + W])
+peaks_kernel.python("cpu", cross_entropy_fast.peaks)
 
 
 @peaks_kernel.gpu                                            # a thread owns one out[which, n, l]
@@ -224,55 +215,7 @@ def label_costs(x, peaks, labels, weight, ignored, smoothing, out):
             targets(x, labels, weight, smoothing, n, i) @ (np.log(s) - (x[n, :, i] - m)))
 
 
-@label_costs.cpu(parallel=True, fastmath=True)
-def _(x, peaks, labels, weight, ignored, smoothing, out):
-    N, C, L = x.shape
-    W = block_width(C, L)
-    blocks, rows = (L + W - 1) // W, x.reshape(N, C * L)
-    for k in prange(N * blocks):
-        n, first = np.int64(k) // blocks, np.int64(k) % blocks * W
-        end = min(L, first + W)
-        if L == 1:
-            out[n, 0] = cost_of_row(rows[n], peaks[0, n, 0], peaks[1, n, 0], labels[n, 0], weight,
-                                    ignored, smoothing)
-            continue
-        costs_of_columns(x[n], first, peaks[0, n, first:end], peaks[1, n, first:end],
-                         labels[n, first:end], weight, ignored, smoothing, out[n, first:end])
-
-
-@jit(fastmath=True)
-def cost_of_row(row, m, s, label, weight, ignored, smoothing):
-    """The cost of one label."""
-    T = row.dtype.type
-    if label == ignored:
-        return T(0)
-    log_s, even = T(math.log(s)), T(0)
-    if smoothing:
-        for c in range(row.size):
-            even += weight[c] * (log_s - (row[c] - m))
-    own = weight[label] * (log_s - (row[label] - m))
-    return T(1 - smoothing) * own + T(smoothing / row.size) * even
-
-
-@jit(fastmath=True, allocates=True)
-def costs_of_columns(x, first, m, s, labels, weight, ignored, smoothing, out):
-    """The costs of a block of labels."""
-    C, W, T = x.shape[0], labels.size, x.dtype.type
-    log_s, w, own = np.empty(W, x.dtype), np.empty(W, x.dtype), np.empty(W, x.dtype)
-    for i in range(W):
-        log_s[i] = fast_log(s[i])
-    for i in range(W):                                       # gathers only: nothing to compute here
-        t = np.uint64(0 if labels[i] == ignored else labels[i])
-        w[i], own[i] = weight[t], x[t, first + i]
-    for i in range(W):
-        cost = T(1 - smoothing) * w[i] * (log_s[i] - (own[i] - m[i]))
-        out[i] = T(0) if labels[i] == ignored else cost
-    if smoothing:
-        for c in range(C):
-            row, share = x[c, first:first + W], T(smoothing / C) * weight[c]
-            for i in range(W):
-                even = share * (log_s[i] - (row[i] - m[i]))
-                out[i] += T(0) if labels[i] == ignored else even
+label_costs.python("cpu", cross_entropy_fast.costs)
 
 
 @label_costs.gpu                                             # a thread owns one label
@@ -300,62 +243,7 @@ def label_costs_backward(g, x, peaks, labels, weight, ignored, smoothing, out):
             g[n, i] * (share.sum() * (np.exp(x[n, :, i] - m) / s) - share))
 
 
-@label_costs_backward.cpu(parallel=True, fastmath=True)
-def _(g, x, peaks, labels, weight, ignored, smoothing, out):
-    N, C, L = x.shape
-    W = block_width(C, L)
-    blocks, rows, results = (L + W - 1) // W, x.reshape(N, C * L), out.reshape(N, C * L)
-    even = x.dtype.type(total_of(weight) * smoothing / C)
-    for k in prange(N * blocks):
-        n, first = np.int64(k) // blocks, np.int64(k) % blocks * W
-        if L == 1:
-            gradient_of_row(g[n, 0], rows[n], peaks[0, n, 0], peaks[1, n, 0], labels[n, 0], weight,
-                            ignored, smoothing, even, results[n])
-        else:
-            end = min(L, first + W)
-            gradients_of_columns(
-                g[n, first:end], x[n], first, peaks[0, n, first:end], peaks[1, n, first:end],
-                labels[n, first:end], weight, ignored, smoothing, even, out[n])
-
-
-@jit
-def total_of(weight):
-    """The sum, in float64."""
-    total = 0.0
-    for w in weight:
-        total += w
-    return total
-
-
-@jit(fastmath=True)
-def gradient_of_row(g, row, m, s, label, weight, ignored, smoothing, even, out):
-    """g (K softmax - targets) of one label."""
-    T, kept = row.dtype.type, label != ignored
-    g, label = g if kept else T(0), label if kept else 0
-    own = T(1 - smoothing) * weight[label]
-    scale, level = g * (own + even) / s, g * T(smoothing / row.size)
-    for c in range(row.size):
-        out[c] = exp_below(row[c] - m) * scale - level * weight[c]
-    out[label] -= g * own
-
-
-@jit(fastmath=True, allocates=True)
-def gradients_of_columns(g, x, first, m, s, labels, weight, ignored, smoothing, even, out):
-    """The same of a block of labels."""
-    C, W, T = x.shape[0], labels.size, x.dtype.type
-    scale, level, own = np.empty(W, x.dtype), np.empty(W, x.dtype), np.empty(W, x.dtype)
-    for i in range(W):
-        own[i] = weight[np.uint64(0 if labels[i] == ignored else labels[i])]
-    for i in range(W):
-        here = T(0) if labels[i] == ignored else g[i]
-        level[i], own[i] = here * T(smoothing / C), here * (T(1 - smoothing) * own[i])
-        scale[i] = (own[i] + here * even) / s[i]
-    for c in range(C):
-        row, q, w = x[c, first:first + W], out[c, first:first + W], weight[c]
-        for i in range(W):
-            q[i] = exp_below(row[i] - m[i]) * scale[i] - level[i] * w
-    for i in range(W):
-        out[np.uint64(0 if labels[i] == ignored else labels[i]), first + i] -= own[i]
+label_costs_backward.python("cpu", cross_entropy_fast.gradients)
 
 
 @label_costs_backward.gpu                                    # a thread owns one out[n, c, l]

@@ -4,8 +4,7 @@
     m = max_c x_c,    s = sum_c e^(x_c - m)
 
 The largest score is subtracted first, so that exp never overflows. Sizes: x (A, C, B), the axis in
-the middle. Where it is the last one (B = 1) a row is a task; otherwise a block of columns is, so
-narrow that its C rows stay in the cache while m, s and the result are worked out. Lecture: L1.
+the middle; the compiled kernels are in `softmax_fast`. Lecture: L1.
 """
 from __future__ import annotations
 
@@ -17,12 +16,10 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, jit, prange
+from tinyvision.kernel import Kernel
+from tinyvision.ops import softmax_fast
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.shape import normal_axes, sum
-from tinyvision.ops.vector_math import exp_below, fast_log, single
-
-CACHE = 8192               # elements of a block of columns
 
 
 @dataclass(frozen=True)
@@ -90,56 +87,7 @@ def _three(a, axis):
     return a.reshape(math.prod(a.shape[:axis]), a.shape[axis], math.prod(a.shape[axis + 1:]))
 
 
-# --- one row, or a block of columns: its maximum and the sum of e^(x - maximum) -------------------
-@jit(inline=True)
-def block_width(C, B):
-    """How many of B columns of C elements are one task."""
-    return 1 if B == 1 else min(B, max(64, CACHE // max(C, 1)))
-
-
-@jit(fastmath=True)
-def row_peak(row):
-    """(max, sum of e^(x - max)); with a NaN in the row, the sum is NaN."""
-    m, s = row_max(row), row.dtype.type(0)
-    for c in range(row.size):
-        s += exp_below(row[c] - m)
-    return m, s
-
-
-@jit(fastmath=True)
-def row_max(row):
-    """The maximum. Floats with a NaN among them cannot be compared in any order, so LLVM compares
-    one by one; their bits, as whole numbers (those of negative floats turned round), it can."""
-    T = row.dtype.type
-    if single(T(0)):
-        bits, top = row.view(np.int32), np.int32(-2 ** 31)
-        for c in range(bits.size):
-            key = np.int32(bits[c] ^ np.int32(np.int32(bits[c] >> 31) & np.int32(2 ** 31 - 1)))
-            top = key if key > top else top
-        top = np.int32(top ^ np.int32(np.int32(top >> 31) & np.int32(2 ** 31 - 1)))
-        return T(top.view(np.float32)) if row.size else T(-np.inf)
-    m = T(-np.inf)
-    for c in range(row.size):
-        m = row[c] if row[c] > m else m
-    return m
-
-
-@jit(fastmath=True)
-def column_peaks(x, first, m, s):
-    """The same of the columns of x (C, B) from `first` on, as many as m and s have room for."""
-    m[:] = -np.inf
-    s[:] = 0
-    for c in range(x.shape[0]):
-        row = x[c, first:first + m.size]
-        for i in range(m.size):
-            m[i] = row[i] if row[i] > m[i] else m[i]
-    for c in range(x.shape[0]):
-        row = x[c, first:first + m.size]
-        for i in range(m.size):
-            s[i] += exp_below(row[i] - m[i])
-
-
-# --- softmax --------------------------------------------------------------------------------------
+# --- the kernels ----------------------------------------------------------------------------------
 @Kernel
 def softmax_kernel(x, logarithm, y):
     """Along the middle axis of x (A, C, B): softmax, or its logarithm."""
@@ -150,48 +98,7 @@ def softmax_kernel(x, logarithm, y):
             y[a, :, b] = shifted - np.log(total) if logarithm else np.exp(shifted) / total
 
 
-@softmax_kernel.cpu(parallel=True, fastmath=True)
-def _(x, logarithm, y):
-    A, C, B = x.shape
-    W = block_width(C, B)
-    blocks, rows, results = (B + W - 1) // W, x.reshape(A, C * B), y.reshape(A, C * B)
-    for k in prange(A * blocks):
-        a, first = np.int64(k) // blocks, np.int64(k) % blocks * W
-        if B == 1:
-            softmax_row(rows[a], logarithm, results[a])
-        else:
-            softmax_columns(x[a], first, min(W, B - first), logarithm, y[a])
-
-
-@jit(fastmath=True)
-def softmax_row(row, logarithm, out):
-    """One row."""
-    m, s = row_peak(row)
-    if logarithm:
-        log_s = row.dtype.type(math.log(s))
-        for c in range(row.size):
-            out[c] = row[c] - m - log_s
-    else:
-        scale = row.dtype.type(1) / s
-        for c in range(row.size):
-            out[c] = exp_below(row[c] - m) * scale
-
-
-@jit(fastmath=True, allocates=True)
-def softmax_columns(x, first, W, logarithm, y):
-    """W columns from `first` on."""
-    m, s = np.empty(W, x.dtype), np.empty(W, x.dtype)
-    column_peaks(x, first, m, s)
-    for i in range(W):
-        s[i] = fast_log(s[i]) if logarithm else x.dtype.type(1) / s[i]
-    for c in range(x.shape[0]):
-        row, out = x[c, first:first + W], y[c, first:first + W]
-        if logarithm:
-            for i in range(W):
-                out[i] = row[i] - m[i] - s[i]
-        else:
-            for i in range(W):
-                out[i] = exp_below(row[i] - m[i]) * s[i]
+softmax_kernel.python("cpu", softmax_fast.softmax)
 
 
 @softmax_kernel.gpu                                          # a thread owns one y[a, c, b]
@@ -214,52 +121,7 @@ def softmax_backward(g, y, logarithm, out):
         out[...] = y * (g - (g * y).sum(1, keepdims=True))
 
 
-@softmax_backward.cpu(parallel=True, fastmath=True)
-def _(g, y, logarithm, out):
-    A, C, B = y.shape
-    W = block_width(C, B)
-    blocks, results = (B + W - 1) // W, out.reshape(A, C * B)
-    gradients, rows = g.reshape(A, C * B), y.reshape(A, C * B)
-    for k in prange(A * blocks):
-        a, first = np.int64(k) // blocks, np.int64(k) % blocks * W
-        if B == 1:
-            row_gradient(gradients[a], rows[a], logarithm, results[a])
-        else:
-            column_gradients(g[a], y[a], first, min(W, B - first), logarithm, out[a])
-
-
-@jit(fastmath=True)
-def row_gradient(g, y, logarithm, out):
-    """One row."""
-    total = y.dtype.type(0)
-    if logarithm:
-        for c in range(y.size):
-            total += g[c]
-        for c in range(y.size):
-            out[c] = g[c] - exp_below(y[c]) * total
-    else:
-        for c in range(y.size):
-            total += g[c] * y[c]
-        for c in range(y.size):
-            out[c] = y[c] * (g[c] - total)
-
-
-@jit(fastmath=True, allocates=True)
-def column_gradients(g, y, first, W, logarithm, out):
-    """W columns from `first` on."""
-    total = np.zeros(W, y.dtype)
-    for c in range(y.shape[0]):
-        a, b = g[c, first:first + W], y[c, first:first + W]
-        for i in range(W):
-            total[i] += a[i] if logarithm else a[i] * b[i]
-    for c in range(y.shape[0]):
-        a, b, q = g[c, first:first + W], y[c, first:first + W], out[c, first:first + W]
-        if logarithm:
-            for i in range(W):
-                q[i] = a[i] - exp_below(b[i]) * total[i]
-        else:
-            for i in range(W):
-                q[i] = b[i] * (a[i] - total[i])
+softmax_backward.python("cpu", softmax_fast.softmax_backward)
 
 
 @softmax_backward.gpu                                        # a thread owns one out[a, c, b]
