@@ -1,5 +1,7 @@
 """Layers and the Module they are made of. Names, arguments and state keys are PyTorch's."""
+from tinyvision.nn import init
+from tinyvision.nn.init import skip_init
 from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d,
                                   CrossEntropyLoss, Flatten, GroupNorm, LayerNorm, Linear,
                                   MaxPool2d, MaxUnpool2d, ReLU, Upsample)
-from tinyvision.nn.module import Module, Parameter, Sequential
+from tinyvision.nn.module import Module, ModuleDict, ModuleList, Parameter, Sequential

@@ -7,14 +7,15 @@ import numpy as np
 
 from tinyvision import ops
 from tinyvision.device import generator
-from tinyvision.nn.module import Module, Parameter
+from tinyvision.nn.init import parameter
+from tinyvision.nn.module import Module
 from tinyvision.ops.check import at_least, pair
 
 
 def uniform(shape, fan_in):
     """Uniform in +-1/sqrt(fan_in): PyTorch's default for weights and biases (He et al. 2015)."""
     bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
-    return Parameter(generator().uniform(-bound, bound, shape).astype(np.float32))
+    return parameter(shape, lambda shape: generator().uniform(-bound, bound, shape))
 
 
 class _Convolution(Module):
@@ -98,8 +99,8 @@ class BatchNorm2d(Module):
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         at_least("BatchNorm2d", "num_features", num_features, 1)
         self.eps, self.momentum = eps, momentum
-        self.weight = Parameter(np.ones(num_features, np.float32))
-        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.weight = parameter((num_features,), np.ones)
+        self.bias = parameter((num_features,), np.zeros)
         self.register_buffer("running_mean", np.zeros(num_features, np.float32))
         self.register_buffer("running_var", np.ones(num_features, np.float32))
 
@@ -124,9 +125,9 @@ class LayerNorm(Module):
         self.eps = eps
         self.weight = self.bias = None
         if elementwise_affine:
-            self.weight = Parameter(np.ones(self.normalized_shape, np.float32))
+            self.weight = parameter(self.normalized_shape, np.ones)
         if elementwise_affine and bias:
-            self.bias = Parameter(np.zeros(self.normalized_shape, np.float32))
+            self.bias = parameter(self.normalized_shape, np.zeros)
 
     def forward(self, x):
         """(..., *normalized_shape) -> the same shape."""
@@ -146,8 +147,8 @@ class GroupNorm(Module):
             raise ValueError(f"GroupNorm: num_groups={num_groups} does not divide "
                              f"num_channels={num_channels}")
         self.num_groups, self.eps = num_groups, eps
-        self.weight = Parameter(np.ones(num_channels, np.float32)) if affine else None
-        self.bias = Parameter(np.zeros(num_channels, np.float32)) if affine else None
+        self.weight = parameter((num_channels,), np.ones) if affine else None
+        self.bias = parameter((num_channels,), np.zeros) if affine else None
 
     def forward(self, x):
         """(N, C, ...) -> the same shape."""

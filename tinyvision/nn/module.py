@@ -1,7 +1,7 @@
 """Module: a function with parameters, and the tree of modules that a network is."""
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -13,22 +13,70 @@ def Parameter(data) -> Tensor:
     return Tensor(data, requires_grad=True)
 
 
+class Hook:
+    """What a module calls besides itself; `remove()` ends that."""
+
+    def __init__(self, hooks, function):
+        self._hooks, self._function = hooks, function
+        hooks.append(function)
+
+    def remove(self) -> None:
+        """Do not call it any more."""
+        if self._function in self._hooks:
+            self._hooks.remove(self._function)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.remove()
+
+
+class Loaded(NamedTuple):
+    """The names that a state and a module did not share."""
+    missing_keys: list
+    unexpected_keys: list
+
+
 class Module:
     """The base of every layer and network, used as PyTorch's.
 
-    Attributes that are Tensors requiring gradients are parameters; attributes that are Modules
-    are children. Arrays that belong to the state without being learned (running statistics) are
-    announced by `register_buffer`. Subclasses define `forward`; calling the module calls it.
+    Tensors that require gradients when they are assigned to an attribute are parameters (and stay
+    such when they are frozen); attributes that are Modules are children. Arrays that belong to the
+    state without being learned (running statistics) are announced by `register_buffer`. Subclasses
+    define `forward`; calling the module calls it.
     """
     training = True
     _buffer_names: tuple[str, ...] = ()
+    _parameter_names: tuple[str, ...] = ()
+    _hooks: tuple | list = ()
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Tensor) and value.requires_grad and name not in self._parameter_names:
+            object.__setattr__(self, "_parameter_names", (*self._parameter_names, name))
+        object.__setattr__(self, name, value)
 
     def forward(self, *inputs):
         """The computation; subclasses define it."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *inputs, **options):
-        return self.forward(*inputs, **options)
+        y = self.forward(*inputs, **options)
+        for hook in tuple(self._hooks):
+            changed = hook(self, inputs, y)
+            y = y if changed is None else changed
+        return y
+
+    def register_forward_hook(self, hook: Callable) -> Hook:
+        """Call `hook(module, inputs, output)` after every forward; what it returns, unless None,
+        takes the output's place. To look inside a network, for pictures.
+
+        Returns:
+            A handle; its `remove()`, or the end of a `with` block around it, ends the calls.
+        """
+        if not isinstance(self._hooks, list):
+            self._hooks = []
+        return Hook(self._hooks, hook)
 
     def register_buffer(self, name: str, value) -> None:
         """Keep `value` as attribute `name`: saved and moved with the module, not learned."""
@@ -55,8 +103,8 @@ class Module:
             yield from child._named(chosen, f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(dotted name, Tensor) of everything that is learned."""
-        return self._named(lambda module, name, value: value.requires_grad)
+        """(dotted name, Tensor) of everything that is learned, frozen or not."""
+        return self._named(lambda module, name, value: name in module._parameter_names)
 
     def parameters(self) -> Iterator[Tensor]:
         """Everything that is learned."""
@@ -66,30 +114,48 @@ class Module:
         """(dotted name, Tensor) of the state that is not learned."""
         return self._named(lambda module, name, value: name in module._buffer_names)
 
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) of this module, named `prefix`, and of all below it."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def _state(self):
+        return self._named(lambda module, name, value: name in module._parameter_names
+                           or name in module._buffer_names)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of parameters and buffers by dotted name, as NumPy arrays; PyTorch's keys."""
-        state = self._named(lambda m, name, value: value.requires_grad or name in m._buffer_names)
-        return {name: np.array(value.numpy(), order="C") for name, value in state}
+        return {name: np.array(value.numpy(), order="C") for name, value in self._state()}
 
-    def load_state_dict(self, state) -> None:
+    def load_state_dict(self, state, strict: bool = True) -> Loaded:
         """Copy the arrays of `state` into parameters and buffers of the same names and shapes.
 
+        Args:
+            state: arrays by dotted name.
+            strict: refuse names that only one of the two has; otherwise they are left alone.
+
+        Returns:
+            The names that were missing, and those that were not expected.
+
         Raises:
-            KeyError: names that are missing or that the module does not have.
-            ValueError: an array of another shape.
+            KeyError: names that are missing, or that the module does not have.
+            ValueError: an array of another shape. Nothing was changed then.
         """
-        own = dict(self._named(lambda m, name, value: value.requires_grad
-                               or name in m._buffer_names))
-        if missing := sorted(own.keys() ^ state.keys()):
-            raise KeyError(f"load_state_dict: {missing[0]!r} is in only one of the two, the state "
-                           f"given and {type(self).__name__} ({len(missing)} such names)")
-        for name, tensor in own.items():
-            array = np.asarray(as_array(state[name]))
-            if array.shape != tensor.shape:
-                raise ValueError(f"load_state_dict: {name} has shape {array.shape}, "
-                                 f"expected {tensor.shape}")
-        for name, tensor in own.items():
-            tensor.data = Tensor(np.array(as_array(state[name]), tensor.dtype)).to(tensor.device)
+        own = dict(self._state())
+        loaded = Loaded(*([name for name in one if name not in other]
+                          for one, other in ((own, state), (state, own))))
+        if strict and (names := [*loaded.missing_keys, *loaded.unexpected_keys]):
+            raise KeyError(f"load_state_dict: {names[0]!r} is in only one of the two, the state "
+                           f"given and {type(self).__name__} ({len(names)} such names)")
+        shared = {name: np.asarray(as_array(state[name])) for name in own if name in state}
+        if wrong := [name for name, array in shared.items() if array.shape != own[name].shape]:
+            raise ValueError(f"load_state_dict: {wrong[0]} has shape {shared[wrong[0]].shape}, "
+                             f"expected {own[wrong[0]].shape} ({len(wrong)} such arrays)")
+        for name, array in shared.items():
+            tensor = own[name]
+            tensor.data = Tensor(np.array(array, tensor.dtype)).to(tensor.device)
+        return loaded
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training behaviour (batch statistics, dropout); returns the module."""
@@ -101,10 +167,24 @@ class Module:
         """Switch to inference behaviour; returns the module."""
         return self.train(False)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Freeze (False) or thaw all parameters; returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def apply(self, function) -> Module:
+        """Call `function` with every module, children first; returns the module."""
+        for _, child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.parameters():
-            parameter.grad = None
+            if parameter.requires_grad:
+                parameter.grad = None
 
     def to(self, device: str) -> Module:
         """Move parameters and buffers to "cpu" or "gpu", in place; returns the module."""
@@ -123,21 +203,55 @@ class Module:
         return ""
 
 
-class Sequential(Module):
+class ModuleList(Module):
+    """Modules in a list; children are named 0, 1, 2, ... It has no forward of its own."""
+
+    def __init__(self, modules=()):
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> ModuleList:
+        """Add a module at the end; returns the list."""
+        setattr(self, str(len(self)), module)
+        return self
+
+    def __len__(self):
+        return sum(1 for _ in self.children())
+
+    def __iter__(self):
+        return (child for _, child in self.children())
+
+    def __getitem__(self, k):
+        return list(self)[k]
+
+
+class Sequential(ModuleList):
     """Modules applied one after the other; children are named 0, 1, 2, ..."""
 
     def __init__(self, *modules):
-        for k, module in enumerate(modules):
-            setattr(self, str(k), module)
+        super().__init__(modules)
 
     def forward(self, x):
         """x through every module in turn."""
-        for _, module in self.children():
+        for module in self:
             x = module(x)
         return x
 
-    def __len__(self):
-        return len(list(self.children()))
 
-    def __getitem__(self, k):
-        return list(self.children())[k][1]
+class ModuleDict(Module):
+    """Modules by name, in the order in which they were added."""
+
+    def __init__(self, modules=None):
+        for name, module in (modules or {}).items():
+            setattr(self, name, module)
+
+    def __getitem__(self, name):
+        return dict(self.children())[name]
+
+    def keys(self):
+        """The names."""
+        return dict(self.children()).keys()
+
+    def items(self):
+        """(name, module)."""
+        return dict(self.children()).items()
