@@ -72,6 +72,8 @@ class Kernel:
         return self
 
     def __call__(self, *args):
+        if rehearsed(self.name, *args):
+            return
         usual = "cpu" if device_of(args[-1]) == "cpu" else "gpu"
         chosen = _forced.variant if _forced.variant in self.variants else usual
         self.variants[chosen](*args)
@@ -80,7 +82,7 @@ class Kernel:
 
 
 class _Forced(threading.local):
-    variant, seen = None, None
+    variant, seen, rehearsal = None, None, None
 
 
 _forced = _Forced()
@@ -105,6 +107,28 @@ def use_variant(name: str | None):
         yield _forced.seen
     finally:
         _forced.variant, _forced.seen = before
+
+
+@contextlib.contextmanager
+def rehearse():
+    """Inside the block and in this thread no kernel computes: results hold anything.
+
+    For what depends on shapes alone. Yields a list to which (name, shapes of the arguments) of
+    every kernel and matrix product is added that would have run.
+    """
+    before, _forced.rehearsal = _forced.rehearsal, []
+    try:
+        yield _forced.rehearsal
+    finally:
+        _forced.rehearsal = before
+
+
+def rehearsed(name, *args) -> bool:
+    """Whether this is a rehearsal: then the call is noted, and must not be made."""
+    if _forced.rehearsal is None:
+        return False
+    _forced.rehearsal.append((name, tuple(getattr(a, "shape", ()) for a in args)))
+    return True
 
 
 class Jit:

@@ -5,3 +5,4 @@ from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm2d, Conv2d, ConvTran
                                   CrossEntropyLoss, Flatten, GroupNorm, LayerNorm, Linear,
                                   MaxPool2d, MaxUnpool2d, ReLU, Upsample)
 from tinyvision.nn.module import Module, ModuleDict, ModuleList, Parameter, Sequential
+from tinyvision.nn.summary import summary

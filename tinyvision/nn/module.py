@@ -50,6 +50,7 @@ class Module:
     _buffer_names: tuple[str, ...] = ()
     _parameter_names: tuple[str, ...] = ()
     _hooks: tuple | list = ()
+    _pre_hooks: tuple | list = ()
 
     def __setattr__(self, name, value):
         if isinstance(value, Tensor) and value.requires_grad and name not in self._parameter_names:
@@ -61,6 +62,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *inputs, **options):
+        for hook in tuple(self._pre_hooks):
+            hook(self, inputs)
         y = self.forward(*inputs, **options)
         for hook in tuple(self._hooks):
             changed = hook(self, inputs, y)
@@ -74,9 +77,18 @@ class Module:
         Returns:
             A handle; its `remove()`, or the end of a `with` block around it, ends the calls.
         """
-        if not isinstance(self._hooks, list):
-            self._hooks = []
+        self._hooks = self._hooks or []
         return Hook(self._hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Callable) -> Hook:
+        """Call `hook(module, inputs)` before every forward; see `register_forward_hook`."""
+        self._pre_hooks = self._pre_hooks or []
+        return Hook(self._pre_hooks, hook)
+
+    def summary(self, *inputs):
+        """A table of the layers: output shapes, parameters, multiply-adds; see `nn.summary`."""
+        from tinyvision.nn.summary import summary
+        return summary(self, *inputs)
 
     def register_buffer(self, name: str, value) -> None:
         """Keep `value` as attribute `name`: saved and moved with the module, not learned."""
