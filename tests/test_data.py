@@ -5,9 +5,10 @@ import pytest
 
 from tinyvision.data import CLASSES, describe, render, shapes
 from tinyvision.data.outlines import OUTLINES
-from tinyvision.data.shapes import Ground, Scene, Shape
+from tinyvision.data.shapes import Scene, Shape
+from tinyvision.data.shapes_ground import plain
 
-PLAIN = Ground((0.9, 0.9, 0.9), np.zeros((3, 4, 4)), (0, 0, 0), 0, 0, 0)
+PLAIN = plain((0.9, 0.9, 0.9))
 DIFFICULTIES = ("easy", "medium", "hard")
 
 
