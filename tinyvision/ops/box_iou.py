@@ -18,6 +18,7 @@ from tinyvision.device import contiguous, module_of
 from tinyvision.engine import as_array
 from tinyvision.kernel import Kernel, jit, prange
 from tinyvision.ops.check import same_device
+from tinyvision.worker import after, crew, longs, real_worker, share
 
 FORMATS = "xyxy", "xywh", "cxcywh"
 
@@ -159,45 +160,59 @@ def box_iou_kernel(a, b, out):
         out[n, m] = iou(a[n], b[m])
 
 
-@jit(allocates=True)
-def measure(boxes):
-    """The area of every box, -1 where it is not a positive finite number."""
-    areas = np.empty(len(boxes), boxes.dtype)
-    for n in range(len(boxes)):
-        w, h = boxes[n, 2] - boxes[n, 0], boxes[n, 3] - boxes[n, 1]
-        areas[n] = w * h if w > 0 and h > 0 and w * h < np.inf else -1
-    return areas
-
-
 @jit
-def overlap_ratio(a, b, area, other):
-    """IoU of two boxes whose areas `measure` gave; the type of the boxes is kept throughout."""
+def pair_iou(a, b):
+    """`iou`, compiled; the type of the boxes is kept throughout. Most pairs do not meet."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    first, second = (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])
     inter = w * h
-    ratio = inter / (area + other - inter)
-    return ratio if w > 0 and h > 0 and area > 0 and other > 0 else a.dtype.type(0)
+    if w > 0 and h > 0 and 0 < first < np.inf and 0 < second < np.inf:
+        return inter / (first + second - inter)
+    return a.dtype.type(0)
 
 
 @box_iou_kernel.variant("cpu_loops", parallel=True)          # a core owns one row
 def _(a, b, out):
-    areas, others = measure(a), measure(b)
     for n in prange(len(a)):
         for m in range(len(b)):
-            out[n, m] = overlap_ratio(a[n], b[m], areas[n], others[m])
+            out[n, m] = pair_iou(a[n], b[m])
 
 
-@box_iou_kernel.cpu(parallel=True, allocates=True)         # each corner's numbers lie in a row: 16 boxes at a time
-def _(a, b, out):
-    areas, others, zero = measure(a), measure(b), out.dtype.type(0)
-    x0, y0, x1, y1 = b[:, 0].copy(), b[:, 1].copy(), b[:, 2].copy(), b[:, 3].copy()
-    for n in prange(len(a)):
-        left, top, right, bottom = a[n, 0], a[n, 1], a[n, 2], a[n, 3]
-        area, row, there = areas[n], out[n], areas[n] > zero
-        for m in range(len(b)):
+def box_iou_cpu(a, b, out):
+    """The rung `cpu`: each corner's numbers lie in a row, 16 boxes are compared at a time."""
+    workers = crew(out.size)
+    rows_of_iou(workers, a, b, out, *out.shape, np.empty((workers, 5, len(b)), b.dtype), workers)
+
+
+box_iou_kernel.python("cpu", box_iou_cpu)
+
+
+@real_worker
+def rows_of_iou(job, k):
+    """Thread k's rows of out (N, M)."""
+    job = longs(job)
+    a, b, out, M = reals(job[0]), reals(job[1]), reals(job[2]), job[4]
+    x0 = after(reals(job[5]), 5 * M * k)
+    y0, x1, y1, areas = after(x0, M), after(x0, 2 * M), after(x0, 3 * M), after(x0, 4 * M)
+    for m in range(M):
+        box = after(b, 4 * m)
+        x0[m], y0[m], x1[m], y1[m], areas[m] = box[0], box[1], box[2], box[3], area_of(box)
+    first, end = share(job[3], k, job[6])
+    for n in range(first, end):
+        row, box, area = after(out, n * M), after(a, 4 * n), area_of(after(a, 4 * n))
+        left, top, right, bottom, zero = box[0], box[1], box[2], box[3], type(area)(0)
+        for m in range(M):
             w, h = min(right, x1[m]) - max(left, x0[m]), min(bottom, y1[m]) - max(top, y0[m])
             inter = w * h
-            ratio = inter / (area + others[m] - inter)
-            row[m] = ratio if there & (w > zero) & (h > zero) & (others[m] > zero) else zero
+            ratio = inter / (area + areas[m] - inter)
+            row[m] = ratio if (area > zero) & (w > zero) & (h > zero) & (areas[m] > zero) else zero
+
+
+@jit
+def area_of(box):
+    """Its area, -1 where that is not a positive finite number."""
+    w, h = box[2] - box[0], box[3] - box[1]
+    return w * h if w > 0 and h > 0 and w * h < np.inf else type(w)(-1)
 
 
 # `times` is a product that the GPU's compiler may not fuse with a sum (the host is told not to).

@@ -18,7 +18,7 @@ from tinyvision.device import device_of, module_of, to_device
 from tinyvision.engine import as_array
 from tinyvision.kernel import Kernel, jit
 from tinyvision.ops import nms_fast
-from tinyvision.ops.box_iou import IOU, as_boxes, box_iou, iou, measure, overlap_ratio
+from tinyvision.ops.box_iou import IOU, as_boxes, box_iou, iou, pair_iou
 from tinyvision.ops.check import same_device
 
 
@@ -147,13 +147,12 @@ def nms_kernel(boxes, classes, threshold, keep):
 
 @nms_kernel.variant("cpu_loops")
 def _(boxes, classes, threshold, keep):
-    N, areas = len(boxes), measure(boxes)
     keep[:] = True
-    for n in range(N):
+    for n in range(len(boxes)):
         if keep[n]:
-            for m in range(n + 1, N):
+            for m in range(n + 1, len(boxes)):
                 if keep[m] and classes[m] == classes[n] and \
-                        overlap_ratio(boxes[n], boxes[m], areas[n], areas[m]) > threshold:
+                        pair_iou(boxes[n], boxes[m]) > threshold:
                     keep[m] = False
 
 

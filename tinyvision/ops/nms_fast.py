@@ -11,7 +11,7 @@ So each level of a pyramid takes the boxes of one size, 4^l <= area < 4^(l+1), i
 A cell is the piece of an array that its hash (with the box's class) names, as long as all its boxes
 need; strangers that share it are compared too, which does no harm.
 
-**Exact.** The equation of `overlap_ratio` alone decides, in its own rounding; the pyramid only
+**Exact.** The equation of `box_iou` alone decides, in its own rounding; the pyramid only
 leaves out what cannot be. Its bounds are 1e-5 wide of the equation's rounding errors. Where these
 are unbounded (areas that underflow), where t is nearly 0, where the cells are too many or the kept
 few, all the kept are compared.
@@ -21,91 +21,130 @@ no scene makes this slower than those.
 """
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tinyvision.kernel import jit
-from tinyvision.ops.box_iou import measure
+from tinyvision.ops.box_iou import area_of
+from tinyvision.worker import after, doubles, longs, pointer, real_worker, record
 
-LEVELS = 1100                              # from 2^-1100 to 2^1100: all areas there are
+LEVELS = 512                               # from 4^-512 to 4^512: all areas there are
+SIDES = 2.0**np.clip(np.arange(-LEVELS, LEVELS), -500, 500)
 LEAST = 1e-3                               # thresholds below it have no pyramid
 BLOCK = 64                                 # boxes between two looks whether there was a hit
 CROWD = 256                                # so many kept boxes are worth a pyramid
 WORTH = 16                                 # kept boxes that are compared in the time of one cell
 
+ints = pointer("ints", lambda types: types.CPointer(types.int32), "The int32 numbers there.")
+truths = pointer("truths", lambda types: types.CPointer(types.uint8), "The bytes there, 0 or 1.")
+job_at = record("job_at", np.dtype([(name, np.int64) for name in (
+    "boxes", "N", "names", "threshold", "keep", "every", "every_names", "areas", "done", "crowd",
+    "kept", "kept_names", "home", "buckets", "begin", "fill", "cells")]))
+
 
 def nms(boxes, classes, threshold, keep):
     """The rung `cpu` of nms_kernel."""
-    names = classes.astype(np.int32)                         # half the memory to compare
+    N, dtype, names = len(boxes), boxes.dtype, classes.astype(np.int32)      # half the memory
     if (names != classes).any():
         names = np.unique(classes, return_inverse=True)[1].astype(np.int32)
-    smallest = boxes.dtype.type(1e4) * np.finfo(boxes.dtype).tiny
-    sweep(boxes, names, threshold, smallest, keep)
+    areas, done = np.empty(N, dtype), np.zeros(2, np.int64)
+    job = (boxes, N, names, np.array([threshold]), keep, np.empty((5, N), dtype),
+           np.empty(N, np.int32), areas, done, CROWD if threshold >= LEAST else N)
+    sweep(1, *job)
+    if done[0] < N:
+        buckets, largest = 1 << N.bit_length(), float(abs(boxes[areas > 0]).max())
+        go_on(1, *job, np.empty((5, N), dtype), np.empty(N, np.int32), np.empty(N, np.int64),
+              buckets, np.zeros(buckets + 1, np.int64), np.empty(buckets, np.int64),
+              pyramid(largest, float(threshold) * (1 - 1e-5), 1e4 * float(np.finfo(dtype).tiny)))
 
 
-@jit(allocates=True)
-def sweep(boxes, names, threshold, smallest, keep):
-    """Walk down the sorted boxes; each looks for a kept one that suppresses it."""
-    N, areas = len(boxes), measure(boxes)
-    every, every_names = np.empty((5, N), boxes.dtype), np.empty(N, np.int32)
-    crowd = CROWD if threshold >= LEAST else N
-    n, count = 0, 0
-    while n < N and count < crowd:
-        keep[n] = not (areas[n] > 0 and meets(every, every_names, 0, count, boxes[n], areas[n],
-                                              names[n], threshold))
-        if keep[n] and areas[n] > 0:
-            store(every, every_names, count, boxes[n], areas[n], names[n])
+def pyramid(largest, t, smallest):
+    """Float64 numbers: 1 / the size of the cells, on every level; from [2 LEVELS] on what the
+    centres lack; how far two centres can be apart, in widths; t and 1 / t, between two areas;
+    the smallest area, times t, for which rounding errors have bounds.
+
+    Cells are no smaller than 2^-40 of the largest coordinate, so that their numbers fit and a
+    centre's rounding error, 2^-53 of it, is nothing beside them.
+    """
+    far = (1 - t) / (2 * t)
+    sides = np.maximum(max(4 * far, 0.25) * SIDES, largest * 2.0**-40)
+    return np.append(1 / sides, (largest * 2.0**-50, far * (1 + 1e-9), t, 1 / t, smallest))
+
+
+# --- the walk -------------------------------------------------------------------------------------
+@real_worker
+def sweep(job, k):
+    """Walk down the sorted boxes; each looks for a kept one that suppresses it.
+
+    every (5, N) are corners and areas of the kept boxes, as they come; done: (boxes, kept boxes)
+    when the walk ends, which it does when `crowd` are kept.
+    """
+    j = job_at(job)
+    boxes, areas, names, keep = reals(j.boxes), reals(j.areas), ints(j.names), truths(j.keep)
+    every, every_names, done = reals(j.every), ints(j.every_names), longs(j.done)
+    for n in range(j.N):
+        areas[n] = area_of(after(boxes, 4 * n))
+    n = count = none = np.int64(0)                           # `meets` would be compiled for 0, too
+    while n < j.N and count < j.crowd:
+        box, sane = after(boxes, 4 * n), areas[n] > 0
+        keep[n] = not (sane and meets(every, j.N, every_names, none, count, box, areas[n], names[n],
+                                      reals(j.threshold)[0]))
+        if sane and keep[n]:
+            store(every, j.N, every_names, count, box, areas[n], names[n])
             count += 1
         n += 1
-    if n < N:
-        go_on(n, count, boxes, areas, names, threshold, smallest, every, every_names, keep)
+    done[0], done[1] = n, count
 
 
-@jit(allocates=True)
-def go_on(first, count, boxes, areas, names, threshold, smallest, every, every_names, keep):
-    """The walk from box `first` on, the `count` kept so far being too many to compare all.
-
-    every, kept (5, N) hold corners and areas of the kept boxes: as they come, and by cells.
-    """
-    N, t = len(boxes), float(threshold) * (1 - 1e-5)
-    inverse = pyramid(boxes, areas, t)
-    begin, home = places(boxes, areas, names, inverse)
-    fill, kept, kept_names = begin.copy(), np.empty_like(every), np.empty(N, np.int32)
-    for n in range(N):
-        box, area, name = boxes[n], areas[n], names[n]
-        if n >= first:
-            few = area * threshold >= smallest and \
-                WORTH * cells_near(box, area, t, inverse) <= count
-            keep[n] = not (area > 0 and (
-                meets_near(kept, kept_names, begin, fill, box, area, name, threshold, t, inverse)
-                if few else meets(every, every_names, 0, count, box, area, name, threshold)))
-            if keep[n] and area > 0:
-                store(every, every_names, count, box, area, name)
+@real_worker
+def go_on(job, k):
+    """The walk from there on, the kept being too many to compare all; kept (5, N): by cells."""
+    j = job_at(job)
+    boxes, areas, names, keep = reals(j.boxes), reals(j.areas), ints(j.names), truths(j.keep)
+    every, every_names, threshold = reals(j.every), ints(j.every_names), reals(j.threshold)[0]
+    kept, kept_names, cells = reals(j.kept), ints(j.kept_names), doubles(j.cells)
+    begin, fill, home, count = longs(j.begin), longs(j.fill), longs(j.home), longs(j.done)[1]
+    places(boxes, areas, names, j.N, cells, begin, j.buckets, home)
+    for b in range(j.buckets):
+        fill[b] = begin[b]
+    for n in range(j.N):
+        box, area, name, sane = after(boxes, 4 * n), areas[n], names[n], areas[n] > 0
+        if n >= longs(j.done)[0]:
+            few = area * threshold >= cells[2 * LEVELS + 4] and \
+                WORTH * cells_near(box, area, cells) <= count
+            keep[n] = not (sane and (
+                meets_near(kept, j.N, kept_names, begin, fill, j.buckets, box, area, name,
+                           threshold, cells)
+                if few else
+                meets(every, j.N, every_names, np.int64(0), count, box, area, name, threshold)))
+            if sane and keep[n]:
+                store(every, j.N, every_names, count, box, area, name)
                 count += 1
-        if keep[n] and area > 0:
-            store(kept, kept_names, fill[home[n]], box, area, name)
+        if sane and keep[n]:
+            store(kept, j.N, kept_names, fill[home[n]], box, area, name)
             fill[home[n]] += 1
 
 
 @jit
-def store(table, names, place, box, area, name):
+def store(table, N, names, place, box, area, name):
     """Write a box down."""
-    table[0, place], table[1, place], table[2, place], table[3, place] = box
-    table[4, place], names[place] = area, name
+    for k in range(4):
+        table[k * N + place] = box[k]
+    table[4 * N + place], names[place] = area, name
 
 
 @jit
-def meets(table, names, first, last, box, area, name, threshold):
+def meets(table, N, names, first, last, box, area, name, threshold):
     """Whether one of the boxes first <= k < last of that class suppresses this one."""
-    x0, y0, x1, y1, zero = box[0], box[1], box[2], box[3], table.dtype.type(0)
+    x0, y0, x1, y1, zero = box[0], box[1], box[2], box[3], type(area)(0)
+    left, top, right, bottom, areas = (table, after(table, N), after(table, 2 * N),
+                                       after(table, 3 * N), after(table, 4 * N))
     for start in range(first, last, BLOCK):
         hit = False
         for k in range(np.uint64(start), np.uint64(min(start + BLOCK, last))):   # never negative
-            w = min(x1, table[2, k]) - max(x0, table[0, k])
-            h = min(y1, table[3, k]) - max(y0, table[1, k])
+            w = min(x1, right[k]) - max(x0, left[k])
+            h = min(y1, bottom[k]) - max(y0, top[k])
             inter = w * h
-            ratio = inter / (table[4, k] + area - inter)
+            ratio = inter / (areas[k] + area - inter)
             hit |= (w > zero) & (h > zero) & (ratio > threshold) & (names[k] == name)
         if hit:
             return True
@@ -115,39 +154,14 @@ def meets(table, names, first, last, box, area, name, threshold):
 # --- the pyramid ----------------------------------------------------------------------------------
 @jit
 def level_of(area):
-    """l with 4^l <= area < 4^(l+1)."""
-    return (math.frexp(area)[1] - 1) // 2
-
-
-@jit
-def radius(t):
-    """f: how far two centres can be apart, in widths."""
-    return (1 - t) / (2 * t)
-
-
-@jit(allocates=True)
-def pyramid(boxes, areas, t):
-    """1 / the size of the cells, on every level; [LEVELS] is level 0, [-1] what the centres lack.
-
-    Cells are no smaller than 2^-40 of the largest coordinate, so that their numbers fit and a
-    centre's rounding error, 2^-53 of it, is nothing beside them.
-    """
-    largest, out = 0.0, np.empty(2 * LEVELS + 1, np.float64)
-    for n in range(len(boxes)):
-        if areas[n] > 0:
-            for k in range(4):
-                largest = max(largest, abs(float(boxes[n, k])))
-    for level in range(-LEVELS, LEVELS):
-        side = max(4 * radius(max(t, LEAST / 2)), 0.25) * 2.0**min(max(level, -500), 500)
-        out[level + LEVELS] = 1 / max(side, largest * 2.0**-40)
-    out[-1] = largest * 2.0**-50
-    return out
+    """l with 4^l <= area < 4^(l+1), from the exponent of the float64."""
+    return ((np.float64(area).view(np.int64) >> 52) - 1023) >> 1
 
 
 @jit
 def centre(low, high):
     """In float64, where half of each cannot overflow."""
-    return 0.5 * float(low) + 0.5 * float(high)
+    return 0.5 * low + 0.5 * high
 
 
 @jit
@@ -157,62 +171,57 @@ def bucket(name, level, x, y, count):
     return (mixed ^ mixed >> 31) & count - 1
 
 
-@jit(allocates=True)
-def places(boxes, areas, names, inverse):
-    """(where each bucket begins in an array of all boxes, each box's bucket)."""
-    N, count = len(boxes), 1
-    while count < N:
-        count *= 2
-    begin, home = np.zeros(count + 1, np.int64), np.zeros(N, np.int64)
+@jit
+def places(boxes, areas, names, N, cells, begin, buckets, home):
+    """Where each bucket begins in an array of all boxes, and each box's bucket."""
     for n in range(N):
         if areas[n] > 0:
-            level = level_of(float(areas[n]))
-            x = math.floor(centre(boxes[n, 0], boxes[n, 2]) * inverse[level + LEVELS])
-            y = math.floor(centre(boxes[n, 1], boxes[n, 3]) * inverse[level + LEVELS])
-            home[n] = bucket(np.int64(names[n]), level, np.int64(x), np.int64(y), count)
+            level, box = level_of(areas[n]), after(boxes, 4 * n)
+            x = np.int64(np.floor(centre(box[0], box[2]) * cells[level + LEVELS]))
+            y = np.int64(np.floor(centre(box[1], box[3]) * cells[level + LEVELS]))
+            home[n] = bucket(np.int64(names[n]), level, x, y, buckets)
             begin[home[n] + 1] += 1
-    for k in range(count):
-        begin[k + 1] += begin[k]
-    return begin, home
+    for b in range(buckets):
+        begin[b + 1] += begin[b]
 
 
 @jit
-def levels_near(area, t):
+def levels_near(area, cells):
     """The lowest and the highest level of boxes that this one may meet."""
-    return level_of(float(area) * t), level_of(min(float(area) / t, 1e308))
+    t, inverse = cells[2 * LEVELS + 2], cells[2 * LEVELS + 3]
+    return level_of(area * t), level_of(min(area * inverse, 1e308))
 
 
 @jit
-def span(low, high, t, inverse, level):
-    """The first and the last cell along one axis, as float64."""
-    x = centre(low, high)
-    far = (float(high) - float(low)) * radius(t) * (1 + 1e-9) + inverse[-1]
-    return (math.floor((x - far) * inverse[level + LEVELS]),
-            math.floor((x + far) * inverse[level + LEVELS]))
+def span(low, high, cells, level):
+    """The first and the last cell along one axis."""
+    far = (np.float64(high) - np.float64(low)) * cells[2 * LEVELS + 1] + cells[2 * LEVELS]
+    x, inverse = centre(low, high), cells[level + LEVELS]
+    return np.int64(np.floor((x - far) * inverse)), np.int64(np.floor((x + far) * inverse))
 
 
 @jit
-def cells_near(box, area, t, inverse):
+def cells_near(box, area, cells):
     """How many cells a box has to look at."""
-    total, (low, high) = 0.0, levels_near(area, t)
+    total, (low, high) = 0.0, levels_near(area, cells)
     for level in range(low, high + 1):
-        left, right = span(box[0], box[2], t, inverse, level)
-        top, bottom = span(box[1], box[3], t, inverse, level)
+        left, right = span(box[0], box[2], cells, level)
+        top, bottom = span(box[1], box[3], cells, level)
         total += (right - left + 1.0) * (bottom - top + 1.0)
     return total
 
 
 @jit
-def meets_near(kept, names, begin, fill, box, area, name, threshold, t, inverse):
+def meets_near(kept, N, names, begin, fill, buckets, box, area, name, threshold, cells):
     """Whether a kept box suppresses this one, looking only where it could be."""
-    low, high = levels_near(area, t)
+    low, high = levels_near(area, cells)
     for level in range(low, high + 1):
-        left, right = span(box[0], box[2], t, inverse, level)
-        top, bottom = span(box[1], box[3], t, inverse, level)
-        for x in range(np.int64(left), np.int64(right) + 1):
-            for y in range(np.int64(top), np.int64(bottom) + 1):
-                k = bucket(np.int64(name), level, x, y, len(begin) - 1)
-                if fill[k] > begin[k] and meets(kept, names, begin[k], fill[k], box, area, name,
+        left, right = span(box[0], box[2], cells, level)
+        top, bottom = span(box[1], box[3], cells, level)
+        for x in range(left, right + 1):
+            for y in range(top, bottom + 1):
+                b = bucket(np.int64(name), level, x, y, buckets)
+                if fill[b] > begin[b] and meets(kept, N, names, begin[b], fill[b], box, area, name,
                                                 threshold):
                     return True
     return False
