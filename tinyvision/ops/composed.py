@@ -44,8 +44,10 @@ class Piece(Op):
 
 def pieces(gradients, *inputs) -> tuple:
     """The gradients of `inputs`, which lie one behind the other in a flat tensor, taken apart."""
-    found, first = [], 0
+    found, first, recorded = [], 0, gradients._node is not None
     for x in inputs:
-        found.append(x.requires_grad and Piece(first, x.shape)(gradients))
+        piece = Piece(first, x.shape)
+        found.append(x.requires_grad and (piece(gradients) if recorded else
+                                          Tensor(piece.forward(gradients._data))))
         first += math.prod(x.shape)
     return tuple(found)

@@ -12,7 +12,7 @@ from tinyvision.ops.softmax_fast import block_at, block_width, column_max, row_m
 from tinyvision.ops.vector_math import exp_below, fast_log
 from tinyvision.worker import after, crew, longs, real_worker, share
 
-BLOCK = 4096               # labels whose costs are in the cache
+BLOCK = 1024               # labels whose costs are in the cache
 
 
 # --- maxima and sums ------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def peaks_of_block(x, C, L, W, m, s):
 # --- costs ----------------------------------------------------------------------------------------
 def costs(x, peaks, labels, weight, ignored, smoothing, out):
     """See `cross_entropy.label_costs`."""
-    (N, C, L), count = x.shape, crew(labels.size)
+    (N, C, L), count = x.shape, crew(8 * labels.size)              # gathers are slow
     hard_costs(count, x, peaks, labels, weight, out, N, C, L, ignored, count)
     if smoothing and L == 1:
         smooth_rows(crew(x.size), x, peaks, labels, weight, shares_of(weight, smoothing), out, N, C,
@@ -80,7 +80,7 @@ def costs(x, peaks, labels, weight, ignored, smoothing, out):
 def shares_of(weight, smoothing):
     """The shares in a cost: of its own label, of every label, and the latter's weights summed."""
     even = smoothing / len(weight)
-    return np.array([1 - smoothing, even, even * weight.sum()], weight.dtype)
+    return np.array([1 - smoothing, even, even * weight.sum() if smoothing else 0], weight.dtype)
 
 
 @real_worker(fastmath=True)
@@ -119,11 +119,11 @@ def smooth_rows(job, k):
     p = longs(job)
     x, peaks, labels, weight = reals(p[0]), reals(p[1]), longs(p[2]), reals(p[3])
     shares, out, N, C, ignored = reals(p[4]), reals(p[5]), p[6], p[7], p[8]
+    T = type(x[0])
     first, end = share(N, k, p[9])
     for n in range(first, end):
         if labels[n] != ignored:
-            row, m = after(x, n * C), peaks[n]
-            total = m * 0
+            row, m, total = after(x, n * C), peaks[n], T(0)
             for c in range(C):
                 total += weight[c] * (m - row[c])
             out[n] = shares[0] * out[n] + shares[1] * total + shares[2] * fast_log(peaks[N + n])
@@ -186,7 +186,7 @@ def gradients_of_rows(job, k):
 def gradient_of_row(g, row, C, m, s, label, ignored, weight, shares, out):
     """One row; zeros where the label is ignored."""
     if label == ignored:
-        g, label = g * 0, 0
+        g, label = type(g)(0), 0
     own = shares[0] * weight[label]
     scale, level = g * (own + shares[2]) / s, g * shares[1]
     for c in range(C):

@@ -72,13 +72,14 @@ def turned(bits):
 
 @jit(fastmath=True)
 def column_max(x, C, B, W, m):
-    """m: the maxima of the first W columns of x (C, B)."""
+    """m: the maxima of the first W columns of x (C, B); two rows at a time, the last maybe twice."""
     for i in range(W):
         m[i] = x[i]
-    for c in range(1, C):
-        row = after(x, c * B)
+    for c in range(1, C, 2):
+        a, b = after(x, c * B), after(x, min(c + 1, C - 1) * B)
         for i in range(W):
-            m[i] = row[i] if row[i] > m[i] else m[i]
+            larger = b[i] if b[i] > a[i] else a[i]
+            m[i] = larger if larger > m[i] else m[i]
 
 
 # --- forward --------------------------------------------------------------------------------------
