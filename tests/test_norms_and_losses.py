@@ -1,4 +1,4 @@
-"""The compiled kernels of norms, softmax and cross_entropy where the examples are too small for them:
+"""The compiled kernels of norms, softmax and cross_entropy at sizes that the examples do not reach:
 several blocks, threads, groups of rows; and the same bits on any number of threads."""
 import numpy as np
 import pytest

@@ -32,7 +32,7 @@ def moments_share(job, k):
 
 @jit(fastmath=True)
 def moments_of_channel(x, step, N, L):
-    """Each block's mean and squares about it, while it is in the cache; blocks joined as Chan has it.
+    """Each block's mean and squares about it, while it is in the cache; joined as Chan has it.
 
     That is as exact as two passes over memory, and reads x once. Planes are `step` apart.
     """
@@ -100,7 +100,8 @@ def sums_share(job, k):
     N, C, L = p[4], p[5], p[6]
     first, end = share(C, k, p[7])
     for c in range(first, end):
-        out[c], out[C + c] = sums_of_channel(after(g, c * L), after(x, c * L), means[c], C * L, N, L)
+        a, b = after(g, c * L), after(x, c * L)
+        out[c], out[C + c] = sums_of_channel(a, b, means[c], C * L, N, L)
 
 
 @jit(fastmath=True)
@@ -135,7 +136,8 @@ def backward_share(job, k):
     eps, M = reals(p[4])[0], reals(p[4])[1]
     first, end = share(C, k, p[9])
     for c in range(first, end):
-        a, b, dx, sums, m = after(g, c * L), after(x, c * L), after(out, c * L), N * C * L, moments[c]
+        a, b, dx, m = after(g, c * L), after(x, c * L), after(out, c * L), moments[c]
+        sums = N * C * L
         total, weighted = sums_of_channel(a, b, m, C * L, N, L)
         T = type(m)
         r = T(1) / T(math.sqrt(moments[C + c] + eps))

@@ -1,8 +1,8 @@
 """cross_entropy's kernels as workers.
 
 Scores (N, C) are rows, maps (N, C, L) are columns; these come in blocks so narrow that their C rows
-stay in the cache. Each layout has kernels of its own, and so have smoothed labels, so that only what
-is met is compiled.
+stay in the cache. Each layout has kernels of its own, and so have smoothed labels, so that only
+what is met is compiled.
 """
 import numpy as np
 

@@ -9,8 +9,8 @@ it is there. With x^ = (x - m) / sqrt(v + eps) and u = g weight,
     dweight = sum g x^,    dbias = sum g    over the rows.
 
 All three come out of one pass over g and x, so they are one array: the rows of dx, and below them
-dweight and dbias. Sizes: x (R, D); the compiled kernels are in `layer_norm_fast`. Ba, Kiros & Hinton
-2016; Wu & He 2018 (groups).
+dweight and dbias. Sizes: x (R, D); the compiled kernels are in `layer_norm_fast`. Ba, Kiros &
+Hinton 2016; Wu & He 2018 (groups).
 """
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5) -> Tensor:
     X, G = as_array(x), at_least("group_norm", "num_groups", num_groups, 1)
     same_device("group_norm", x=x, weight=weight, bias=bias)
     if X.ndim < 2 or X.shape[1] % G:
-        raise ValueError(f"group_norm: x has shape {X.shape}, expected (N, C, ...) with C divisible "
-                         f"by num_groups={G}")
+        raise ValueError(f"group_norm: x has shape {X.shape}, expected (N, C, ...) with C "
+                         f"divisible by num_groups={G}")
     N, C, places = X.shape[0], X.shape[1], math.prod(X.shape[2:])
     for name, value in (("weight", weight), ("bias", bias)):
         if value is not None and as_array(value).shape != (C,):

@@ -72,7 +72,7 @@ def turned(bits):
 
 @jit(fastmath=True)
 def column_max(x, C, B, W, m):
-    """m: the maxima of the first W columns of x (C, B); two rows at a time, the last maybe twice."""
+    """m: the maxima of the first W columns of x (C, B); rows in pairs, the last maybe twice."""
     for i in range(W):
         m[i] = x[i]
     for c in range(1, C, 2):
