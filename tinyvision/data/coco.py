@@ -1,0 +1,207 @@
+"""COCO: boxes, masks (polygons and RLE), keypoints and captions from one JSON file.
+
+    {"images": [{"id", "file_name", "height", "width"}, ...],
+     "annotations": [{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area", "iscrowd",
+                      "segmentation": polygons or RLE, "keypoints": [x, y, v, ...]}, ...],
+     "categories": [{"id", "name", "keypoints": [names], "skeleton": [[from, to], ...]}, ...]}
+
+Boxes (x, y, w, h) become (x, y, x + w, y + h). Numbers of categories have gaps (1 to 90 for 80
+classes); labels have none: label l is `names[l]`, the category `category_ids[l]`. COCO's keypoints
+are numbers of pixels, counted from 0; 0.5 is added, because we mean continuous coordinates. Lin et
+al. 2014, "Microsoft COCO: common objects in context". Masks: see `tinyvision.data.rle`.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.data import files, target
+from tinyvision.data.files import DataError
+from tinyvision.data.rle import polygons_to_mask, rle_decode
+
+
+class _Coco:
+    """The images of an annotation file, and what is annotated on each."""
+    needs = ("id", "image_id")
+
+    def __init__(self, root, annFile):
+        self.root, self.path = files.existing(root, "folder"), annFile
+        content = files.read_json(annFile)
+        self.images = self._table(content, "images", ("id", "file_name", "height", "width"))
+        if not self.images:
+            raise DataError(f"{annFile}: lists no images")
+        self._check_images()
+        self._sort(self._table(content, "annotations", self.needs))
+        self.content = content
+
+    def _table(self, content, name, keys):
+        """The list under that name, every entry of which has these keys."""
+        entries = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise DataError(f"{self.path}: expected a list under {name!r}, as COCO's files have")
+        for k, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not entry.keys() >= set(keys):
+                raise DataError(f"{self.path}: entry {k} of {name!r} needs {', '.join(keys)}; "
+                                f"got {str(entry)[:80]}")
+        return entries
+
+    def _check_images(self):
+        there = {file.name for file in self.root.iterdir()}
+        for image in self.images:
+            name, size = image["file_name"], (image["height"], image["width"])
+            if not all(isinstance(side, int) and side > 0 for side in size):
+                raise DataError(f"{self.path}: image {image['id']!r} has the size {size} (height, "
+                                "width), expected two whole numbers")
+            if name not in there and not (self.root / name).is_file():
+                raise DataError(f"{self.root / name}: there is no such file, but {self.path} "
+                                "lists it")
+
+    def _sort(self, annotations):
+        """Annotations by image."""
+        place = {image["id"]: k for k, image in enumerate(self.images)}
+        self.annotations = [[] for _ in self.images]
+        for a in annotations:
+            if a["image_id"] not in place:
+                raise DataError(f"{self._where(a)} is of image {a['image_id']!r}, which is not "
+                                "listed")
+            self.annotations[place[a["image_id"]]].append(a)
+
+    def _where(self, annotation):
+        return f"{self.path}: annotation {annotation['id']}"
+
+    def __len__(self):
+        return len(self.images)
+
+    def size(self, k):
+        """(H, W) of image k, as the file says."""
+        return self.images[k]["height"], self.images[k]["width"]
+
+    def image(self, k):
+        """Picture number k, float32 (3, H, W) in [0, 1]; its size is what the file says."""
+        path = self.root / self.images[k]["file_name"]
+        image = files.read_image(path)
+        files.check_same_size(path, image.shape[1:], f"{self.path} says", self.size(k))
+        return image
+
+
+class CocoCaptions(_Coco):
+    """Images and sentences: item k is (image, {"captions": a tuple of strings, "image_id"}).
+
+    Args and errors as for `CocoDetection`.
+    """
+    needs = ("id", "image_id", "caption")
+
+    def __getitem__(self, k):
+        captions = tuple(a["caption"].strip() for a in self.annotations[k])
+        return self.image(k), {"captions": captions, "image_id": self.images[k]["id"]}
+
+
+class CocoDetection(_Coco):
+    """Images and objects: item k is (image, target), see `tinyvision.data.target`.
+
+    The target has boxes, labels (places in `names`), area (of the mask, as annotated), iscrowd,
+    image_id (COCO's); masks, if asked for; keypoints, if the categories have any (`keypoint_names`).
+    Objects whose box has no width or no height (COCO has two or three) are left out.
+
+    Args:
+        root: the folder of the pictures.
+        annFile: such as instances_val2017.json or person_keypoints_val2017.json.
+        masks: whether to decode the masks.
+
+    Raises:
+        DataError: a file is missing or damaged, an annotation of an image or category that is not
+            listed, a box outside its image: when it is opened. When an item is read: its picture is
+            damaged or has another size, or a mask or its keypoints are damaged.
+    """
+    needs = ("id", "image_id", "category_id", "bbox")
+
+    def __init__(self, root, annFile, masks=True):
+        super().__init__(root, annFile)
+        self.masks = masks
+        self._categories(self._table(self.content, "categories", ("id", "name")))
+        del self.content                                     # its parts are kept
+        self._check_annotations()
+
+    def _categories(self, categories):
+        categories = sorted(categories, key=lambda c: c["id"])
+        self.category_ids = tuple(c["id"] for c in categories)
+        self.names = tuple(c["name"] for c in categories)
+        self._label = {number: label for label, number in enumerate(self.category_ids)}
+        named = [c for c in categories if c.get("keypoints")]
+        self.keypoint_names = tuple(named[0]["keypoints"]) if named else ()
+        self.skeleton = tuple((a - 1, b - 1) for a, b in named[0].get("skeleton", ())) \
+            if named else ()
+
+    def _check_annotations(self):
+        """Labels and boxes, all at once; keeps the objects whose box is not empty."""
+        flat = [(k, a) for k, annotations in enumerate(self.annotations) for a in annotations]
+        for _, a in flat:
+            if a["category_id"] not in self._label:
+                raise DataError(f"{self._where(a)} is of category {a['category_id']!r}, "
+                                f"out of range: there are {self.category_ids}")
+        boxes = self._corners([a for _, a in flat])
+        real = ~((boxes[:, 0] == boxes[:, 2]) | (boxes[:, 1] == boxes[:, 3]))
+        flat = [pair for pair, is_real in zip(flat, real) if is_real]
+        sizes = np.array([self.size(k) for k, _ in flat], np.int64).reshape(-1, 2)
+        boxes = target.checked_boxes(boxes[real], sizes, lambda j: self._where(flat[j][1]))
+        self.annotations = [[] for _ in self.images]
+        for k, a in flat:
+            self.annotations[k].append(a)
+        ends = np.cumsum([len(annotations) for annotations in self.annotations])
+        self.boxes = np.split(boxes, ends[:-1])
+
+    def __getitem__(self, k):
+        image, annotations, boxes = self.image(k), self.annotations[k], self.boxes[k]
+        found = {"boxes": boxes.copy(),
+                 "labels": np.array([self._label[a["category_id"]] for a in annotations], np.int64),
+                 "area": np.array([a.get("area", area) for a, area in
+                                   zip(annotations, target.box_area(boxes))], np.float32),
+                 "iscrowd": np.array([a.get("iscrowd", 0) for a in annotations], bool),
+                 "image_id": self.images[k]["id"]}
+        if self.masks:
+            found["masks"] = self._masks(annotations, self.size(k))
+        if self.keypoint_names:
+            found["keypoints"] = self._keypoints(annotations)
+        return image, found
+
+    def _masks(self, annotations, size):
+        masks = np.zeros((len(annotations), *size), bool)
+        for mask, a in zip(masks, annotations):
+            try:
+                mask[:] = segmentation_mask(a.get("segmentation"), size)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{self._where(a)}: segmentation: {error}") from None
+        return masks
+
+    def _keypoints(self, annotations):
+        K = len(self.keypoint_names)
+        points = np.zeros((len(annotations), K, 3), np.float32)
+        for row, a in zip(points, annotations):
+            numbers = a.get("keypoints", [0] * 3 * K)
+            if len(numbers) != 3 * K:
+                raise DataError(f"{self._where(a)}: keypoints are {len(numbers)} numbers, expected "
+                                f"x, y, v of {K} points, {3 * K} numbers")
+            row[:] = np.reshape(numbers, (K, 3))
+        points[..., :2] += 0.5
+        points[points[..., 2] == 0] = 0
+        return points
+
+
+def is_box(bbox) -> bool:
+    """Whether that is a list of four numbers."""
+    return isinstance(bbox, list) and len(bbox) == 4 and all(
+        isinstance(v, (int, float)) for v in bbox)
+
+
+def segmentation_mask(segmentation, size) -> np.ndarray:
+    """The mask, bool (H, W), of a "segmentation": a list of polygons, or an RLE of either kind.
+
+    Raises:
+        DataError: it is damaged, or an RLE of another size than (H, W).
+    """
+    if isinstance(segmentation, list):
+        return polygons_to_mask(segmentation, *size)
+    if not isinstance(segmentation, dict):
+        raise DataError(f"expected polygons or an RLE, got {segmentation!r}")
+    if tuple(segmentation["size"]) != tuple(size):
+        raise DataError(f"the RLE's size {tuple(segmentation['size'])} is not the image's {size}")
+    return rle_decode(segmentation)
