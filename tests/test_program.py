@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tinyvision.ops.program import MOST, ROOM, Program, arrays, step
-from tinyvision.worker import floats, longs
+from tinyvision.worker import address, floats, longs
 
 
 @step
@@ -30,6 +30,16 @@ def all_arguments(a, b, c, d, e, f, g, h, i, j, k, l, m, to):
     row = longs(to)
     row[0] = a + 2 * (b + 2 * (c + 2 * (d + 2 * (e + 2 * (f + 2 * (g + 2 * (h + 2 * (
         i + 2 * (j + 2 * (k + 2 * (l + 2 * m)))))))))))
+
+
+def test_addresses():
+    x = np.arange(30.0).reshape(5, 6)
+    fixed = x.view()
+    fixed.flags.writeable = False
+    for part in (x, x[2:, 3:], x.T, x[::-1], fixed, x[:0], np.zeros(0), x.view(np.recarray)):
+        assert address(part) == part.ctypes.data
+    with pytest.raises(AttributeError):
+        address(np.float32(1))
 
 
 def test_numbers_near_zero_are_no_addresses():

@@ -34,7 +34,7 @@ class Worker(Jit):
         """Of the machine code."""
         from numba import int64
         made = self._dispatcher(cache=True, no_cpython_wrapper=True)
-        made.compile((int64, int64))
+        made.compile((int64,) * self.python.__code__.co_argcount)
         compiled, = made.overloads.values()
         return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
 
@@ -83,12 +83,15 @@ def _with_reals(f, reals):
     return copy
 
 
-def address(array: np.ndarray) -> int:
-    """Where an array's numbers begin."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))        # five times as fast
-    except (ValueError, TypeError, BufferError):                         # empty, or read-only
+def address(array: np.ndarray, long_at=ctypes.c_ssize_t.from_address) -> int:
+    """Where an array's numbers begin.
+
+    NumPy's arrays are, in memory, the head that all objects have, and then this address; the
+    attribute `ctypes` says the same in ten times the time.
+    """
+    if array.__class__ is not np.ndarray:
         return array.ctypes.data
+    return long_at(id(array) + object.__basicsize__).value
 
 
 def crew(elements: int) -> int:

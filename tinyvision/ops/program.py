@@ -31,8 +31,8 @@ import functools
 
 import numpy as np
 
-from tinyvision.kernel import Jit, scratch
-from tinyvision.worker import Intrinsic, address, longs, worker
+from tinyvision.kernel import scratch
+from tinyvision.worker import Intrinsic, Worker, address, longs, worker
 
 MOST = 14                                  # arguments of a step
 FAR = 52                                   # an array's number is in the bits from here on
@@ -40,17 +40,8 @@ ROOM = 1 << FAR                            # where a thread's own memory begins
 BASES = 16                                 # numbers in front of it: where the arrays begin
 
 
-class Step(Jit):
+class Step(Worker):
     """A function of whole numbers that programs call."""
-
-    @functools.cached_property
-    def address(self):
-        """Of the machine code."""
-        from numba import int64
-        made = self._dispatcher(cache=True, no_cpython_wrapper=True)
-        made.compile((int64,) * self.python.__code__.co_argcount)
-        compiled, = made.overloads.values()
-        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
 
     def __call__(self, *args):
         """The call, as `invoke` reads it."""
