@@ -4,7 +4,7 @@ import pytest
 
 import tinyvision as tv
 from tinyvision.kernel import KERNELS
-from tinyvision.optim import SERIAL
+from tinyvision.optim.steps import SERIAL
 
 
 def run(optimizer_of, parameters, gradients):
@@ -24,12 +24,14 @@ def run(optimizer_of, parameters, gradients):
     ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.3)),
     ("SGD", dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.05)),
     ("AdamW", dict(lr=0.01)), ("AdamW", dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.1)),
-    ("Adam", dict(lr=0.01)), ("Adam", dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.1))])
-def test_ten_steps_are_pytorchs(name, options):
+    ("Adam", dict(lr=0.01)), ("Adam", dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.1)),
+    ("RMSprop", dict(lr=0.01)), ("RMSprop", dict(lr=0.01, momentum=0.5, weight_decay=0.1)),
+    ("RMSprop", dict(lr=0.01, centered=True, alpha=0.9))])
+def test_a_hundred_steps_are_pytorchs(name, options):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     values = [rng.standard_normal(s) for s in ((3, 4), (5,))]
-    gradients = [[rng.standard_normal(v.shape) for v in values] for _ in range(10)]
+    gradients = [[rng.standard_normal(v.shape) for v in values] for _ in range(100)]
     ours = run(lambda p: getattr(tv.optim, name)(p, **options),
                [tv.Tensor(v.copy(), requires_grad=True) for v in values],
                [[tv.Tensor(g) for g in step] for step in gradients])
@@ -47,7 +49,9 @@ def test_ten_steps_are_pytorchs(name, options):
     ("sgd_step", 2, (0.1, 0.9, 0.2, 0.05, False)),
     ("sgd_step", 2, (0.1, 0.9, 0.0, 0.0, True)),
     ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.05, 0.0)),
-    ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.0, 0.02))])
+    ("adam_step", 3, (0.9, 0.99, 0.01, 0.3, 1e-8, 0.0, 0.02)),
+    ("rmsprop_step", 4, (0.01, 0.9, 1e-8, 0.05, 0.5, False)),
+    ("rmsprop_step", 4, (0.01, 0.9, 1e-8, 0.0, 0.0, False))])
 def test_every_variant_of_a_step_agrees_with_the_reference(kernel, arrays, options, dtype, size):
     """On one core and on all; without momentum, nobody looks at the velocity."""
     rng, kernel = np.random.default_rng(0), KERNELS[kernel]
