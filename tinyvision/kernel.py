@@ -29,6 +29,7 @@ import types
 import numpy as np
 
 from tinyvision.device import device_of
+from tinyvision.process import prepare
 
 KERNELS: dict[str, "Kernel"] = {}          # name -> Kernel; the tests walk this table
 prange = range                             # numba.prange once a kernel is compiled
@@ -161,6 +162,7 @@ class Jit:
         return self._dispatcher(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     def _dispatcher(self, **options):
+        prepare()
         import numba
         f = self.python
         names = {name: value.helper for name in f.__code__.co_names
