@@ -77,10 +77,10 @@ def matmul(a, b) -> Tensor:
         raise ValueError(f"matmul: shapes {A} and {B}, expected at least one axis each")
     if A[-1] != B[-2 if len(B) > 1 else 0]:
         raise ValueError(f"matmul: inner sizes differ: {A} @ {B}")
-    if len(A) == len(B) > 1 or len(B) > 2 <= len(A):
-        return _matmul(a, b)
-    if len(A) > 2 and len(B) == 2:                           # one tall matrix: b is packed once
+    if len(A) > 2 == len(B):                                 # one tall matrix: b is packed once
         return reshape(_matmul(reshape(a, math.prod(A[:-1]), A[-1]), b), *A[:-1], B[-1])
+    if len(A) > 1 < len(B):
+        return _matmul(a, b)
     a2 = reshape(a, 1, *A) if len(A) == 1 else a
     b2 = reshape(b, *B, 1) if len(B) == 1 else b
     y = _matmul(a2, b2)
