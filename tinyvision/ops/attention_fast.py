@@ -210,7 +210,7 @@ def softmax_rows(scores, width, count, S, seen, more, scale):
     """softmax(scale row) of the first `seen` scores, of `more` in the next row, and so on; zeros
     behind them, and where every score is -inf.
 
-    The maximum is found among the bits, as in `softmax.row_max`, because of NaNs.
+    The maximum is found among the bits, as in `softmax_fast.row_max`, because of NaNs.
     """
     for t in range(count):
         row, n = floats(scores + 4 * t * width), min(seen + t * more, S)

@@ -1,0 +1,212 @@
+"""fit: kill and resume to the last bit, stops that name the layer, damaged checkpoints."""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tinyvision as tv
+from tinyvision import data, nn, ops, optim, train
+from tinyvision.device import generator
+from tinyvision.train import checkpoint
+
+
+class Noisy(nn.Module):
+    """Draws random numbers in every step, has running statistics and two losses."""
+
+    def __init__(self, bad=None):
+        self.features = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+        self.bad = bad
+
+    def forward(self, x):
+        noise = generator().standard_normal(x.shape).astype("f4") * self.training
+        x = ops.mean(self.features(x + noise), (2, 3))
+        return self.head(ops.log(x - 9.0) if self.bad == "head" else x)
+
+    def loss(self, images, targets):
+        scores = self(images)
+        return {"class": ops.cross_entropy(scores, targets), "small": (scores ** 2).mean() * 0.1}
+
+
+def parts(shuffle=True, seed=0, **options):
+    tv.manual_seed(seed)
+    rng = np.random.default_rng(1)
+    dataset = data.TensorDataset(rng.standard_normal((22, 1, 6, 5)).astype("f4"),
+                                 rng.integers(0, 3, 22))
+    model = Noisy(**options)
+    optimizer = optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    return dict(model=model, data=data.DataLoader(dataset, 4, shuffle), optimizer=optimizer,
+                schedule=optim.lr_scheduler.CosineAnnealingLR(optimizer, 100))
+
+
+def score(model):
+    return {"size": sum(float((p.numpy() ** 2).sum()) for p in model.parameters())}
+
+
+def same(a, b):
+    """Whether two checkpoints hold the same, times apart."""
+    a, b = checkpoint.load(a), checkpoint.load(b)
+    del a["history"]["seconds"], b["history"]["seconds"]
+    return repr_of(a) == repr_of(b)
+
+
+def repr_of(tree):
+    if isinstance(tree, dict):
+        return {k: repr_of(v) for k, v in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [repr_of(v) for v in tree]
+    return (tree.dtype.str, tree.shape, tree.tobytes()) if isinstance(tree, np.ndarray) else tree
+
+
+def test_a_model_learns_and_the_history_says_so():
+    history = train.fit(**parts(), epochs=3, metric=score, progress=False)
+    assert history.steps == 18 and len(history.losses["loss"]) == 18
+    assert set(history.losses) == {"loss", "class", "small"} and len(history.metrics["size"]) == 3
+    np.testing.assert_allclose(history.losses["loss"],
+                               np.add(history.losses["class"], history.losses["small"]), rtol=1e-5)
+    assert history.rates[0] == 0.05 > history.rates[-1]
+    assert np.mean(history.losses["loss"][-6:]) < np.mean(history.losses["loss"][:6])
+
+
+def test_same_seed_same_result_with_and_without_checkpoints(tmp_path):
+    files = [tmp_path / name for name in ("a", "b")]
+    train.fit(**parts(), epochs=2, checkpoint=files[0], progress=False)
+    train.fit(**parts(), epochs=2, checkpoint=files[1], every=0, metric=score, progress=False)
+    a, b = (checkpoint.load(file) for file in files)
+    assert all(np.array_equal(a["model"][k], b["model"][k]) for k in a["model"])
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6, 7, 11])
+def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, stop):
+    train.fit(**parts(), epochs=2, metric=score, checkpoint=tmp_path / "whole", progress=False)
+
+    class Stop(Exception):
+        pass
+    some = parts()
+    step, count = some["optimizer"].step, []
+
+    def stopping():
+        count.append(1)
+        if len(count) > stop:
+            raise Stop
+        step()
+    some["optimizer"].step = stopping
+    with pytest.raises(Stop):
+        train.fit(**some, epochs=2, metric=score, checkpoint=tmp_path / "part", every=0,
+                  progress=False)
+    train.fit(**parts(seed=5), epochs=2, metric=score, checkpoint=tmp_path / "part", progress=False)
+    assert same(tmp_path / "whole", tmp_path / "part")
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_train import parts, score
+from tinyvision import train
+train.fit(**parts(), epochs=40, metric=score, checkpoint={file!r}, every=0, progress=False)
+"""
+
+
+def run(file, seconds=None):
+    """The script, killed after so many seconds; whether it came to its end."""
+    text = SCRIPT.format(folder=os.path.dirname(__file__), file=str(file))
+    process = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return False
+    assert process.returncode == 0, said.decode()
+    return True
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
+    start = time.perf_counter()
+    assert run(tmp_path / "whole")
+    whole, killed, rng = time.perf_counter() - start, 0, random.Random(0)
+    while killed < 4 and not run(tmp_path / "part", whole * rng.uniform(0.3, 0.8)):
+        killed += 1
+    assert run(tmp_path / "part") and same(tmp_path / "whole", tmp_path / "part")
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".") and f.stat().st_size == 0]
+
+
+# --- what is not finite ---------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_the_first_layer_whose_output_is_not_finite_is_named():
+    some = parts()
+    some["model"].features[1].weight.data = np.array([1, 1, np.finfo("f4").max, 1], "f4")
+    some["model"].features[0].weight.data *= np.float32(1e3)
+    with pytest.raises(train.NonFiniteError, match=r"step 1 of epoch 1: layer features.1 "
+                       r"\(BatchNorm2d\) is the first whose output has -?inf at \(0, 2, "):
+        train.fit(**some, epochs=1, progress=False)
+
+
+def test_what_happens_between_layers_is_found_at_the_next_one():
+    with np.errstate(all="ignore"), pytest.raises(train.NonFiniteError, match="layer head"):
+        train.fit(**parts(bad="head"), epochs=1, progress=False)
+
+
+def test_images_and_parameters_that_are_not_finite_are_named():
+    some = parts(shuffle=False)
+    some["data"].dataset.tensors[0][5, 0, 2, 3] = np.nan
+    with pytest.raises(train.NonFiniteError, match=r"step 2 of epoch 1: the images have nan at "
+                       r"\(1, 0, 2, 3\)"):
+        train.fit(**some, epochs=1, progress=False)
+    some = parts()
+    some["model"].head.bias.data = np.array([0, np.inf, 0], "f4")
+    with pytest.raises(train.NonFiniteError, match=r"parameter head.bias has inf at \(1,\): a grad"):
+        train.fit(**some, epochs=1, progress=False)
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+def test_a_tree_comes_back_as_it_was(tmp_path):
+    tree = {"a": [1, 2.5, None, True, "x", (1, float("inf"))], 3: {"b": np.arange(6).reshape(2, 3).T},
+            "zero": np.array(7.0), "big": 2 ** 127, "empty": np.zeros((0, 3), "f4"), "f": np.float32(2)}
+    back = checkpoint.load(checkpoint.save(tmp_path / "deep" / "t", tree))
+    assert repr_of({**tree, "f": np.array(2, "f4"), 3: {"b": tree[3]["b"].copy("C")}}) == repr_of(back)
+    assert isinstance(back["a"][5], tuple) and list(back) == list(tree)
+    assert [f.name for f in (tmp_path / "deep").iterdir()] == ["t"]
+
+
+def test_what_cannot_be_kept_is_refused_and_the_old_file_stays(tmp_path):
+    checkpoint.save(tmp_path / "t", {"a": 1})
+    with pytest.raises(TypeError, match="cannot keep a set"):
+        checkpoint.save(tmp_path / "t", {"a": {1}})
+    assert checkpoint.load(tmp_path / "t") == {"a": 1}
+
+
+@pytest.mark.parametrize("left", [0, 3, 40, -1])
+def test_a_checkpoint_cut_short_is_named(tmp_path, left):
+    file = tmp_path / "cut"
+    train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(train.CheckpointError, match=f"{re.escape(str(file))}: no checkpoint, cut short"):
+        train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+
+
+def test_a_checkpoint_of_another_training_is_named(tmp_path):
+    file = tmp_path / "other"
+    train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+    other = parts()
+    other["model"].head = nn.Linear(4, 7)
+    with pytest.raises(train.CheckpointError, match=r"head.weight has shape \(3, 4\), expected \(7, 4\)"):
+        train.fit(**other, epochs=1, checkpoint=file, progress=False)
+    with pytest.raises(train.CheckpointError, match="has a schedule, the other has none"):
+        train.fit(**{**parts(), "schedule": None}, epochs=1, checkpoint=file, progress=False)
+    from safetensors.numpy import save_file
+    save_file({"a": np.zeros(2)}, tmp_path / "weights")
+    with pytest.raises(train.CheckpointError, match="no checkpoint of a training"):
+        checkpoint.load(tmp_path / "weights")
+
+
+def test_the_bar_shows_losses_and_metric(capsys):
+    train.fit(**parts(), epochs=1, metric=score)
+    said = capsys.readouterr().err
+    assert "6/6" in said and "loss=" in said and "class=" in said and "size=" in said

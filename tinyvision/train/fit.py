@@ -1,0 +1,206 @@
+"""fit: the loop that trains every model here.
+
+    for every batch:  losses = model.loss(images, targets);  backward;  step
+
+with a bar that shows losses, metric and time left; checkpoints from which a training that was
+killed at any moment goes on to the very same numbers; and a stop, with the layer's name, when a
+loss is not finite.
+"""
+from __future__ import annotations
+
+import math
+import pathlib
+import time
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyvision import device, optim
+from tinyvision.engine import Tensor
+from tinyvision.train import checkpoint as files
+from tinyvision.train.checkpoint import CheckpointError
+from tinyvision.train.nonfinite import explain
+
+SECONDS = 30.0             # between two checkpoints, in the middle of an epoch
+SMOOTH = 0.05              # the newest loss's share in what the bar shows
+
+
+@dataclass
+class History:
+    """What happened in a training.
+
+    Attributes:
+        losses: by name, the value of every step; "loss" is their sum.
+        rates: the first group's learning rate in every step.
+        metrics: by name, the value after every epoch.
+        seconds: how long it has taken, earlier runs of the same training included.
+    """
+    losses: dict = field(default_factory=dict)
+    rates: list = field(default_factory=list)
+    metrics: dict = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """The steps made."""
+        return len(self.rates)
+
+    def add(self, losses: dict, rate: float) -> None:
+        """One step more."""
+        for name, value in losses.items():
+            self.losses.setdefault(name, []).append(value)
+        self.rates.append(rate)
+
+    def tree(self) -> dict:
+        """As a checkpoint keeps it."""
+        return {"losses": {k: np.array(v) for k, v in self.losses.items()},
+                "rates": np.array(self.rates, np.float64), "seconds": self.seconds,
+                "metrics": {k: list(v) for k, v in self.metrics.items()}}
+
+    @classmethod
+    def of_tree(cls, tree) -> History:
+        """From a checkpoint."""
+        return cls({k: v.tolist() for k, v in tree["losses"].items()}, tree["rates"].tolist(),
+                   tree["metrics"], tree["seconds"])
+
+
+def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip_norm=None,
+        checkpoint=None, every: float = SECONDS, progress: bool = True) -> History:
+    """Train `model` on `data` for so many epochs.
+
+    Args:
+        model: a Module with `loss(images, targets)`, a dict of named losses, whose sum is minimised.
+        data: a DataLoader of batches (images, targets).
+        optimizer: of the model's parameters.
+        schedule: an `optim.lr_scheduler`; its `step()` is called after every step.
+        metric: a function of the model, called in inference mode after every epoch; gives a number
+            or a dict of named numbers.
+        clip_norm: the largest norm of all gradients together; None: they are left as they are.
+        checkpoint: a file. If it is there, the training goes on from it; it is written every `every`
+            seconds and after every epoch.
+        progress: show a bar.
+
+    Returns:
+        The History, that of the earlier runs included.
+
+    Raises:
+        NonFiniteError: a loss is infinite or not a number; says where that began.
+        CheckpointError: the checkpoint is damaged, or of another model, optimizer or data set.
+    """
+    run = Run(model, data, optimizer, schedule, checkpoint)
+    history = run.resume()
+    bar = _bar(epochs * len(data), history.steps, progress)
+    began, saved = time.perf_counter() - history.seconds, time.perf_counter()
+    while data.epoch < epochs:
+        model.train()
+        for images, targets in data:
+            history.add(_step(run, images, targets, clip_norm), optimizer.lr)
+            if schedule is not None:
+                schedule.step()
+            history.seconds = time.perf_counter() - began
+            if checkpoint and time.perf_counter() - saved > every and data.batch < len(data):
+                run.save(history)
+                saved = time.perf_counter()
+            bar.show(history)
+        if metric is not None:
+            _measure(model, metric, history)
+            bar.show(history, steps=0)
+        history.seconds = time.perf_counter() - began
+        run.save(history)
+    bar.close()
+    return history
+
+
+def _step(run, images, targets, clip_norm):
+    """One step; the losses' values."""
+    random = device.generator().bit_generator.state
+    images = images if isinstance(images, (Tensor, list)) else Tensor(images)
+    run.optimizer.zero_grad()
+    losses = run.model.loss(images, targets)
+    total = sum(losses.values())
+    values = {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
+    if not math.isfinite(values["loss"]):
+        where = f"step {run.data.batch} of epoch {run.data.epoch + 1}"
+        raise explain(run.model, images, targets, random, where)
+    total.backward()
+    if clip_norm is not None:
+        optim.clip_grad_norm_(run.model.parameters(), clip_norm)
+    run.optimizer.step()
+    return values
+
+
+def _measure(model, metric, history):
+    """Ask the metric, in inference mode and without a trace in the random numbers."""
+    random = device.generator().bit_generator.state
+    model.eval()
+    values = metric(model)
+    device.generator().bit_generator.state = random
+    for name, value in (values if isinstance(values, dict) else {"metric": values}).items():
+        history.metrics.setdefault(name, []).append(float(value))
+
+
+@dataclass
+class Run:
+    """All that changes in a training, and the file that it is kept in."""
+    model: object
+    data: object
+    optimizer: object
+    schedule: object
+    path: object
+
+    def save(self, history) -> None:
+        """Write the checkpoint, if there is to be one."""
+        if self.path:
+            files.save(self.path, {
+                "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule and self.schedule.state_dict(),
+                "data": self.data.state_dict(), "random": device.generator().bit_generator.state,
+                "history": history.tree()})
+
+    def resume(self) -> History:
+        """Go on from the checkpoint, if it is there; the history so far."""
+        if not self.path or not pathlib.Path(self.path).exists():
+            return History()
+        tree = files.load(self.path)
+        try:
+            self.model.load_state_dict(tree["model"])
+            self.optimizer.load_state_dict(tree["optimizer"])
+            if (self.schedule is None) != (tree["schedule"] is None):
+                raise ValueError("one of the two trainings has a schedule, the other has none")
+            if self.schedule is not None:
+                self.schedule.load_state_dict(tree["schedule"])
+            self.data.load_state_dict(tree["data"])
+            device.generator().bit_generator.state = tree["random"]
+            return History.of_tree(tree["history"])
+        except (KeyError, ValueError) as error:
+            said = error.args[0] if error.args else error
+            raise CheckpointError(f"{self.path}: a checkpoint of another training: {said}; delete it "
+                                  "to begin anew, or give another file") from error
+
+
+# --- the bar --------------------------------------------------------------------------------------
+class _bar:
+    """tqdm's bar, in terminals and notebooks: smoothed losses, the latest metrics, time left."""
+
+    def __init__(self, total, done, shown):
+        from tqdm import TqdmWarning
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TqdmWarning)     # a notebook without widgets
+            from tqdm.auto import tqdm
+        self.tqdm = tqdm(total=total, initial=done, unit="step", disable=not shown)
+        self.smooth = {}
+
+    def show(self, history, steps=1):
+        """The newest values."""
+        for name, values in history.losses.items():
+            before = self.smooth.get(name, values[-1])
+            self.smooth[name] = before + SMOOTH * (values[-1] - before)
+        shown = self.smooth if len(self.smooth) > 2 else {"loss": self.smooth["loss"]}
+        latest = {name: values[-1] for name, values in history.metrics.items()}
+        self.tqdm.set_postfix({k: f"{v:.3g}" for k, v in {**shown, **latest}.items()}, refresh=False)
+        self.tqdm.update(steps)
+
+    def close(self):
+        """Leave it as it stands."""
+        self.tqdm.close()
