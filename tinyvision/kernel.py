@@ -264,8 +264,13 @@ _local = threading.local()
 
 def threads() -> int:
     """How many threads kernels share their work among."""
+    return _numba_threads()()
+
+
+@functools.cache
+def _numba_threads():
     import numba
-    return numba.get_num_threads()
+    return numba.get_num_threads
 
 
 def set_num_threads(number: int) -> None:
