@@ -50,6 +50,10 @@ class Width:
     lanes: int
     rows: tuple
 
+    def heights(self, vectors):
+        """The heights of the tiles that are this many vectors wide."""
+        return range(1, self.rows[vectors.bit_length() - 1] + 1)
+
 
 AVX512, AVX2, NEON = Width(16, (15, 10, 2, 1)), Width(8, (7, 6, 2, 1)), Width(4, (15, 10, 2, 1))
 WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
@@ -139,8 +143,8 @@ def _tiles_of(lanes):
 
 def _tiles(width):
     return ((how, vectors, height) for how in (ROWS, COLUMNS)
-            for vectors, most in zip((1, 2) if how == COLUMNS else (1, 2, 4, 8), width.rows)
-            for height in range(1, most + 1))
+            for vectors in (1, 2, 4, 8)[:2 if how == COLUMNS else len(width.rows)]
+            for height in width.heights(vectors))
 
 
 def _name(how, vectors, height):
