@@ -57,7 +57,10 @@ class _Coco:
 
     def _sort(self, annotations):
         """Annotations by image."""
-        place = {image["id"]: k for k, image in enumerate(self.images)}
+        place = {}
+        for k, image in enumerate(self.images):
+            if place.setdefault(image["id"], k) != k:
+                raise DataError(f"{self.path}: two images have the id {image['id']!r}")
         self.annotations = [[] for _ in self.images]
         for a in annotations:
             if a["image_id"] not in place:
@@ -148,6 +151,16 @@ class CocoDetection(_Coco):
             self.annotations[k].append(a)
         ends = np.cumsum([len(annotations) for annotations in self.annotations])
         self.boxes = np.split(boxes, ends[:-1])
+
+    def _corners(self, annotations):
+        """The boxes of annotations as corners, float64 (M, 4), not yet checked."""
+        for a in annotations:
+            if not is_box(a["bbox"]):
+                raise DataError(f"{self._where(a)}: bbox is four numbers x, y, w, h; "
+                                f"got {str(a['bbox'])[:80]}")
+        boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes
 
     def __getitem__(self, k):
         image, annotations, boxes = self.image(k), self.annotations[k], self.boxes[k]

@@ -57,7 +57,7 @@ class CocoPanoptic(_Coco):
                             f"{len(self.annotations[k])} annotations, expected one")
         annotation, = self.annotations[k]
         for segment in annotation["segments_info"]:
-            if segment.get("category_id") not in self._label:
+            if "id" not in segment or segment.get("category_id") not in self._label:
                 raise DataError(f"{self._where(annotation)}: segment {segment.get('id')} is of "
                                 f"category {segment.get('category_id')!r}, out of range: there "
                                 f"are {self.category_ids}")

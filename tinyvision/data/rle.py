@@ -61,10 +61,11 @@ def counts_to_mask(counts, height, width) -> np.ndarray:
     Raises:
         DataError: a negative one, or their sum is not H W.
     """
-    if counts.min(initial=0) < 0 or counts.sum() != height * width:
-        raise DataError(f"RLE: the counts cover {counts.sum()} pixels (the shortest run "
-                        f"{counts.min(initial=0)}), expected the {height} x {width} = "
-                        f"{height * width} of the mask")
+    if counts.min(initial=0) < 0:
+        raise DataError(f"RLE: a run of {counts.min()} pixels")
+    if counts.sum() != height * width:
+        raise DataError(f"RLE: the counts cover {counts.sum()} pixels, expected the {height} x "
+                        f"{width} = {height * width} of the mask")
     ones = np.arange(len(counts)) % 2 == 1
     return np.ascontiguousarray(np.repeat(ones, counts).reshape(width, height).T)
 

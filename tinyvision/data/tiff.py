@@ -8,6 +8,8 @@ connectomics"; the data of U-Net.
 """
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from tinyvision.data import files
@@ -23,13 +25,15 @@ def read_tiff(path) -> np.ndarray:
     Raises:
         DataError: missing, damaged, cut short, pages of several sizes, or in colours.
     """
-    pages = []
-    with files.open_picture(path) as picture:
-        for k in range(_pages(path, picture)):
-            pages.append(_page(path, picture, k))
-            if pages[k].shape != pages[0].shape or pages[k].dtype != pages[0].dtype:
-                raise DataError(f"{path}: page {k} is {pages[k].dtype} {pages[k].shape}, the first "
-                                f"{pages[0].dtype} {pages[0].shape}")
+    with warnings.catch_warnings():
+        # Pillow only warns of a page's description that ends in the middle.
+        warnings.filterwarnings("error", "Corrupt EXIF data|Truncated", UserWarning)
+        with files.open_picture(path) as picture:
+            pages = [_page(path, picture, k) for k in range(_pages(path, picture))]
+    for k, page in enumerate(pages):
+        if page.shape != pages[0].shape or page.dtype != pages[0].dtype:
+            raise DataError(f"{path}: page {k} is {page.dtype} {page.shape}, the first "
+                            f"{pages[0].dtype} {pages[0].shape}")
     return np.array(pages)
 
 

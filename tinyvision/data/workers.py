@@ -20,6 +20,8 @@ import traceback
 import weakref
 from multiprocessing import resource_tracker
 
+from tinyvision.data import pipes
+
 PATIENCE = 5               # seconds for a worker to end before it is killed
 
 
@@ -46,10 +48,10 @@ class Workers:
         text = _pickled(job)
         _check_may_start()
         self.turn, self.closed, self.answered = 0, False, False
-        self.pipes, self.processes = _start(count)
-        self._end = weakref.finalize(self, _end, self.pipes, self.processes, os.getpid())
+        self.ends, self.processes = _start(count)
+        self._end = weakref.finalize(self, _end, self.ends, self.processes, os.getpid())
         with self._closed_if_interrupted():
-            for pipe in self.pipes:
+            for pipe in self.ends:
                 pipe.send_bytes(text)
 
     def map(self, tasks, ahead):
@@ -59,7 +61,7 @@ class Workers:
             ItemError: raised by the job. RuntimeError: a worker ended.
         """
         self.turn += 1
-        turn, count, sent = self.turn, len(self.pipes), 0
+        turn, count, sent = self.turn, len(self.ends), 0
         for k in range(len(tasks)):
             while sent < min(len(tasks), k + ahead * count):
                 self._send(sent % count, ((turn, sent), tasks[sent]))
@@ -69,7 +71,7 @@ class Workers:
     def _send(self, worker, message):
         with self._closed_if_interrupted():
             try:
-                self.pipes[worker].send(message)
+                self.ends[worker].send(message)
             except OSError:
                 raise self._ended(worker) from None
 
@@ -79,7 +81,7 @@ class Workers:
         while answered != tag:
             with self._closed_if_interrupted():
                 try:
-                    answered, batch, error = pickle.loads(self.pipes[worker].recv_bytes())
+                    answered, batch, error = pipes.receive(self.ends[worker])
                 except (EOFError, OSError):
                     raise self._ended(worker) from None
         self.answered = True
@@ -128,8 +130,8 @@ def _check_may_start():
 
 
 def _start(count):
-    """(pipes, processes), all starting at the same time."""
-    context, pipes, processes = multiprocessing.get_context("spawn"), [], []
+    """(our ends of the pipes, processes), all starting at the same time."""
+    context, ends, processes = multiprocessing.get_context("spawn"), [], []
     with _without_interrupts():
         for k in range(count):
             ours, theirs = context.Pipe()
@@ -137,9 +139,9 @@ def _start(count):
                                       name=f"tinyvision data worker {k}")
             process.start()
             theirs.close()                                   # so that its end is noticed here
-            pipes.append(ours)
+            ends.append(ours)
             processes.append(process)
-    return pipes, processes
+    return ends, processes
 
 
 @contextlib.contextmanager
@@ -156,11 +158,11 @@ def _without_interrupts():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end(pipes, processes, owner):
+def _end(ends, processes, owner):
     """Ends workers, which have nothing to lose. Not from a forked copy of their owner."""
     if os.getpid() != owner:
         return
-    for pipe in pipes:
+    for pipe in ends:
         pipe.close()
     for process in processes:
         process.terminate()
@@ -178,7 +180,7 @@ def _work(pipe):
         job = _unpickled(pipe.recv_bytes())
         while True:
             tag, task = pipe.recv()
-            pipe.send_bytes(_reply(tag, job, task))
+            pipes.send(pipe, *_reply(tag, job, task))
 
 
 def _unpickled(text):
@@ -195,11 +197,10 @@ def _unpickled(text):
 
 
 def _reply(tag, job, task):
-    """(tag, batch, None) or (tag, None, (text, traceback)), pickled."""
+    """(tag, batch, None) or (tag, None, (text, traceback)), ready to be sent."""
     try:
-        return pickle.dumps((tag, job(task), None), 5)
-    except ItemError as error:
-        return pickle.dumps((tag, None, (str(error), traceback.format_exc())))
-    except Exception as error:                               # a batch that cannot be pickled
-        text = f"DataLoader: a worker cannot send its batch: {error}"
-        return pickle.dumps((tag, None, (text, traceback.format_exc())))
+        return pipes.parts((tag, job(task), None))
+    except Exception as error:
+        text = str(error) if isinstance(error, ItemError) else (
+            f"DataLoader: a worker cannot send its batch: {error}")
+        return pipes.parts((tag, None, (text, traceback.format_exc())))
