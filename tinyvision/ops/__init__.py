@@ -5,6 +5,8 @@ and return arrays.
 """
 from tinyvision.engine import STAND_INS, Tensor
 from tinyvision.ops.activation import gelu, leaky_relu, relu, sigmoid, tanh
+from tinyvision.ops.activation_pieces import hardsigmoid, hardswish, hardtanh, prelu, relu6
+from tinyvision.ops.activation_smooth import elu, logsigmoid, mish, selu, silu, softplus
 from tinyvision.ops.arithmetic import add, cast, div, exp, log, mul, neg, power, sqrt, sub
 from tinyvision.ops.attention import scaled_dot_product_attention
 from tinyvision.ops.avg_pool2d import adaptive_avg_pool2d, avg_pool2d
@@ -13,13 +15,27 @@ from tinyvision.ops.box_iou import box_area, box_convert, box_iou, mask_iou
 from tinyvision.ops.conv2d import (conv1d, conv2d, conv_matrix, conv_transpose1d,
                                    conv_transpose2d)
 from tinyvision.ops.cross_entropy import cross_entropy
+from tinyvision.ops.distance_transform import border_weight_map, distance_transform
+from tinyvision.ops.dropout import dropout, dropout2d, stochastic_depth
 from tinyvision.ops.interpolate import bed_of_nails, interpolate
 from tinyvision.ops.layer_norm import group_norm, layer_norm
+from tinyvision.ops.loss_binary import (binary_cross_entropy, binary_cross_entropy_with_logits,
+                                        sigmoid_focal_loss)
+from tinyvision.ops.loss_boxes import (box_iou_loss, complete_box_iou_loss, distance_box_iou_loss,
+                                       generalized_box_iou_loss)
+from tinyvision.ops.loss_classes import (dice_loss, hinge_loss, kl_div, multi_margin_loss,
+                                         nll_loss)
+from tinyvision.ops.loss_embedding import pull_loss, push_loss
+from tinyvision.ops.loss_points import chamfer_distance, edge_loss, nearest_points, normal_loss
+from tinyvision.ops.loss_regression import (gaussian_kl, huber_loss, l1_loss, mse_loss,
+                                            smooth_l1_loss)
 from tinyvision.ops.matmul import linear, matmul
 from tinyvision.ops.max_pool2d import adaptive_max_pool2d, max_pool2d, max_unpool2d
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
+from tinyvision.ops.pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from tinyvision.ops.roi_align import roi_align
 from tinyvision.ops.roi_pool import roi_pool
+from tinyvision.ops.select import abs, amax, amin, clamp, maximum, minimum, where
 from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
                                   sum, take, transpose)
 from tinyvision.ops.softmax import log_softmax, softmax

@@ -205,7 +205,7 @@ def _plain(x):
     return x.item() if isinstance(x, np.generic) else x
 
 
-def _operands(a, b):
+def operands(a, b):
     """Both as tensors; masks and counts beside a floating tensor take its dtype."""
     a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
     if a.dtype.kind != b.dtype.kind:
@@ -219,19 +219,19 @@ def _operands(a, b):
 def _add(a, b):
     if is_number(b):
         return Shift(_plain(b))(a)
-    return Shift(_plain(a))(b) if is_number(a) else ADD(*_operands(a, b))
+    return Shift(_plain(a))(b) if is_number(a) else ADD(*operands(a, b))
 
 
 def _sub(a, b):
     if is_number(b):
         return Shift(-_plain(b))(a)
-    return Shift(_plain(a))(neg(b)) if is_number(a) else SUB(*_operands(a, b))
+    return Shift(_plain(a))(neg(b)) if is_number(a) else SUB(*operands(a, b))
 
 
 def _mul(a, b):
     if is_number(b):
         return Scale(_plain(b))(a)
-    return Scale(_plain(a))(b) if is_number(a) else MUL(*_operands(a, b))
+    return Scale(_plain(a))(b) if is_number(a) else MUL(*operands(a, b))
 
 
 add, sub, mul = binary(ADD, _add), binary(SUB, _sub), binary(MUL, _mul)
@@ -244,7 +244,7 @@ def div(a, b) -> Tensor:
     """a / b, broadcast as NumPy does."""
     if is_number(b):
         return Over(_plain(b))(a)
-    return Under(_plain(a))(b) if is_number(a) else DIV(*_operands(a, b))
+    return Under(_plain(a))(b) if is_number(a) else DIV(*operands(a, b))
 
 
 def neg(a) -> Tensor:
