@@ -16,8 +16,12 @@ from tinyvision.data.idx import MNIST, read_idx
 from tinyvision.data.loader import DataLoader, default_collate, list_collate
 from tinyvision.data.rle import polygons_to_mask, rle_area, rle_decode, rle_encode
 from tinyvision.data.shapes import CLASSES, LEVELS, SPLITS, Scene, Shape, describe, one_shape, shapes
+from tinyvision.data.shapes_clips import Clips, clips
+from tinyvision.data.shapes_factors import FACTORS, random_codes, sprites
 from tinyvision.data.shapes_render import render
 from tinyvision.data.shapes_scenes import Scenes
+from tinyvision.data.shapes_situations import situations
+from tinyvision.data.shapes_worlds import Spaces, cuboids, solids
 from tinyvision.data.ssd_crop import RandomIoUCrop, RandomZoomOut
 from tinyvision.data.tiff import TiffStack, read_tiff
 from tinyvision.data.transforms import (CenterCrop, Compose, RandomApply, RandomCrop,
@@ -27,13 +31,14 @@ from tinyvision.data.voc import VOC_CLASSES, VOCDetection, VOCSegmentation
 from tinyvision.data.workers import ItemError
 
 __all__ = [
-    "CIFAR10", "CIFAR10_CLASSES", "CLASSES", "CenterCrop", "CocoCaptions", "CocoDetection",
-    "CocoPanoptic", "ColorJitter", "Compose", "DataError", "DataLoader", "ElasticTransform",
-    "IMAGENET_MEAN", "IMAGENET_STD", "ImageFolder", "ImageMaskFolder", "ItemError", "LEVELS",
-    "MNIST", "Normalize", "RandomApply", "RandomCrop", "RandomHorizontalFlip", "RandomIoUCrop",
-    "RandomResizedCrop", "RandomZoomOut", "Resize", "SPLITS", "ScaleJitter", "Scene", "Scenes",
-    "Shape", "SimpleCopyPaste", "Subset", "TensorDataset", "TiffStack", "Transform",
-    "VOCDetection", "VOCSegmentation", "VOC_CLASSES", "default_collate", "describe",
-    "list_collate", "one_shape", "polygons_to_mask", "random_split", "read_idx", "read_image",
-    "read_map", "read_segments", "read_tiff", "render", "rle_area", "rle_decode", "rle_encode",
-    "segment_colours", "shapes"]
+    "CIFAR10", "CIFAR10_CLASSES", "CLASSES", "CenterCrop", "Clips", "CocoCaptions",
+    "CocoDetection", "CocoPanoptic", "ColorJitter", "Compose", "DataError", "DataLoader",
+    "ElasticTransform", "FACTORS", "IMAGENET_MEAN", "IMAGENET_STD", "ImageFolder",
+    "ImageMaskFolder", "ItemError", "LEVELS", "MNIST", "Normalize", "RandomApply", "RandomCrop",
+    "RandomHorizontalFlip", "RandomIoUCrop", "RandomResizedCrop", "RandomZoomOut", "Resize",
+    "SPLITS", "ScaleJitter", "Scene", "Scenes", "Shape", "SimpleCopyPaste", "Spaces", "Subset",
+    "TensorDataset", "TiffStack", "Transform", "VOCDetection", "VOCSegmentation", "VOC_CLASSES",
+    "clips", "cuboids", "default_collate", "describe", "list_collate", "one_shape",
+    "polygons_to_mask", "random_codes", "random_split", "read_idx", "read_image", "read_map",
+    "read_segments", "read_tiff", "render", "rle_area", "rle_decode", "rle_encode",
+    "segment_colours", "shapes", "situations", "solids", "sprites"]

@@ -173,4 +173,5 @@ VOCABULARY = tuple(sorted(words_of(
     "a an the and , is are there nothing zero shape shapes thing everything largest small large above ?",
     "what colour how many around on in yes no same as", *COLOURS, *OUTLINES, *STUFF,
     *map(plural, OUTLINES), *NUMBERS, *ON.values(), *SPATIAL, *(p for row in PLACES for p in row),
-    "larger than smaller than the same colour as the same shape as")))
+    "larger than smaller than the same colour as the same shape as",
+    "moves to left right up down grows shrinks turns jumps then it")))

@@ -1,5 +1,5 @@
 """`Scenes`: rendered pictures, and every annotation that can be read off them."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,8 @@ class Scenes:
     extent of what is visible of an object, in the order of `labels`. masks (N, H, W) int64:
     0 is the background, label + 1 an object's visible pixels. names: one name for each label.
     scenes: the N descriptions. instances (N, H, W) uint8: 0 the ground, k + 1 the visible pixels
-    of object k. Everything else is made when it is asked for.
+    of object k. Every other annotation is made when it is asked for, by a property. extras: the
+    annotations that items carry beyond the usual, see `carrying`.
     """
     images: np.ndarray
     labels: list
@@ -35,20 +36,44 @@ class Scenes:
     names: tuple
     scenes: tuple
     instances: np.ndarray
+    extras: tuple = ()
 
     def __len__(self):
         return len(self.images)
 
     def __getitem__(self, chosen):
-        """The scenes of a slice or of an array of indices."""
+        """Of a number k: (image, target), as of every data set (see `data.target`): boxes, labels,
+        masks, area, iscrowd, image_id, semantic, and `extras`. Of a slice or an array of numbers:
+        the `Scenes` chosen."""
         if isinstance(chosen, (int, np.integer)):
-            raise TypeError(f"Scenes: take several scenes with a slice, scenes[{chosen}:"
-                            f"{chosen + 1}], or read scenes.images[{chosen}]; got {chosen!r}.")
+            return self.images[chosen], self.target(range(len(self))[chosen])
         some = np.arange(len(self))[chosen].tolist()
         labels, boxes, scenes = ([all_of[k] for k in some]
                                  for all_of in (self.labels, self.boxes, self.scenes))
-        return Scenes(self.images[chosen], labels, boxes, self.masks[chosen], self.names,
-                      tuple(scenes), self.instances[chosen])
+        return replace(self, images=self.images[chosen], labels=labels, boxes=boxes,
+                       masks=self.masks[chosen], scenes=tuple(scenes),
+                       instances=self.instances[chosen])
+
+    def carrying(self, *names):
+        """The same scenes, whose targets also carry these annotations: `carrying("keypoints",
+        "captions")`."""
+        unknown = [name for name in names if not isinstance(
+            getattr(Scenes, name, None), cached_property)]
+        if unknown:
+            raise ValueError(f"Scenes.carrying: annotations are keypoints, captions and the like; "
+                             f"got {unknown[0]!r}.")
+        return replace(self, extras=names)
+
+    def target(self, k):
+        """The target of scene k, a dictionary."""
+        labels = self.labels[k]
+        masks = self.instances[k] == np.arange(1, len(labels) + 1)[:, None, None]
+        extras = {name: getattr(self, name)[k] for name in self.extras}
+        return {"boxes": self.boxes[k], "labels": labels, "masks": masks,
+                "area": masks.sum((1, 2)).astype(np.float32),
+                "iscrowd": np.zeros(len(labels), bool), "image_id": k,
+                "semantic": self.masks[k], **{name: tuple(one) if isinstance(one, list) else one
+                                              for name, one in extras.items()}}
 
     keypoints = of_each(shapes_truth.keypoints)
     panoptic = of_each(shapes_truth.panoptic)
@@ -61,11 +86,7 @@ class Scenes:
     captions = of_each(shapes_language.captions)
     regions = of_each(shapes_language.regions)
     questions = of_each(shapes_questions.questions)
-
-    @property
-    def situations(self):
-        """What is going on in each scene: a list of `Situation`, or None for scenes without."""
-        return [scene.situation for scene in self.scenes]
+    situations = of_each(shapes_truth.situation)
 
 
 def rendered(scenes, names, size):

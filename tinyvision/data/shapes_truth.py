@@ -13,6 +13,7 @@ from tinyvision.data.shapes_ground import STUFF, bands
 from tinyvision.data.shapes_render import footprint, signed_distance, to_picture
 
 LARGE = 0.055        # a thing is large when it shows at least this part of the picture
+ADULT = 0.19         # a figure is an adult from this radius on, in fractions of the side
 MOSTLY = 0.8         # a thing lies on stuff when at least this part of it does
 
 
@@ -99,14 +100,15 @@ def keypoints(scene, visible):
 
 def landmarks(shape):
     """(K, 2) pixels of a shape's landmarks; where turned copies look the same, numbered from the
-    topmost in the picture."""
+    topmost in the picture, of two equally high from the left one."""
     known = LANDMARKS[shape.name]
     points = landmark_points(shape.name, shape.pose)
     if not known.turns:
         return points * shape.radius + shape.centre
     points = to_picture(shape, points)
     shifts = [k * len(points) // known.fold for k in range(known.fold)]
-    return np.roll(points, -min(shifts, key=lambda k: points[k, 1]), axis=0)
+    first = min(shifts, key=lambda k: (round(points[k, 1], 3), points[k, 0]))
+    return np.roll(points, -first, axis=0)
 
 
 def is_hidden(scene, shape, point):
@@ -195,3 +197,37 @@ def factors(scene, visible):
     rows = [(o.label, o.centre[0] / scene.size, o.centre[1] / scene.size, o.radius / scene.size,
              o.angle, *o.colour, o.order) for o in scene.objects]
     return np.array(rows, np.float32).reshape(-1, 9)
+
+
+# Situations
+
+@dataclass(frozen=True)
+class Role:
+    """Who plays a role: a noun, the object (a position in `scene.objects`) and the box
+    (x0, y0, x1, y1) of what is seen of it. All three are None where nobody plays it; the place
+    has no object. The noun of a figure is "adult" or "child", by its height."""
+    name: str
+    noun: str | None
+    object: int | None
+    box: tuple | None
+
+
+def situation(scene, visible):
+    """(verb, [`Role`]) of a scene of `situations`, the agent first and the place last; None for a
+    scene in which nothing is going on."""
+    if scene.situation is None:
+        return None
+    boxes = [to_numbers(tight_box(visible == k + 1)) for k in range(len(scene.objects))]
+    roles = [Role(name, None, None, None) if k is None else
+             Role(name, role_noun(scene.objects[k], scene.size), k, boxes[k])
+             for name, k in scene.situation.parts]
+    below = np.where(visible > 0, 255, bands(scene.ground, scene.size))
+    box = to_numbers(tight_box(below == len(scene.ground.stuff) - 1))
+    return scene.situation.verb, [*roles, Role("place", scene.ground.stuff[-1], None, box)]
+
+
+def role_noun(shape, size):
+    """The word for who plays a role."""
+    if shape.name != "figure":
+        return shape.name
+    return "adult" if shape.radius >= ADULT * size else "child"
