@@ -40,8 +40,11 @@ def corner_pool(x, direction) -> Tensor:
 
     Raises:
         ValueError: another direction, another number of axes.
+        TypeError: an x that is not floating.
     """
     rank("corner_pool", x=(x, 4))
+    if as_array(x).dtype not in (np.float32, np.float64):
+        raise TypeError(f"corner_pool: x is {as_array(x).dtype}, expected float32 or float64")
     if direction not in DIRECTIONS:
         raise ValueError(f"corner_pool: direction is {direction!r}, expected one of {DIRECTIONS}")
     array, = contiguous(as_array(x))
