@@ -1,5 +1,8 @@
 """The register tile in every width, and the convolutions on it."""
+import ctypes
+import mmap
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -284,6 +287,53 @@ def test_what_is_not_finite_stays_in_its_windows():
         expected = np.zeros((9, 40), bool)
         expected[3:6, 19:22] = True
         assert (bad == expected).all()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("C, H, F", [(8, 2, 4), (64, 3, 8), (16, 5, 3), (5, 16, 7), (3, 12, 40)])
+def test_nothing_beyond_the_images_is_read(lanes, C, H, F):
+    """The image ends where its memory does: the page behind it must not be touched."""
+    page = mmap.PAGESIZE
+    size = -(-C * H * H * 4 // page) * page
+    memory = mmap.mmap(-1, size + page)
+    last = ctypes.addressof(ctypes.c_char.from_buffer(memory, size))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(last), ctypes.c_size_t(page), 0) == 0
+    x = np.frombuffer(memory, np.float32, C * H * H, size - C * H * H * 4).reshape(1, C, H, H)
+    x[...] = numbers(*x.shape)
+    with simd.use_lanes(lanes):
+        for K, padding in ((1, 0), (3, 1)):
+            if K <= H:
+                op, w = Conv2d((1, 1), (padding, padding)), numbers(F, C, K, K)
+                y = op.forward(x, w)
+                np.testing.assert_array_equal(y, op.forward(x.copy(), w))
+                op.transpose((H, H)).forward(x, numbers(C, F, K, K))
+                op.weight(w.shape).forward(x, y)
+    assert libc.mprotect(ctypes.c_void_p(last), ctypes.c_size_t(page), 3) == 0
+
+
+def test_a_damaged_file_of_machine_code_is_made_again(tmp_path):
+    """Cut short, empty, or another's: compiled again, without a word and without a crash."""
+    text = "import numpy as np; from tinyvision import ops, kernel; print(kernel.cache_folder()); " \
+           "ops.conv2d(np.ones((1, 2, 9, 9), 'f4'), np.ones((3, 2, 3, 3), 'f4'))"
+    environment = {**os.environ, "TINYVISION_CACHE": str(tmp_path)}
+
+    def run():
+        done = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True,
+                              text=True, check=True)
+        return next(pathlib.Path(done.stdout.strip()).glob("simd*.o"))
+    file = run()
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:1000], whole[:-1], b"x" + whole[1:]):
+        file.write_bytes(damaged)
+        assert run().read_bytes() == whole
+
+
+def test_a_window_wider_than_memory_is_an_error_at_once():
+    x, w = np.ones((1, 1, 8, 8), "f4"), np.ones((1, 1, 3, 3), "f4")
+    with pytest.raises((MemoryError, ValueError), match="conv2d: .* bytes"):
+        Conv2d((1, 1), (1 << 40, 1 << 40), (1 << 40, 1 << 40)).forward(x, w)
 
 
 def test_the_same_from_run_to_run():

@@ -14,12 +14,14 @@ Kernels receive C-contiguous, writable arrays (see `device.contiguous`).
 """
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import math
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import threading
@@ -213,7 +215,9 @@ def cache_folder() -> pathlib.Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        return pathlib.Path(tempfile.mkdtemp(prefix="tinyvision-"))
+        folder = tempfile.mkdtemp(prefix="tinyvision-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return pathlib.Path(folder)
 
 
 PATIENCE = 1.0                             # seconds of compiling before a line is printed
@@ -250,7 +254,10 @@ def user_cache() -> pathlib.Path:
     """The user's cache folder for tinyvision, as the platform has it."""
     if place := os.environ.get("TINYVISION_CACHE"):
         return pathlib.Path(place)
-    home = pathlib.Path.home()
+    try:
+        home = pathlib.Path.home()
+    except RuntimeError:                                     # a user without a home
+        home = pathlib.Path(os.devnull)
     if sys.platform == "win32":
         return pathlib.Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "tinyvision"
     if sys.platform == "darwin":

@@ -41,7 +41,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyvision.kernel import Jit, cache_folder
+from tinyvision.kernel import cache_folder
+from tinyvision.worker import caller
 
 
 @dataclass(frozen=True)
@@ -533,14 +534,32 @@ def _load(text, name):
         cpu=cpu, features=features, opt=3, codemodel="jitdefault", jit=True)
     key = "\n".join((text, cpu, features, llvm.llvm_version_info.__repr__()))
     file = cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.o"
-    if not file.exists():
-        made = file.with_suffix(f".{os.getpid()}")
-        made.write_bytes(_compiled(llvm, machine, text))
-        os.replace(made, file)
+    code = _kept(file)
+    if code is None:
+        code = _compiled(llvm, machine, text)
+        _keep(file, code)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(file.read_bytes()))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine
+
+
+def _kept(file):
+    """The code in a file, behind its hash; None where there is none, or a part, or another's."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    code = data[32:]
+    return code if code and data[:32] == hashlib.sha256(code).digest() else None
+
+
+def _keep(file, code):
+    """Write it in one motion; where that fails (a full disk), the next process compiles again."""
+    made = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    with contextlib.suppress(OSError):
+        made.write_bytes(hashlib.sha256(code).digest() + code)
+        os.replace(made, file)
 
 
 def _compiled(llvm, machine, text):
@@ -555,64 +574,37 @@ def _compiled(llvm, machine, text):
 
 
 # --- calling it from Numba ------------------------------------------------------------------------
-class _Call(Jit):
-    """A call, from compiled code, of machine code at an address; all arguments are int64."""
-
-    def __init__(self, name, count, doc):
-        self.__name__, self.count, self.__doc__ = name, count, doc
-
-    @functools.cached_property
-    def helper(self):
-        """Numba's intrinsic."""
-        from llvmlite import ir
-        from numba import types
-        from numba.extending import intrinsic
-        signature = types.void(types.int64, types.UniTuple(types.int64, self.count))
-
-        def call(context, builder, signature, arguments):
-            long = ir.IntType(64)
-            kind = ir.FunctionType(ir.VoidType(), [long] * self.count)
-            address, values = arguments
-            builder.call(builder.inttoptr(address, kind.as_pointer()),
-                         [builder.extract_value(values, k) for k in range(self.count)])
-            return context.get_dummy_value()
-
-        @intrinsic
-        def call_address(typing, address, arguments):
-            return signature, call
-        return call_address
-
-
-multiply = _Call("multiply", 15, """multiply(address, (a, a_row, a_step, a_taps, b, b_step, b_taps,
+multiply = caller("multiply", 15, """multiply(address, (a, a_row, a_step, a_taps, b, b_step, b_taps,
     steps, taps, block, start, start_row, c, c_row, columns)): C = start + A B.
 
     Addresses of float32 numbers (`array.ctypes.data`), of the tables `a_taps` and `b_taps`, and
-    distances in elements, all int64. With start = c the product is added to C; with start_row = 0 every row starts with the same vectors (a bias).
+    distances in elements, all int64. With start = c the product is added to C; with start_row = 0
+    every row starts with the same vectors (a bias).
     """)
-turn = _Call("turn", 7, """turn(address, (from, from_row, rows, columns, to, to_row, width)):
+turn = caller("turn", 7, """turn(address, (from, from_row, rows, columns, to, to_row, width)):
     to[n, m] = from[m, n] for n < columns and m < width, with 0 where m >= rows.
 
     At most `lanes` rows, columns and width; only the numbers named are read and written.
     """)
-frame = _Call("frame", 9, """frame(address, (from, from_row, first, last, lo, hi, to, rows, width)):
+frame = caller("frame", 9, """frame(address, (from, from_row, first, last, lo, hi, to, rows, width)):
     to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows, v < width.
 
     Writes up to `lanes` - 1 numbers beyond the last row. Reads only what it copies, so `from` may
     point before the plane.
     """)
-copy = _Call("copy", 11, """copy(address, (from, from_row, step, first, last, lo, hi, to, to_row, rows,
+copy = caller("copy", 11, """copy(address, (from, from_row, step, first, last, lo, hi, to, to_row, rows,
     width)): to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows,
     v < width.
 
     Reads only what it copies, so `from` may point before the plane; writes nothing else.
     """)
-gather = _Call("gather", 11, """gather(address, ...): as `copy`, with to[r, v] = from[r, v step].""")
-weave = _Call("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
+gather = caller("gather", 11, """gather(address, ...): as `copy`, with to[r, v] = from[r, v step].""")
+weave = caller("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
     `count` numbers in all.
 
     May read a vector beyond the end of a and b.
     """)
-dots = _Call("dots", 9, """dots(address, (x, x_row, x_tap, y, y_row, rows, columns, out, out_tap)):
+dots = caller("dots", 9, """dots(address, (x, x_row, x_tap, y, y_row, rows, columns, out, out_tap)):
     out[t] += sum over r < rows, b < columns of  y[r, b] x[r, b + t x_tap], for as many t as the
     address stands for; rows is at least 1.
     """)

@@ -15,6 +15,8 @@ import os
 
 from tinyvision.bench import memory
 
+OURS = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"   # what tinyvision sets for its own process
+
 
 class Apart:
     """A contender that lives in another process; see `timing.Contender`."""
@@ -98,12 +100,16 @@ def _answer(contenders, what, name, *rest):
     return getattr(contenders[name], what)(*rest)
 
 
+def usual_environment() -> dict:
+    """The environment without what tinyvision sets for itself."""
+    return {name: value for name, value in os.environ.items() if name not in OURS}
+
+
 @contextlib.contextmanager
 def with_default_openmp():
-    """Without OMP_WAIT_POLICY, which tinyvision sets for itself, while a peer is imported."""
-    ours = os.environ.pop("OMP_WAIT_POLICY", None)
+    """Without what tinyvision sets for itself, while a peer is imported."""
+    ours = {name: os.environ.pop(name) for name in OURS if name in os.environ}
     try:
         yield
     finally:
-        if ours is not None:
-            os.environ["OMP_WAIT_POLICY"] = ours
+        os.environ.update(ours)

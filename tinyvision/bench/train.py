@@ -10,7 +10,6 @@ their first losses must agree. Memory and first steps are measured in fresh proc
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -228,7 +227,7 @@ def in_fresh_process(side: str, task: Task, cache: str) -> dict:
     """What `child` returns, from a new interpreter."""
     command = [sys.executable, "-m", "tinyvision.bench.train", side, task.name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BUDGET,
-                          env={**os.environ, "TINYVISION_CACHE": cache})
+                          env={**apart.usual_environment(), "TINYVISION_CACHE": cache})
     if done.returncode:
         raise RuntimeError(f"bench train: {' '.join(command[1:])} failed: {done.stderr[-500:]}")
     return json.loads(done.stdout.splitlines()[-1])

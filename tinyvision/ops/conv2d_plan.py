@@ -17,6 +17,7 @@ from tinyvision.simd import DOTS, tiles
 BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
 CHAIN = 256                                # terms of a sum before it is put aside
 FLAT = 1 << 8                              # pixels of a map that 1 x 1 filters take as one row
+LARGEST = 1 << 40                          # bytes of a task's padded copy that are worth a try
 SERIAL = 1 << 19                           # products below which one thread is faster
 TALL, WIDE = 0, 1                          # what a tile of conv2d is
 BY_FILTER, BY_CHANNEL, DOTTED = 0, 1, 2    # what a tile of the weight gradient is
@@ -92,7 +93,7 @@ SIZES = np.dtype([(name, np.int64) for name in """
     dots""".split()])
 
 
-def _geometry(N, G, C, image, grid, down, across, apart, workers, in_place=False):
+def _geometry(N, G, C, image, grid, down, across, apart, workers):
     """The padded copies: rows and columns of a task's images as its outputs need them.
 
     Output (a, b) of the grid meets, in the copy, the places  a S width + b T + place(tap). With
@@ -111,16 +112,15 @@ def _geometry(N, G, C, image, grid, down, across, apart, workers, in_place=False
     shares, bands = _tasks(N, G, rows, C * width * S * layers, workers)
     deep = (-(-rows // bands) - 1) * S + down.reach // skip + 1
     plane = _spread(layers * deep * width)
-    bare = in_place and grid == tuple(image) and (down.stride, across.stride, down.reach, across.reach,
-                                                  down.first, across.first) == (1, 1, 0, 0, 0, 0)
-    if bare:                                                 # a 1 x 1 convolution: no copy
-        plane = image[0] * image[1]
+    if 4 * C * plane > LARGEST:
+        raise MemoryError(f"conv2d: a padded copy of {C} channels of {layers * deep} x {width} needs "
+                          f"{4 * C * plane} bytes: the padding or the dilation is too large")
     numbers = dict(
         N=N, G=G, C=C, H=image[0], W=image[1], rows=rows, shares=shares, bands=bands,
         images=-(-N // shares), workers=min(workers, G * shares * bands), S=S, T=T, skip=skip,
         comb=comb, layers=layers, parts=parts, deep=deep, part=part, width=width,
         plane=plane, top=down.first, left=across.first,
-        reach=down.reach // skip, bare=bare, far=G * C * plane if bare else C * plane)
+        reach=down.reach // skip, bare=0, far=C * plane)
 
     def place(y, x):
         y, x = y - down.first, x - across.first
@@ -162,28 +162,47 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
     kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
-    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers, True)
+    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers)
     taps, offsets, windows = _tables(down, across, place, window[1])
-    L, most, taps_in_all = t.lanes, t.rows[1], window[0] * window[1]
+    L, most, size = t.lanes, t.rows[1], window[0] * window[1]
     block = 2 * L if kind == TALL else -(-F // -(-F // most))
-    rows = numbers["rows"] // numbers["bands"]               # of a band, or one more
-    shortest, longest = (((rows + more - 1) * numbers["width"] + B for more in (0, 1)) if flat else
-                         (numbers["images"],) * 2 if along else grid[1:] * 2)
-    direct = K == 1 and not along and (kind == TALL or (
-        not flat or numbers["width"] == B) and all(
-            fits(shortest, count, L) for count in (block, (F - 1) % block + 1)))
-    start = 0 if numbers["bare"] else _spread(numbers["images"] * C * numbers["plane"] + 8 * L)
-    line, pitch = start + 2 * L * max(most, 4), _spread(longest + 8 * L)
-    whole = -(-F // L) * L
     numbers.update(
-        F=F, A=A, B=B, M=M, K=K, kind=kind, flat=flat, along=along, direct=direct, block=block, start=start,
-        line=line, pitch=pitch, window=taps_in_all, taps=len(offsets), whole=whole,
-        room=_spread(line + block * K * pitch + 8 * L), transposed=transposed, w_row=taps_in_all * (1 if transposed else C), most=most,
-        w_step=taps_in_all * (F if transposed else 1), **_machine(t))
+        F=F, A=A, B=B, M=M, K=K, kind=kind, flat=flat, along=along, block=block, window=size,
+        taps=len(offsets), whole=-(-F // L) * L, transposed=transposed, most=most,
+        w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1), **_machine(t))
+    numbers.update(_lines(numbers, grid, _as_it_lies(x, grid, down, across)))
     tables = dict(places=offsets, windows=windows,
                   lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
                   clip=_clip(down, across, taps, grid[0], x[2]), tiles=t.table)
-    return Plan(numbers, tables, G * whole * (1 + C * taps_in_all))
+    return Plan(numbers, tables, G * numbers["whole"] * (1 + C * size))
+
+
+def _lines(p, grid, as_it_lies):
+    """What is written where: straight into y (`direct`), or into lines of the thread's own memory.
+
+    Tiles may read and write beyond a run only in that memory; so only where they do not, images are
+    read where they lie (`bare`).
+    """
+    L, rows = p["L"], p["rows"] // p["bands"]                # of a band, or one more
+    shortest, longest = (((rows + more - 1) * p["width"] + p["B"] for more in (0, 1)) if p["flat"]
+                         else (p["images"],) * 2 if p["along"] else grid[1:] * 2)
+    counts = p["block"], (p["F"] - 1) % p["block"] + 1
+    direct = p["K"] == 1 and not p["along"] and (p["kind"] == TALL or (
+        not p["flat"] or p["width"] == p["B"]) and all(fits(shortest, n, L) for n in counts))
+    bare = as_it_lies and (direct or p["kind"] == TALL)
+    start = 0 if bare else _spread(p["images"] * p["C"] * p["plane"] + 8 * L)
+    line, pitch = start + 2 * L * max(p["most"], 4), _spread(longest + 8 * L)
+    lines = dict(direct=direct, start=start, line=line, pitch=pitch,
+                 room=_spread(line + p["block"] * p["K"] * pitch + 8 * L))
+    if bare:
+        lines.update(bare=1, plane=p["H"] * p["W"], far=p["G"] * p["C"] * p["H"] * p["W"])
+    return lines
+
+
+def _as_it_lies(x, grid, down, across):
+    """Whether an image is its own padded copy: of a 1x1 convolution, where no tile reaches beyond."""
+    return grid == x[2:] and (down.stride, across.stride, down.reach, across.reach, down.first,
+                              across.first) == (1, 1, 0, 0, 0, 0)
 
 
 def _tables(down, across, place, J):
@@ -234,13 +253,14 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
                      for vectors in pieces(length, rows, L))
         direct = contiguous and fits(length, rows, L)
         return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L))
-    costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1)}
+    gap, parts = across.reach // across.stride, min(across.stride, across.reach + 1)
+    width = parts * (B + gap)
+    gathered = (across.stride > 1) * N * C * A * min(down.stride, down.reach + 1) * width
+    costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1) + gathered}
     if N > B:
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
-    if phases == 1:
-        gap = across.reach // across.stride
-        width = min(across.stride, across.reach + 1) * (B + gap)
-        costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B)
+    if phases == 1 and gap < 8 * B + L:
+        costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B) + gathered
     return min(costs, key=costs.get)
 
 
