@@ -14,7 +14,11 @@ from tinyvision.ops.batch_norm import batch_norm
 from tinyvision.ops.box_iou import box_area, box_convert, box_iou, mask_iou
 from tinyvision.ops.conv2d import (conv1d, conv2d, conv_matrix, conv_transpose1d,
                                    conv_transpose2d)
+from tinyvision.ops.corner_pool import corner_pool
 from tinyvision.ops.cross_entropy import cross_entropy
+from tinyvision.ops.deformable_attention import multi_scale_deformable_attention
+from tinyvision.ops.embedding import embedding
+from tinyvision.ops.grid_sample import affine_grid, grid_sample
 from tinyvision.ops.distance_transform import border_weight_map, distance_transform
 from tinyvision.ops.dropout import dropout, dropout2d, stochastic_depth
 from tinyvision.ops.interpolate import bed_of_nails, interpolate
@@ -33,6 +37,8 @@ from tinyvision.ops.matmul import linear, matmul
 from tinyvision.ops.max_pool2d import adaptive_max_pool2d, max_pool2d, max_unpool2d
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
 from tinyvision.ops.pixel_shuffle import pixel_shuffle, pixel_unshuffle
+from tinyvision.ops.ps_roi import ps_roi_align, ps_roi_pool
+from tinyvision.ops.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from tinyvision.ops.roi_align import roi_align
 from tinyvision.ops.roi_pool import roi_pool
 from tinyvision.ops.select import abs, amax, amin, clamp, maximum, minimum, where
