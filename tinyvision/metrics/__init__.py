@@ -1,2 +1,4 @@
 """What a model's answers are worth."""
-from tinyvision.metrics.segmentation import confusion_matrix, mean_iou
+from tinyvision.metrics.boundary import boundary_f_score
+from tinyvision.metrics.segmentation import (Multilabel, Segmentation, confusion_matrix, dice, iou,
+                                             mean_iou, pixel_accuracy)
