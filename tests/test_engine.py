@@ -993,3 +993,10 @@ def test_a_factor_is_kept_only_for_the_other_ones_gradient(op):
         assert len(kept) == 1 and np.shares_memory(kept[0].data, arrays[1 - learned])
         y.sum().backward()
         assert inputs[learned].grad.shape == (4, 4) and inputs[1 - learned].grad is None
+
+
+def test_none_is_no_number():
+    with pytest.raises(TypeError, match="data must be numbers, got None"):
+        tv.Tensor(None)
+    with pytest.raises(TypeError, match="data must be numbers, got None"):
+        tv.ops.relu(None)

@@ -241,6 +241,8 @@ def as_array(data):
         return np.asarray(data)
     if hasattr(data, "__cuda_array_interface__"):
         return data
+    if data is None:                                         # NumPy takes it for a NaN
+        raise TypeError("Tensor: data must be numbers, got None (did a function not return any?)")
     try:
         return np.asarray(data, np.float32)
     except (TypeError, ValueError) as error:
