@@ -12,7 +12,6 @@ from tinyvision.nn import init
 from tinyvision.nn.init import parameter
 from tinyvision.nn.layers import Linear
 from tinyvision.nn.module import Module
-from tinyvision.nn.recurrent import dropped
 from tinyvision.ops.attention import AttentionWeights
 from tinyvision.ops.check import at_least, rank
 
@@ -184,7 +183,7 @@ class MultiheadAttention(Module):
             return ops.scaled_dot_product_attention(q, k, v, mask, p), None
         weights = AttentionWeights()(q * (1 / math.sqrt(q.shape[-1])), k,
                                      *(() if mask is None else (mask,)))
-        weights = dropped(weights, p) if p else weights
+        weights = ops.dropout(weights, p) if p else weights
         return ops.matmul(weights, v), weights
 
     def extra_repr(self):

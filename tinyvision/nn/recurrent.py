@@ -5,10 +5,8 @@ Names, arguments, shapes and state keys are PyTorch's: `weight_ih_l0` (gates, fe
 """
 from __future__ import annotations
 
-import numpy as np
-
 from tinyvision import ops
-from tinyvision.device import device_of, generator, module_of, to_device
+from tinyvision.device import module_of
 from tinyvision.engine import Tensor, as_array
 from tinyvision.nn.layers import uniform
 from tinyvision.nn.module import Module
@@ -172,7 +170,7 @@ class _Recurrent(Module):
                 ends.append(end)
             x = ops.cat(read, -1) if D == 2 else read[0]
             if self.training and self.dropout and layer < self.num_layers - 1:
-                x = dropped(x, self.dropout)
+                x = ops.dropout(x, self.dropout)
         return x, [ops.stack(s) for s in zip(*ends)]
 
     def _direction(self, x, state, suffix, backwards):
@@ -225,9 +223,3 @@ class GRU(_Recurrent):
     def step(self, given, state, w_hh, b_hh):
         """See `ops.gru_cell`."""
         return gru_step(given, *state, w_hh, b_hh),
-
-
-def dropped(x, p):
-    """x with every number 0 with probability p, the others divided by 1 - p."""
-    kept = (generator().random(x.shape) >= p) / (1 - p if p < 1 else 1)
-    return x * Tensor(to_device(np.asarray(kept, x.dtype), device_of(x.data)))

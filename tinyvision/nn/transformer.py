@@ -10,9 +10,9 @@ import copy
 
 from tinyvision import ops
 from tinyvision.nn.attention import MultiheadAttention, probability
+from tinyvision.nn.init import is_placeholder
 from tinyvision.nn.layers import LayerNorm, Linear
 from tinyvision.nn.module import Module, ModuleList
-from tinyvision.nn.recurrent import dropped
 
 
 class _Layer(Module):
@@ -34,7 +34,7 @@ class _Layer(Module):
             setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias))
 
     def _drop(self, x):
-        return dropped(x, self.dropout) if self.training and self.dropout else x
+        return ops.dropout(x, self.dropout, self.training)
 
     def _add(self, x, norm, branch):
         """x plus a branch, normalised before or behind."""
@@ -91,7 +91,8 @@ class _Stack(Module):
     """Copies of a layer (with the same initial values, as PyTorch's), and a norm behind them."""
 
     def __init__(self, layer, num_layers, norm=None):
-        self.layers = ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
+        empty = {id(p.data): p.data for p in layer.parameters() if is_placeholder(p)}
+        self.layers = ModuleList(copy.deepcopy(layer, dict(empty)) for _ in range(num_layers))
         self.norm = norm
 
     def forward(self, x, *inputs, **masks):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision import ops
-from tinyvision.ops import examples_losses
+from tinyvision.ops import examples_losses, examples_sampling
 from tinyvision.ops.example import Example, Random
 
 
@@ -298,4 +298,4 @@ def choosers(r):
 
 GROUPS = (arithmetic, activations, attentions, shapes, products, convolutions,
           transposed_convolutions, norms, pools, resizes, regions,
-          *examples_losses.GROUPS)
+          *examples_losses.GROUPS, *examples_sampling.GROUPS)
