@@ -17,7 +17,7 @@ def small_network():
 def test_the_state_has_pytorchs_names():
     assert list(small_network().state_dict()) == [
         "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
-        "5.weight", "5.bias"]
+        "1.num_batches_tracked", "5.weight", "5.bias"]
 
 
 def test_a_state_survives_the_round_trip():
@@ -67,6 +67,49 @@ def test_running_statistics_follow_the_batches():
         norm(tv.Tensor((2 + 3 * rng.standard_normal((8, 3, 5, 4))).astype("f4")))
     assert np.allclose(norm.running_mean.numpy(), 2, atol=0.3)
     assert np.allclose(norm.running_var.numpy(), 9, rtol=0.1)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("make, shape", [("BatchNorm1d", (6, 3)), ("BatchNorm1d", (4, 3, 5)),
+                                         ("BatchNorm2d", (4, 3, 5, 2))])
+def test_batch_norm_layers_count_their_batches(make, shape, momentum):
+    torch, rng = pytest.importorskip("torch"), np.random.default_rng(0)
+    ours = getattr(nn, make)(3, momentum=momentum)
+    theirs = getattr(torch.nn, make)(3, momentum=momentum)
+    for k in range(5):
+        x = (k + rng.standard_normal(shape)).astype("f4")
+        y, z = ours(tv.Tensor(x)), theirs(torch.tensor(x))
+        assert np.allclose(y.numpy(), z.detach().numpy(), atol=1e-5)
+    for (name, a), (other, b) in zip(ours.state_dict().items(), theirs.state_dict().items(),
+                                     strict=True):
+        assert name == other and a.dtype == b.numpy().dtype and a.shape == tuple(b.shape)
+        assert np.allclose(a, b.numpy(), rtol=1e-5, atol=1e-6), name
+    assert ours.num_batches_tracked.item() == 5
+    x = rng.standard_normal(shape).astype("f4")
+    y, z = ours.eval()(tv.Tensor(x)), theirs.eval()(torch.tensor(x))
+    assert np.allclose(y.numpy(), z.detach().numpy(), atol=1e-5)
+    assert ours.num_batches_tracked.item() == 5
+
+
+def test_the_mean_of_all_batches():
+    norm = nn.BatchNorm1d(1, momentum=None)
+    for value in (1.0, 3.0, 8.0):
+        norm(np.full((2, 1), value, "f4") + np.array([[-1], [1]], "f4"))
+    assert norm.running_mean.item() == 4 and np.isclose(norm.running_var.item(), 2)
+
+
+def test_a_summary_does_not_count_as_a_batch():
+    norm = nn.BatchNorm2d(3)
+    nn.summary(norm, (2, 3, 4, 5))
+    assert norm.num_batches_tracked.item() == 0 and (norm.running_mean.numpy() == 0).all()
+
+
+def test_batch_norm_without_statistics_or_parameters():
+    norm = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+    assert not norm.state_dict()
+    x = np.random.default_rng(0).standard_normal((4, 3, 5, 2)).astype("f4")
+    assert (norm(x).numpy() == norm.eval()(x).numpy()).all()
+    assert abs(norm(x).numpy().mean((0, 2, 3))).max() < 1e-6
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -134,32 +177,11 @@ def test_scores_far_apart_do_not_overflow():
      "weight has shape (4,), expected (3,)"),
     (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size is 0, expected at least 1"),
     (lambda: nn.Conv2d(3, 4, 3, groups=2), "groups=2 does not divide in_channels=3"),
+    (lambda: nn.BatchNorm2d(3)(np.ones((2, 3), "f4")),
+     "BatchNorm2d: input has shape (2, 3), expected 4 axes"),
+    (lambda: nn.BatchNorm1d(3)(np.ones((2, 3, 4, 5), "f4")), "expected 2 or 3 axes"),
     (lambda: nn.Linear(0, 4), "Linear: in_features is 0, expected at least 1"),
 ])
 def test_bad_input_is_refused_in_one_sentence(call, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         call()
-
-
-@pytest.mark.parametrize("ours, theirs", [
-    (lambda: nn.Conv2d(4, 6, (3, 2), 2, 1, groups=2), lambda n: n.Conv2d(4, 6, (3, 2), 2, 1, groups=2)),
-    (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1), lambda n: n.ConvTranspose2d(4, 6, 3, 2, 1, 1)),
-    (lambda: nn.AvgPool2d(2), lambda n: n.AvgPool2d(2)),
-    (lambda: nn.MaxPool2d(3, 2, 1), lambda n: n.MaxPool2d(3, 2, 1)),
-    (lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
-     lambda n: n.Upsample(scale_factor=2, mode="bilinear")),
-    (lambda: nn.Linear(8, 3), lambda n: n.Linear(8, 3)),
-    (lambda: nn.LayerNorm(8), lambda n: n.LayerNorm(8)),
-    (lambda: nn.LayerNorm((6, 8), 1e-3, bias=False), lambda n: n.LayerNorm((6, 8), 1e-3, bias=False)),
-    (lambda: nn.GroupNorm(2, 4), lambda n: n.GroupNorm(2, 4)),
-    (lambda: nn.GELU(), lambda n: n.GELU()), (lambda: nn.GELU("tanh"), lambda n: n.GELU("tanh")),
-])
-def test_layers_are_pytorchs(ours, theirs):
-    torch = pytest.importorskip("torch")
-    tv.manual_seed(0)
-    layer, other = ours(), theirs(torch.nn)
-    assert list(layer.state_dict()) == list(other.state_dict())
-    other.load_state_dict({k: torch.tensor(v) for k, v in layer.state_dict().items()})
-    x = np.random.default_rng(0).standard_normal((2, 4, 6, 8)).astype("f4")
-    assert np.allclose(layer(tv.Tensor(x)).numpy(), other(torch.tensor(x)).detach().numpy(),
-                       rtol=1e-4, atol=1e-5)

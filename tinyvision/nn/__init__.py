@@ -1,12 +1,21 @@
 """Layers and the Module they are made of. Names, arguments and state keys are PyTorch's."""
 from tinyvision.nn import init
+from tinyvision.nn.activations import (ELU, SELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU,
+                                       LogSigmoid, LogSoftmax, Mish, PReLU, ReLU6, Sigmoid, SiLU,
+                                       Softmax, Softplus, Tanh)
+from tinyvision.nn.arrange import (AdaptiveAvgPool2d, AdaptiveMaxPool2d, PixelShuffle,
+                                   PixelUnshuffle, Unflatten)
+from tinyvision.nn.dropout import Dropout, Dropout2d, Identity, StochasticDepth
 from tinyvision.nn.attention import Embedding, MultiheadAttention, MultiScaleDeformableAttention
 from tinyvision.nn.init import skip_init
-from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d,
-                                  CrossEntropyLoss, Flatten, GroupNorm, LayerNorm, Linear,
-                                  MaxPool2d, MaxUnpool2d, ReLU, Upsample)
+from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d,
+                                  ConvTranspose2d, CrossEntropyLoss, Flatten, GroupNorm,
+                                  LayerNorm, Linear, MaxPool2d, MaxUnpool2d, ReLU, Upsample)
+from tinyvision.nn.losses import (BCELoss, BCEWithLogitsLoss, DiceLoss, HuberLoss, KLDivLoss,
+                                  L1Loss, MSELoss, MultiMarginLoss, NLLLoss, SmoothL1Loss)
 from tinyvision.nn.module import Module, ModuleDict, ModuleList, Parameter, Sequential
 from tinyvision.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from tinyvision.nn.signals import Conv1d, ConvTranspose1d
 from tinyvision.nn.summary import summary
 from tinyvision.nn.transformer import (TransformerDecoder, TransformerDecoderLayer,
                                        TransformerEncoder, TransformerEncoderLayer)

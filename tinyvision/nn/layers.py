@@ -7,6 +7,7 @@ import numpy as np
 
 from tinyvision import ops
 from tinyvision.device import generator
+from tinyvision.kernel import rehearsed
 from tinyvision.nn.init import parameter
 from tinyvision.nn.module import Module
 from tinyvision.ops.check import at_least, pair
@@ -39,7 +40,7 @@ class Conv2d(_Convolution):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
                  groups=1, bias=True):
         kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
-        _check_groups("Conv2d", in_channels, out_channels, groups)
+        check_groups("Conv2d", in_channels, out_channels, groups)
         shape = (out_channels, in_channels // groups, *kernel)
         super().__init__("Conv2d", shape, math.prod(shape[1:]), out_channels, bias,
                          dict(stride=stride, padding=padding, dilation=dilation, groups=groups))
@@ -55,7 +56,7 @@ class ConvTranspose2d(_Convolution):
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0,
                  output_padding=0, groups=1, bias=True, dilation=1):
         kernel = pair("ConvTranspose2d", "kernel_size", kernel_size, 1)
-        _check_groups("ConvTranspose2d", in_channels, out_channels, groups)
+        check_groups("ConvTranspose2d", in_channels, out_channels, groups)
         shape = (in_channels, out_channels // groups, *kernel)
         super().__init__("ConvTranspose2d", shape, math.prod(shape[1:]), out_channels, bias,
                          dict(stride=stride, padding=padding, output_padding=output_padding,
@@ -66,7 +67,8 @@ class ConvTranspose2d(_Convolution):
         return ops.conv_transpose2d(x, self.weight, self.bias, **self.options)
 
 
-def _check_groups(name, in_channels, out_channels, groups):
+def check_groups(name, in_channels, out_channels, groups):
+    """Refuse channels that are no counts, or that the groups do not divide."""
     for argument, value in (("in_channels", in_channels), ("out_channels", out_channels),
                             ("groups", groups)):
         at_least(name, argument, value, 1)
@@ -93,25 +95,58 @@ class Linear(Module):
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
 
 
-class BatchNorm2d(Module):
-    """`ops.batch_norm` with its running statistics; weight 1 and bias 0 at first."""
+class _BatchNorm(Module):
+    """`ops.batch_norm` with its running statistics; weight 1 and bias 0 at first.
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1):
-        at_least("BatchNorm2d", "num_features", num_features, 1)
-        self.eps, self.momentum = eps, momentum
-        self.weight = parameter((num_features,), np.ones)
-        self.bias = parameter((num_features,), np.zeros)
-        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
-        self.register_buffer("running_var", np.ones(num_features, np.float32))
+    Args:
+        num_features: the channels C.
+        eps: added to the variance.
+        momentum: the new batch's share in the running statistics; None for the mean of all batches.
+        affine: whether there are weight and bias.
+        track_running_stats: without it, the batch's own statistics are used always.
+    """
+    axes: tuple
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True,
+                 track_running_stats=True):
+        C = at_least(type(self).__name__, "num_features", num_features, 1)
+        self.num_features, self.eps, self.momentum = C, eps, momentum
+        self.weight = self.bias = self.running_mean = self.running_var = None
+        if affine:
+            self.weight, self.bias = parameter((C,), np.ones), parameter((C,), np.zeros)
+        if track_running_stats:
+            self.register_buffer("running_mean", np.zeros(C, np.float32))
+            self.register_buffer("running_var", np.ones(C, np.float32))
+            self.register_buffer("num_batches_tracked", np.zeros((), np.int64))
 
     def forward(self, x):
-        """(N, C, H, W) -> the same shape."""
+        """The same shape."""
+        if len(x.shape) not in self.axes:
+            raise ValueError(f"{type(self).__name__}: input has shape {tuple(x.shape)}, expected "
+                             f"{' or '.join(map(str, self.axes))} axes")
         return ops.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                              self.training, self.momentum, self.eps)
+                              self.training, self._share(), self.eps)
+
+    def _share(self):
+        """The new batch's share in the running statistics, which counts the batch."""
+        if not self.training or self.running_mean is None or rehearsed("num_batches_tracked"):
+            return 0.0
+        self.num_batches_tracked.data += 1
+        return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
 
     def extra_repr(self):
         """The channels."""
-        return str(self.weight.shape[0])
+        return str(self.num_features)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch norm of (N, C) or (N, C, L)."""
+    axes = 2, 3
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch norm of (N, C, H, W)."""
+    axes = 4,
 
 
 class LayerNorm(Module):
@@ -177,11 +212,14 @@ class ReLU(Module):
 
 
 class Flatten(Module):
-    """Every image's features as one row."""
+    """Axes start_dim to end_dim as one: every image's features as one row."""
+
+    def __init__(self, start_dim=1, end_dim=-1):
+        self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x):
         """(N, ...) -> (N, features)."""
-        return ops.flatten(x, 1)
+        return ops.flatten(x, self.start_dim, self.end_dim)
 
 
 class _Pool(Module):
