@@ -395,10 +395,15 @@ def copy_text(L, name) -> str:
     load = ["  %p = getelementptr float, ptr %source, i64 %v",
             f"  %x = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p, <{L} x i1> %mask, "
             f"{V} zeroinitializer)"] if name == "copy" else [
-            f"  %far = mul {I} %column, %step.all",
+            "  %pairs = icmp eq i64 %step, 2", "  br i1 %pairs, label %two, label %one",
+            "two:                                     ; every other number of two vectors",
+            "  %v.2 = mul i64 %v, 2", *_every_other(L),
+            "  br label %got",
+            "one:", f"  %far = mul {I} %column, %step.all",
             f"  %p = getelementptr float, ptr %source, {I} %far",
-            f"  %x = call {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr> %p, i32 4, "
-            f"<{L} x i1> %mask, {V} zeroinitializer)"]
+            f"  %single = call {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr> %p, i32 4, "
+            f"<{L} x i1> %mask, {V} zeroinitializer)", "  br label %got",
+            "got:", f"  %x = phi {V} [%pair, %two], [%single, %one]"]
     lines += ["  %tall = icmp sgt i64 %rows, 0", "  %wide = icmp sgt i64 %width, 0",
               "  %any = and i1 %tall, %wide", "  br i1 %any, label %row, label %done",
               "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
@@ -428,6 +433,21 @@ def copy_text(L, name) -> str:
               "row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
               "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
     return "\n".join(lines)
+
+
+def _every_other(L):
+    """%pair = the numbers 0, 2, 4 ... from %source + %v.2 on, of those lanes that %mask has."""
+    V = f"<{L} x float>"
+    for half in (0, 1):
+        picks = ", ".join(f"i32 {L if e % 2 else half * L // 2 + e // 2}" for e in range(L))
+        yield f"  %from{half} = add i64 %v.2, {half * L}"
+        yield f"  %p{half} = getelementptr float, ptr %source, i64 %from{half}"
+        yield (f"  %mask{half} = shufflevector <{L} x i1> %mask, <{L} x i1> zeroinitializer, "
+               f"<{L} x i32> <{picks}>")
+        yield (f"  %x{half} = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p{half}, "
+               f"<{L} x i1> %mask{half}, {V} zeroinitializer)")
+    picks = ", ".join(f"i32 {2 * k}" for k in range(L))
+    yield f"  %pair = shufflevector {V} %x0, {V} %x1, <{L} x i32> <{picks}>"
 
 
 def weave_text(L) -> str:

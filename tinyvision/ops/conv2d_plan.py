@@ -255,7 +255,8 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
         return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L))
     gap, parts = across.reach // across.stride, min(across.stride, across.reach + 1)
     width = parts * (B + gap)
-    gathered = (across.stride > 1) * N * C * A * min(down.stride, down.reach + 1) * width
+    gathered = N * C * A * min(down.stride, down.reach + 1) * width * (
+        0 if across.stride == 1 else 0.25 if across.stride == 2 else 1)
     costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1) + gathered}
     if N > B:
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
