@@ -15,7 +15,8 @@ from tinyvision.data.folders import ImageFolder, ImageMaskFolder
 from tinyvision.data.idx import MNIST, read_idx
 from tinyvision.data.loader import DataLoader, default_collate, list_collate
 from tinyvision.data.rle import polygons_to_mask, rle_area, rle_decode, rle_encode
-from tinyvision.data.shapes import CLASSES, LEVELS, SPLITS, Scene, Shape, describe, one_shape, shapes
+from tinyvision.data.shapes import (CLASSES, LEVELS, SPLITS, Scene, Shape, describe, one_shape,
+                                    shapes)
 from tinyvision.data.shapes_clips import Clips, clips
 from tinyvision.data.shapes_factors import FACTORS, random_codes, sprites
 from tinyvision.data.shapes_render import render

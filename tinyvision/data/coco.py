@@ -102,7 +102,7 @@ class CocoDetection(_Coco):
     """Images and objects: item k is (image, target), see `tinyvision.data.target`.
 
     The target has boxes, labels (places in `names`), area (of the mask, as annotated), iscrowd,
-    image_id (COCO's); masks, if asked for; keypoints, if the categories have any (`keypoint_names`).
+    image_id (COCO's); masks, if asked for; keypoints (of `keypoint_names`), if there are any.
     Objects whose box has no width or no height (COCO has two or three) are left out.
 
     Args:

@@ -51,6 +51,7 @@ def random_split(dataset, lengths, generator=None) -> list[Subset]:
         ends = np.rint(np.cumsum(lengths) * total).astype(int).tolist()
         lengths = np.diff([0, *ends]).tolist()
     if sum(lengths) != total or min(lengths) < 0:
-        raise ValueError(f"random_split: lengths {list(lengths)} do not add up to the {total} items")
+        raise ValueError(f"random_split: lengths {list(lengths)} do not add up to the {total} "
+                         "items of the data set")
     order = (device.generator() if generator is None else generator).permutation(total)
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(lengths)[:-1])]

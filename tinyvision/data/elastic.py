@@ -36,7 +36,8 @@ class ElasticTransform(Transform):
 
     def __post_init__(self):
         if self.sigma < 0 or self.grid < 2:
-            raise ValueError(f"ElasticTransform: sigma is at least 0 and grid at least 2; got {self}")
+            raise ValueError("ElasticTransform: sigma is at least 0 and grid at least 2; "
+                             f"got {self}")
 
     def apply(self, image, target, random):
         if random.random() >= self.p:
@@ -71,8 +72,8 @@ def deform(image, target, displacement):
             zip(displacement, size, ((-1, 1), (1, -1))))     # centres are whole numbers here
     moved, nearest = dict(target), _nearest(y, x, size)
     for key in {"masks", *MAPS} & target.keys():
-        value = target[key]
-        moved[key] = value.reshape(*value.shape[:-2], -1)[..., nearest]
+        *rows, height, width = target[key].shape
+        moved[key] = target[key].reshape(*rows, height * width)[..., nearest]
     if "boxes" in target and "masks" not in target:
         moved["boxes"], stretched = _deformed_boxes(target["boxes"], y, x)
         if "area" in target:

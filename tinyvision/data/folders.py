@@ -23,8 +23,8 @@ class ImageFolder:
         mode: "RGB", or "L" for grey images (1, H, W).
 
     Raises:
-        DataError: there is no such folder, no class in it, or a class without pictures. When an item
-            is read: its picture is damaged.
+        DataError: there is no such folder, no class in it, or a class without pictures; when an
+            item is read: its picture is damaged.
     """
 
     def __init__(self, root, mode="RGB"):

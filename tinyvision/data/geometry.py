@@ -77,8 +77,7 @@ def resize(image, target, size):
         return image, target
     scale = np.array((width / old[1], height / old[0]), np.float32)
     resized = dict(target)
-    rows, columns = (((np.arange(new) + 0.5) * (was / new)).astype(np.int64)
-                     for new, was in zip(size, old))
+    rows, columns = ((2 * np.arange(new) + 1) * was // (2 * new) for new, was in zip(size, old))
     for key in {"masks", *MAPS} & target.keys():
         resized[key] = target[key][..., rows[:, None], columns]
     if "boxes" in target:

@@ -45,13 +45,13 @@ def _stacked(arrays):
     for k, array in enumerate(arrays):
         if np.shape(array) != np.shape(arrays[0]):
             raise ValueError(f"item {k} of the batch has shape {np.shape(array)}, the first "
-                             f"{np.shape(arrays[0])}: bring them to one size by transforms, or pass "
-                             "collate_fn=list_collate")
+                             f"{np.shape(arrays[0])}: bring them to one size by transforms, or "
+                             "pass collate_fn=list_collate")
     return np.stack(arrays)
 
 
 def list_collate(items):
-    """A batch of images of several sizes: ([images], [targets]), as torchvision's detectors take."""
+    """A batch of images of several sizes: ([images], [targets]), as torchvision's detectors do."""
     return tuple(list(column) for column in zip(*items, strict=True))
 
 
@@ -94,8 +94,10 @@ class DataLoader:
         return self._length
 
     def state_dict(self) -> dict:
-        """Where it stands: the seed, the epoch, and how many of its batches were handed out."""
-        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch}
+        """Where it stands: the seed, the epoch, and how many of its batches were handed out; and of
+        what it is a position: the number of items and the size of a batch."""
+        return {"seed": self.seed, "epoch": self.epoch, "batch": self.batch,
+                "items": len(self.dataset), "batch_size": self.job.batch_size}
 
     def load_state_dict(self, state) -> None:
         """Go on from there: the next epoch begun is the rest of that one.
@@ -103,9 +105,14 @@ class DataLoader:
         Raises:
             ValueError: no such position, or one that this data set does not have.
         """
-        if not isinstance(state, dict) or state.keys() != self.state_dict().keys():
-            raise ValueError("DataLoader.load_state_dict: expected seed, epoch and batch, "
+        own = self.state_dict()
+        if not isinstance(state, dict) or state.keys() != own.keys():
+            raise ValueError(f"DataLoader.load_state_dict: expected {', '.join(own)}; "
                              f"got {state!r}")
+        for key in ("items", "batch_size"):
+            if state[key] != own[key]:
+                raise ValueError(f"DataLoader.load_state_dict: the position is that of another "
+                                 f"loader, its {key} is {state[key]}, here it is {own[key]}")
         if state["epoch"] < 0 or not 0 <= state["batch"] <= len(self):
             raise ValueError(f"DataLoader.load_state_dict: got batch {state['batch']} of epoch "
                              f"{state['epoch']}, but an epoch has {len(self)} batches")
@@ -130,8 +137,8 @@ class DataLoader:
 
     def _check_turn(self, turn):
         if turn != self._turn:
-            raise RuntimeError("DataLoader: a newer loop over this loader has begun, or its position "
-                               "was changed; two loops at a time need two loaders")
+            raise RuntimeError("DataLoader: a newer loop over this loader has begun, or its "
+                               "position was changed; two loops at a time need two loaders")
 
     def _in_background(self, tasks):
         if self._workers is None or self._workers.closed:
@@ -150,7 +157,7 @@ def _check(dataset, batch_size, num_workers, drop_last):
             raise ValueError(f"DataLoader: {name} is a whole number of at least {least}, "
                              f"got {value!r}")
     if len(dataset) < (batch_size if drop_last else 1):
-        raise ValueError(f"DataLoader: the data set has {len(dataset)} items, too few for one batch")
+        raise ValueError(f"DataLoader: the data set has {len(dataset)} items, too few for a batch")
 
 
 # --- one batch ------------------------------------------------------------------------------------

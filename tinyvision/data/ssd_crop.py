@@ -14,8 +14,8 @@ from tinyvision.data.transforms import Transform
 class RandomIoUCrop(Transform):
     """SSD's random crop (Liu et al. 2016, section 2.2); torchvision's name.
 
-    Chosen anew for every image: all of it, or a part that has an IoU of at least `overlap` with some
-    object. The objects stay whose centre lies in the part. A part without such an overlap, or
+    Chosen anew for every image: all of it, or a part that has an IoU of at least `overlap` with
+    some object. The objects stay whose centre lies in the part. A part without such an overlap, or
     without an object, is tried again.
 
     Args:

@@ -63,8 +63,9 @@ def check(image, target) -> None:
         raise ValueError(f"image: expected an array (C, H, W), got {np.shape(image)}")
     count(target)
     for key in ("masks", *MAPS):
-        if key in target and target[key].shape[-2:] != image.shape[-2:]:
-            raise ValueError(f"target: {key} is {target[key].shape}, but the image {image.shape}")
+        if key in target and np.shape(target[key])[-2:] != image.shape[-2:]:
+            raise ValueError(f"target: {key} is {np.shape(target[key])}, but the image is "
+                             f"{image.shape}")
 
 
 # --- boxes ----------------------------------------------------------------------------------------
@@ -110,8 +111,9 @@ def checked_boxes(boxes, size, where) -> np.ndarray:
         if wrong.any():
             k = int(wrong.argmax())
             height, width = np.broadcast_to(size, (len(boxes), 2))[k]
-            raise DataError(f"{where(k)}: the box ({', '.join(f'{v:g}' for v in boxes[k])}) {what}; "
-                            f"the image is {height} x {width} (H x W)")
+            box = ", ".join(f"{v:g}" for v in boxes[k])
+            raise DataError(f"{where(k)}: the box ({box}) {what}; the image is "
+                            f"{height} x {width} (H x W)")
     return clip_boxes(boxes, size).astype(np.float32)
 
 

@@ -60,7 +60,9 @@ class RandomApply(Transform):
     p: float = 0.5
 
     def apply(self, image, target, random):
-        return self.transform(image, target, random) if random.random() < self.p else (image, target)
+        if random.random() >= self.p:
+            return image, target
+        return self.transform(image, target, random)
 
 
 # --- geometry -------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Workers:
                 raise self._ended(worker) from None
 
     def _answer(self, worker, tag):
-        """The answer to the question `tag`; those to questions of a loop that was left are dropped."""
+        """The answer to the question `tag`; those to a loop that was left are dropped."""
         answered = None
         while answered != tag:
             with self._closed_if_interrupted():
@@ -117,16 +117,16 @@ def _pickled(job):
     try:
         return pickle.dumps(job)
     except Exception as error:                               # whatever the data set's parts raise
-        raise ValueError(f"DataLoader: with workers, the data set, the transforms and collate_fn are "
-                         f"sent to other processes, and cannot be: {error}; define them in a file "
-                         "(no lambdas), or use num_workers=0") from error
+        raise ValueError("DataLoader: with workers, the data set, the transforms and collate_fn "
+                         f"are sent to other processes, and cannot be: {error}; define them in a "
+                         "file (no lambdas), or use num_workers=0") from error
 
 
 def _check_may_start():
     """A script without a guard starts its workers again while a worker imports it."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RuntimeError('DataLoader: this script is being imported by its own worker; put what it '
-                           'does under `if __name__ == "__main__":`, or use num_workers=0')
+        raise RuntimeError('DataLoader: this script is being imported by its own worker; put what '
+                           'it does under `if __name__ == "__main__":`, or use num_workers=0')
 
 
 def _start(count):
@@ -188,8 +188,8 @@ def _unpickled(text):
     try:
         return pickle.loads(text)
     except Exception as error:
-        reason = (f"DataLoader: a worker cannot find what the main process sent: {error}; define it "
-                  "in a file instead of a notebook, or use num_workers=0")
+        reason = (f"DataLoader: a worker cannot find what the main process sent: {error}; define "
+                  "it in a file instead of a notebook, or use num_workers=0")
 
     def no_job(task):
         raise ItemError(reason)
