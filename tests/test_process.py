@@ -33,7 +33,7 @@ def run(**settings):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
 def test_freed_memory_is_kept_from_the_first_kernel_on():
-    assert run() == ["True", "300", "True"]
+    assert run() == ["True", "600", "True"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")

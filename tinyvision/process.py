@@ -16,7 +16,7 @@ import functools
 import os
 import sys
 
-SPINS = "300"
+SPINS = "600"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3                  # their numbers in malloc.h
 KEPT, LARGEST = 1 << 30, 1 << 25                             # bytes
 

@@ -185,6 +185,8 @@ floats = pointer("floats", lambda types: types.CPointer(types.float32),
                  "floats(address): the float32 numbers from there on, by index.")
 doubles = pointer("doubles", lambda types: types.CPointer(types.float64),
                   "doubles(address): the float64 numbers from there on, by index.")
+ints = pointer("ints", lambda types: types.CPointer(types.int32),
+               "ints(address): the int32 numbers from there on, by index.")
 longs = pointer("longs", lambda types: types.CPointer(types.int64),
                 "longs(address): the int64 numbers from there on, by index.")
 

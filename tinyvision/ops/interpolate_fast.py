@@ -1,289 +1,355 @@
-"""The fast rung of `resize`: the same two steps as the readable one, in straight lines.
+"""The fast rungs of `resize`, as workers (see `worker`): the same two steps, in straight lines.
 
 What the readable kernel spends its time on are the indices: looked up for every pixel, they keep
-the compiler from computing 16 pixels at once. But most tables are regular, and of three kinds:
+the compiler from computing 16 pixels at once. But most tables are regular, and of few kinds:
 
-- window b + 1 is window b moved by one pixel or two: average pooling, halving (`_stepped`);
-- window b + 2 is window b moved by one pixel: everything that doubles (`_paired`);
-- none of these, but at most two pixels a window: every other enlargement (`_few`).
+- one window that is everything, windows of two pixels side by side, and the adjoints of these, down
+  and across (`fold`): global means, means of 2 x 2, doubling;
+- window b + 1 is window b moved by one pixel or two: other poolings (`by_one`, `by_two`);
+- window b + 2 is window b moved by one pixel: what else doubles (`paired`);
+- none of these, but one pixel a window, or at most two: other enlargements (`single`, `few`).
 
-The rest goes window by window, as do the few windows at the borders (`_ragged`). Enlarging goes
+The rest goes window by window, as do the few windows at the borders (`one_by_one`). Enlarging goes
 across first, so that each row of x is stretched once however often it is used; shrinking goes down
-first, so that only sums are shrunk.
-
-All planes are one tall image here, x (N C H, W) and y (N C A, B), and a task is a band of its rows,
-part of a large plane or many small ones, that lies in the core's cache between the two steps. The
-functions take whole arrays and the place of their rows in them, and are called once a band: a slice
-or a call for each row would count references to the array, and two threads that count on one array
-wait for each other.
+first, so that only sums are shrunk. Between the two steps lies a row, or as many as a window is
+tall, in the core's nearest cache. All planes are one tall image, whose rows the threads share.
 """
+import functools
+
 import numpy as np
 
-from tinyvision.kernel import jit, prange
+from tinyvision.kernel import jit, scratch
 from tinyvision.ops.windows import alike
+from tinyvision.worker import after, crew, ints, longs, real_worker, record, share
 
-STEPPED, PAIRED, FEW, RAGGED = range(4)    # tables
-WHOLE, HALF = 1, 2                         # the simplest ones
-BAND = 1 << 15                             # numbers between the two steps: 128 kB of float32
-LEAST = 8                                  # tasks, where there is work for as many
+WHOLE, HALF = 1, 2                         # the simplest tables
+sizes = record("sizes", np.dtype([(name, np.int64) for name in (
+    "x", "y", "rows", "down", "columns", "across", "room", "planes", "H", "W", "A", "B", "I", "J",
+    "first", "end", "count")]))
 
 
-# --- the simplest tables ------------------------------------------------------------------------
 def resize(x, rows, down, columns, across, y):
-    """See `interpolate.resize`. What nearly every network does has kernels of its own.
+    """See `interpolate.resize`. What nearly every network does has workers of its own."""
+    (N, C, H, W), (A, B), count = x.shape, y.shape[2:], crew(x.size + y.size)
+    fold = fold_of(rows, down, H)
+    if fold and fold == fold_of(columns, across, W):
+        scale = down[:1, 0] * across[0, 0]
+        FOLDS[fold](count, x, y, scale, N * C, H, W, A, B, count)
+        return
+    kind, first, end = kind_of(columns, across)
+    lines, width = (1, W) if H >= A else (down.shape[1], B)
+    room = scratch("resize", (count, 2 * (lines * width + B)))
+    WORKERS[H < A, kind](count, x, y, rows, down, columns, across, room, N * C, H, W, A, B,
+                         down.shape[1], across.shape[1], first, end, count)
 
-    They are global means, means of 2 x 2, doubling, and the adjoints of these. They compile in half
-    a second each, the general kernel in four.
-    """
-    (N, C, H, W), (A, B) = x.shape, y.shape[2:]
-    fold = _fold(rows, down, H) if H >= A else -_fold_back(rows, down, H)
-    if fold != (_fold(columns, across, W) if W >= B else -_fold_back(columns, across, W)):
-        fold = 0
-    if fold == WHOLE:
-        _plane_sums(x.reshape(N * C, H * W), down[0, 0] * across[0, 0], y.ravel())
-    elif fold == -WHOLE:
-        _fill_planes(x.ravel(), down[0, 0] * across[0, 0], y.reshape(N * C, A * B))
-    elif fold == HALF:
-        _sums_of_four(x, down[0, 0] * across[0, 0], y)
-    elif fold == -HALF:
-        _four_of_one(x, down[0, 0] * across[0, 0], y)
+
+# --- tables ---------------------------------------------------------------------------------------
+def fold_of(spans, weights, H):
+    """WHOLE, HALF, -WHOLE, -HALF (enlarging), or 0; looked up by the tables' contents."""
+    return _fold_of(spans.tobytes(), weights.tobytes(), weights.dtype.char, len(spans), H)
+
+
+@functools.lru_cache(512)
+def _fold_of(spans, weights, kind, A, H):
+    spans, a = np.frombuffer(spans, np.int32).reshape(A, 2), np.arange(A)
+    weights = np.frombuffer(weights, kind).reshape(A, -1)
+    if H >= A:
+        fold, first, length = (WHOLE, a, H) if A == 1 else (HALF, 2 * a, 2)
     else:
-        _resize(x, rows, down, columns, across, y)
+        fold, first, length = (-WHOLE, 0 * a, 1) if H == 1 else (-HALF, a // 2, 1)
+    fits = (spans[:, 0] == first).all() and (spans[:, 1] == first + length).all()
+    fits = fits and (fold != -HALF or A == 2 * H)
+    return fold if fits and weights.size and (weights == weights[0, 0]).all() else 0
 
 
-@jit
-def _fold(spans, weights, H):
-    """WHOLE if the only window is all H pixels, HALF if window a is 2 a and 2 a + 1, or 0.
-
-    Only with equal weights.
-    """
-    fold = WHOLE if len(spans) == 1 and spans[0, 0] == 0 and spans[0, 1] == H else HALF
-    for a in range(len(spans)):
-        if fold == HALF and (spans[a, 0] != 2 * a or spans[a, 1] != 2 * a + 2):
-            return 0
-        for j in range(weights.shape[1]):
-            if weights[a, j] != weights[0, 0]:
-                return 0
-    return fold
+def kind_of(columns, weights):
+    """(which of the loops across, first and end of the windows that it is for)."""
+    B = len(columns)
+    first, end, step = alike(columns, weights, 1)
+    if 4 * (end - first) >= 3 * B and step in (1, 2):
+        return "by_one" if step == 1 else "by_two", first, end
+    first, end, step = alike(columns, weights, 2)
+    if 4 * (end - first) >= 3 * B and step == 1:
+        return "paired", first, end
+    if weights.shape[1] == 1 and (columns[:, 1] > columns[:, 0]).all():
+        return "single", 0, B
+    return ("few", 0, B) if weights.shape[1] <= 2 else ("nothing", 0, 0)
 
 
-@jit
-def _fold_back(spans, weights, H):
-    """WHOLE if every window is the only pixel, HALF if windows 2 h and 2 h + 1 are pixel h, or 0.
-
-    Only with equal weights, and without a pixel that is in no window.
-    """
-    if H != 1 and len(spans) != 2 * H:
-        return 0
-    fold = WHOLE if H == 1 else HALF
-    for a in range(len(spans)):
-        h = a // 2 if fold == HALF else 0
-        if spans[a, 0] != h or spans[a, 1] != h + 1 or weights[a, 0] != weights[0, 0]:
-            return 0
-    return fold
+# --- the simplest tables --------------------------------------------------------------------------
+@real_worker(fastmath=True)
+def plane_sums(job, k):
+    """y = scale times the sum of the plane."""
+    p = longs(job)
+    x, y, scale, L = reals(p[0]), reals(p[1]), reals(p[2])[0], p[4] * p[5]
+    first, end = share(p[3], k, p[8])
+    for m in range(first, end):
+        plane, total = after(x, m * L), type(scale)(0)
+        for i in range(L):
+            total += plane[i]
+        y[m] = scale * total
 
 
-@jit(parallel=True, fastmath=True)
-def _plane_sums(x, scale, y):
-    for k in prange(len(y)):
-        total = type(scale)(0)
-        for p in range(x.shape[1]):
-            total += x[k, p]
-        y[k] = scale * total
+@real_worker
+def fill_planes(job, k):
+    """All of plane y = scale x."""
+    p = longs(job)
+    x, y, scale, L = reals(p[0]), reals(p[1]), reals(p[2])[0], p[6] * p[7]
+    first, end = share(p[3], k, p[8])
+    for m in range(first, end):
+        plane, value = after(y, m * L), scale * x[m]
+        for i in range(L):
+            plane[i] = value
 
 
-@jit(parallel=True)
-def _fill_planes(x, scale, y):
-    for k in prange(len(x)):
-        value = scale * x[k]
-        for p in range(y.shape[1]):
-            y[k, p] = value
+@real_worker(fastmath=True)
+def sums_of_four(job, k):
+    """y = scale times the sum of 2 x 2 pixels."""
+    p = longs(job)
+    x, y, scale, H, W, A, B = reals(p[0]), reals(p[1]), reals(p[2])[0], p[4], p[5], p[6], p[7]
+    first, end = share(p[3] * A, k, p[8])
+    for r in range(first, end):
+        upper, out = after(x, (r // A * H + 2 * (r % A)) * W), after(y, r * B)
+        lower = after(upper, W)
+        for b in range(B):
+            out[b] = scale * (upper[2 * b] + upper[2 * b + 1] + lower[2 * b] + lower[2 * b + 1])
 
 
-@jit(parallel=True, fastmath=True)
-def _sums_of_four(x, scale, y):
-    N, C, A, B = y.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        for a in range(A):
-            upper, lower, out = x[n, c, 2 * a], x[n, c, 2 * a + 1], y[n, c, a]
-            for b in range(B):
-                out[b] = scale * (upper[2 * b] + upper[2 * b + 1] + lower[2 * b] + lower[2 * b + 1])
+@real_worker
+def four_of_one(job, k):
+    """2 x 2 pixels y = scale x."""
+    p = longs(job)
+    x, y, scale, H, W = reals(p[0]), reals(p[1]), reals(p[2])[0], p[4], p[5]
+    first, end = share(p[3] * 2 * H, k, p[8])
+    for r in range(first, end):
+        row, out = after(x, (r // 2) * W), after(y, r * 2 * W)
+        for w in range(W):
+            value = scale * row[w]
+            out[2 * w] = value
+            out[2 * w + 1] = value
 
 
-@jit(parallel=True)
-def _four_of_one(x, scale, y):
-    N, C, H, W = x.shape
-    for k in prange(N * C):
-        n, c = np.int64(k) // C, np.int64(k) % C
-        for h in range(H):
-            row = x[n, c, h]
-            for a in range(2 * h, 2 * h + 2):
-                out = y[n, c, a]
-                for v in range(W):
-                    value = scale * row[v]
-                    out[2 * v] = value
-                    out[2 * v + 1] = value
+FOLDS = {WHOLE: plane_sums, -WHOLE: fill_planes, HALF: sums_of_four, -HALF: four_of_one}
 
 
-# --- every other table ----------------------------------------------------------------------------
-@jit(parallel=True, fastmath=True)
-def _resize(x, rows, down, columns, across, y):
-    (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
-    lines, out, total = x.reshape(N * C * H, W), y.reshape(N * C * A, B), N * C * A
-    regular = _regular(columns, across)
-    tasks = bands(total, max(W, B), x.size + y.size)
-    for task in prange(tasks):
-        k = np.int64(task)
-        _band(lines, H, rows, down, columns, across, regular, out,
-              total * k // tasks, total * (k + 1) // tasks)
+# --- every other table: down ----------------------------------------------------------------------
+@jit(inline=True)
+def shrink(job, k, reals, loop):
+    """One thread's rows of y: down into one line, then across."""
+    p = sizes(job)
+    x, y, down, across, rows = reals(p.x), reals(p.y), reals(p.down), reals(p.across), ints(p.rows)
+    room = reals(p.room + 8 * k * (p.W + p.B))
+    first, end = share(p.planes * p.A, k, p.count)
+    for r in range(first, end):
+        a = r % p.A
+        top, n = rows[2 * a], rows[2 * a + 1] - rows[2 * a]
+        add_rows(after(x, r // p.A * p.H * p.W), top, n, p.H, p.W, after(down, a * p.I), room)
+        stretch(p, room, across, after(y, r * p.B), after(room, p.W), loop)
 
 
-@jit
-def bands(rows, width, work):
-    """How many tasks: each at most BAND numbers large, and LEAST where there is work for them."""
-    tasks = 1 + rows * width // BAND
-    return tasks if work < BAND else min(rows, max(tasks, LEAST))
-
-
-@jit(allocates=True)
-def _regular(columns, weights):
-    """(first, end, step, kind): which windows are regular, and how."""
-    found, most = np.zeros(4, np.int64), 3 * len(columns)
-    alike(columns, weights, np.int64(1), found)
-    if 4 * (found[1] - found[0]) >= most and 1 <= found[2] <= 2:
-        found[3] = STEPPED
-    else:
-        alike(columns, weights, np.int64(2), found)
-        if 4 * (found[1] - found[0]) >= most and found[2] == 1:
-            found[3] = PAIRED
-        else:
-            found[0], found[1] = 0, 0
-            found[3] = FEW if weights.shape[1] <= 2 else RAGGED
-    return found
-
-
-@jit(allocates=True)
-def _band(x, H, rows, down, columns, across, regular, y, start, end):
-    """Rows start to end of y."""
-    W, A, B, zero = x.shape[1], np.int64(len(rows)), y.shape[1], np.int64(0)
-    if A > H and start < end:
-        top = start // A * H + rows[start % A, 0]
-        bottom = (end - 1) // A * H + rows[(end - 1) % A, 1]
-        lines = np.empty((max(0, bottom - top), B), x.dtype)
-        _across(x, top, len(lines), columns, across, regular, lines, zero)
-        _down(lines, top, H, rows, down, start, end, y, start)
-    elif start < end:
-        lines = np.empty((end - start, W), x.dtype)
-        _down(x, zero, H, rows, down, start, end, lines, zero)
-        _across(lines, zero, end - start, columns, across, regular, y, start)
+@jit(inline=True)
+def enlarge(job, k, reals, loop):
+    """One thread's rows of y: rows of x are stretched when first needed; a window's are kept."""
+    p = sizes(job)
+    x, y, down, across, rows = reals(p.x), reals(p.y), reals(p.down), reals(p.across), ints(p.rows)
+    room, plane, done = reals(p.room + 8 * k * (p.I * p.B + p.B)), -1, 0
+    first, end = share(p.planes * p.A, k, p.count)
+    for r in range(first, end):
+        a = r % p.A
+        top, bottom = rows[2 * a], rows[2 * a + 1]
+        if r // p.A != plane:
+            plane, done = r // p.A, 0
+        for h in range(max(done, top), bottom):
+            stretch(p, after(x, (plane * p.H + h) * p.W), across, after(room, h % p.I * p.B),
+                    after(room, p.I * p.B), loop)
+        done = max(done, bottom)
+        add_rows(room, top, bottom - top, p.I, p.B, after(down, a * p.I), after(y, r * p.B))
 
 
 @jit(fastmath=True)
-def _down(x, top, H, rows, weights, start, end, out, r):
-    """out[r + i] = sum of weights[a, j] x[rows[a, 0] + j - top], a the window of row start + i."""
-    A = np.int64(len(rows))
-    for line in range(start, end):
-        a, s = line % A, r + line - start
-        h, K = line // A * H + rows[a, 0] - top, rows[a, 1] - rows[a, 0]
-        if K % 2:
-            w = weights[a, 0]
-            for v in range(x.shape[1]):
-                out[s, v] = w * x[h, v]
-        elif K:                                              # two at a time: half the sums stored
-            w, u = weights[a, 0], weights[a, 1]
-            for v in range(x.shape[1]):
-                out[s, v] = w * x[h, v] + u * x[h + 1, v]
-        else:
-            for v in range(x.shape[1]):
-                out[s, v] = 0
-        for j in range(2 - K % 2, K, 2):
-            w, u = weights[a, j], weights[a, j + 1]
-            for v in range(x.shape[1]):
-                out[s, v] += w * x[h + j, v] + u * x[h + j + 1, v]
+def add_rows(source, start, n, wrap, width, weights, out):
+    """out = the sum of weights[j] times row (start + j) % wrap of `source`, for j < n.
 
-
-@jit
-def _across(x, h, R, columns, weights, regular, out, r):
-    """out[r + i, b] = sum of weights[b, j] x[h + i, columns[b, 0] + j] for i < R."""
-    first, end, step, kind = regular[0], regular[1], regular[2], regular[3]
-    zero, B = np.int64(0), np.int64(len(columns))
-    if kind == FEW:
-        _few(x, h, R, columns, weights, out, r)
+    Two at a time: half the sums stored.
+    """
+    done, one = n % 2, after(source, start % wrap * width)
+    two = after(source, (start + 1) % wrap * width)
+    if n % 2:
+        w = weights[0]
+        for v in range(width):
+            out[v] = w * one[v]
+    elif n:
+        w, u, done = weights[0], weights[1], 2
+        for v in range(width):
+            out[v] = w * one[v] + u * two[v]
     else:
-        if kind == STEPPED:
-            _stepped(x, h, R, columns, weights, first, step, end - first, out, r, first)
-        elif kind == PAIRED:
-            _paired(x, h, R, columns, weights, first, (end - first) // 2, out, r)
-        _ragged(x, h, R, columns, weights, zero, first, out, r)
-        _ragged(x, h, R, columns, weights, end, B, out, r)
+        for v in range(width):
+            out[v] = 0
+    for j in range(done, n, 2):
+        w, u = weights[j], weights[j + 1]
+        one = after(source, (start + j) % wrap * width)
+        two = after(source, (start + j + 1) % wrap * width)
+        for v in range(width):
+            out[v] += w * one[v] + u * two[v]
+
+
+# --- every other table: across --------------------------------------------------------------------
+@jit(inline=True)
+def stretch(p, x, weights, out, room, loop):
+    """out[b] = the sum of weights[b, j] x[columns[b, 0] + j]: the regular windows by `loop`."""
+    loop(p, x, weights, out, room)
+    one_by_one(p, 0, p.first, x, weights, out)
+    one_by_one(p, p.end, p.B, x, weights, out)
+
+
+@jit(inline=True)
+def one_by_one(p, first, end, x, weights, out):
+    """Windows first to end."""
+    columns = ints(p.columns)
+    for b in range(first, end):
+        left, w, total = columns[2 * b], after(weights, b * p.J), type(x[0])(0)
+        for j in range(columns[2 * b + 1] - left):
+            total += w[j] * x[left + j]
+        out[b] = total
+
+
+@jit(inline=True)
+def nothing(p, x, weights, out, room):
+    """No window is regular."""
+
+
+@jit(inline=True)
+def by_one(p, x, weights, out, room):
+    """Each window is the one before, moved by a pixel."""
+    left, n = ints(p.columns)[2 * p.first], ints(p.columns)[2 * p.first + 1]
+    moved_by_one(after(x, left), after(weights, p.first * p.J), n - left, p.end - p.first,
+                 after(out, p.first))
 
 
 @jit(fastmath=True)
-def _stepped(x, h, R, columns, weights, b, step, n, out, r, start):
-    """n windows like window b, each moved by one step; to out[m, r, start] and further."""
-    left, K = max(0, np.int64(columns[b, 0])), np.int64(columns[b, 1] - columns[b, 0])
-    start = max(0, start)                                    # the compiler needs to know
-    for i in range(R):
-        for q in range(n if K == 0 else 0):
-            out[r + i, start + q] = 0
-        for j in range(K):
-            v, w = left + j, weights[b, j]
-            if j == 0 and step == 1:
-                for q in range(n):
-                    out[r + i, start + q] = w * x[h + i, v + q]
-            elif j == 0:
-                for q in range(n):
-                    out[r + i, start + q] = w * x[h + i, v + 2 * q]
-            elif step == 1:
-                for q in range(n):
-                    out[r + i, start + q] += w * x[h + i, v + q]
-            else:
-                for q in range(n):
-                    out[r + i, start + q] += w * x[h + i, v + 2 * q]
+def moved_by_one(x, weights, K, n, out):
+    """out[q] = the sum of weights[j] x[q + j], for j < K."""
+    for q in range(n if K == 0 else 0):
+        out[q] = 0
+    for j in range(K):
+        w, column = weights[j], after(x, j)
+        if j == 0:
+            for q in range(n):
+                out[q] = w * column[q]
+        else:
+            for q in range(n):
+                out[q] += w * column[q]
 
 
-@jit(allocates=True)
-def _paired(x, h, R, columns, weights, b, n, out, r):
-    """n pairs of windows like b and b + 1: the two kinds apart, then interleaved."""
-    zero, one, b = np.int64(0), np.int64(1), max(0, b)
-    even, odd = np.empty((R, n), x.dtype), np.empty((R, n), x.dtype)
-    _stepped(x, h, R, columns, weights, b, one, n, even, zero, zero)
-    _stepped(x, h, R, columns, weights, b + 1, one, n, odd, zero, zero)
-    for i in range(R):
+@jit(inline=True, fastmath=True)
+def by_two(p, x, weights, out, room):
+    """Each window is the one before, moved by two pixels."""
+    left, right = ints(p.columns)[2 * p.first], ints(p.columns)[2 * p.first + 1]
+    n, line, w = p.end - p.first, after(out, p.first), after(weights, p.first * p.J)
+    for q in range(n):
+        line[q] = 0
+    for j in range(right - left):
+        u, column = w[j], after(x, left + j)
         for q in range(n):
-            out[r + i, b + 2 * q] = even[i, q]
-            out[r + i, b + 2 * q + 1] = odd[i, q]
+            line[q] += u * column[2 * q]
 
 
-@jit(fastmath=True)
-def _few(x, h, R, columns, weights, out, r):
+@jit(inline=True)
+def paired(p, x, weights, out, room):
+    """Windows 0, 2, 4, ... by one and 1, 3, 5, ... by one, then interleaved."""
+    columns, n = after(ints(p.columns), 2 * p.first), (p.end - p.first) // 2
+    line, w, other = after(out, p.first), after(weights, p.first * p.J), after(room, n)
+    moved_by_one(after(x, columns[0]), w, columns[1] - columns[0], n, room)
+    moved_by_one(after(x, columns[2]), after(w, p.J), columns[3] - columns[2], n, other)
+    for q in range(n):
+        line[2 * q] = room[q]
+        line[2 * q + 1] = other[q]
+
+
+@jit(inline=True, fastmath=True)
+def single(p, x, weights, out, room):
+    """Windows of one pixel."""
+    columns = ints(p.columns)
+    for b in range(p.B):
+        out[b] = weights[b] * x[columns[2 * b]]
+
+
+@jit(inline=True, fastmath=True)
+def few(p, x, weights, out, room):
     """Windows of at most two pixels; the second is looked at even if it is the first again."""
-    K, zero = weights.shape[1], type(weights[0, 0])(0)
-    plain = K == 1                                           # nearest: one pixel, one weight
-    for b in range(len(columns)):
-        plain &= columns[b, 1] - columns[b, 0] == 1 and weights[b, 0] == weights[0, 0]
-    for i in range(R):
-        for b in range(len(columns) if plain else 0):
-            out[r + i, b] = weights[0, 0] * x[h + i, np.uint32(columns[b, 0])]
-        for b in range(len(columns) if K == 1 and not plain else 0):
-            left, last = columns[b, 0], max(0, np.int64(columns[b, 1]) - 1)
-            value = weights[b, 0] * x[h + i, last]
-            out[r + i, b] = value if left <= last else zero
-        for b in range(len(columns) if K == 2 else 0):
-            left, last = np.int64(columns[b, 0]), max(0, np.int64(columns[b, 1]) - 1)
-            u, v = x[h + i, max(0, min(left, last))], x[h + i, last]
-            both, one = weights[b, 0] * u + weights[b, 1] * v, weights[b, 0] * v
-            one = one if left == last else zero
-            out[r + i, b] = both if left < last else one
+    columns, K, zero = ints(p.columns), p.J, type(x[0])(0)
+    for b in range(p.B):
+        left, last = columns[2 * b], max(columns[2 * b + 1] - 1, 0)
+        w, u = weights[K * b], weights[K * b + K - 1]
+        one, both = w * x[last], w * x[min(left, last)] + u * x[last]
+        out[b] = both if left < last else one if left == last else zero
 
 
-@jit(fastmath=True)
-def _ragged(x, h, R, columns, weights, first, end, out, r):
-    """Windows first to end, one by one."""
-    for i in range(R):
-        for b in range(first, end):
-            left, total = np.int64(columns[b, 0]), type(weights[0, 0])(0)
-            for j in range(columns[b, 1] - left):
-                total += weights[b, j] * x[h + i, left + j]
-            out[r + i, b] = total
+# --- every pair of the two ------------------------------------------------------------------------
+@real_worker(fastmath=True)
+def shrink_by_one(job, k):
+    shrink(job, k, reals, by_one)
+
+
+@real_worker(fastmath=True)
+def shrink_by_two(job, k):
+    shrink(job, k, reals, by_two)
+
+
+@real_worker(fastmath=True)
+def shrink_paired(job, k):
+    shrink(job, k, reals, paired)
+
+
+@real_worker(fastmath=True)
+def shrink_single(job, k):
+    shrink(job, k, reals, single)
+
+
+@real_worker(fastmath=True)
+def shrink_few(job, k):
+    shrink(job, k, reals, few)
+
+
+@real_worker(fastmath=True)
+def shrink_nothing(job, k):
+    shrink(job, k, reals, nothing)
+
+
+@real_worker(fastmath=True)
+def enlarge_by_one(job, k):
+    enlarge(job, k, reals, by_one)
+
+
+@real_worker(fastmath=True)
+def enlarge_by_two(job, k):
+    enlarge(job, k, reals, by_two)
+
+
+@real_worker(fastmath=True)
+def enlarge_paired(job, k):
+    enlarge(job, k, reals, paired)
+
+
+@real_worker(fastmath=True)
+def enlarge_single(job, k):
+    enlarge(job, k, reals, single)
+
+
+@real_worker(fastmath=True)
+def enlarge_few(job, k):
+    enlarge(job, k, reals, few)
+
+
+@real_worker(fastmath=True)
+def enlarge_nothing(job, k):
+    enlarge(job, k, reals, nothing)
+
+
+WORKERS = {
+    (False, "by_one"): shrink_by_one, (True, "by_one"): enlarge_by_one,
+    (False, "by_two"): shrink_by_two, (True, "by_two"): enlarge_by_two,
+    (False, "paired"): shrink_paired, (True, "paired"): enlarge_paired,
+    (False, "single"): shrink_single, (True, "single"): enlarge_single,
+    (False, "few"): shrink_few, (True, "few"): enlarge_few,
+    (False, "nothing"): shrink_nothing, (True, "nothing"): enlarge_nothing}

@@ -19,7 +19,7 @@ from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import max_pool2d_fast
 from tinyvision.ops.check import pair, rank, same_device
-from tinyvision.ops.windows import (Windows, adaptive_windows, on_device, pool_windows,
+from tinyvision.ops.windows import (Windows, adaptive_windows, halving, on_device, pool_windows,
                                     window_arguments)
 
 
@@ -137,8 +137,8 @@ def max_unpool2d(x, indices, kernel_size, stride=None, padding=0, output_size=No
     same_device(name, x=x, indices=indices)
     kernel, stride, padding = window_arguments(name, kernel_size, stride, padding)
     size = _unpooled(name, X, kernel, stride, padding, output_size)
-    places = _checked(name, indices, X, size)
-    return PutPlane(*_measured(as_array(places), size))(x, places)
+    places = _integers(name, indices, X)
+    return PutPlane(*_measured(name, as_array(places), size))(x, places)
 
 
 def _unpooled(name, X, kernel, stride, padding, wanted):
@@ -153,26 +153,30 @@ def _unpooled(name, X, kernel, stride, padding, wanted):
     return size
 
 
-def _checked(name, indices, X, size):
-    """`indices` as they are, or in int64, all inside planes of `size`."""
-    places, (H, W) = as_array(indices), size
+def _integers(name, indices, X):
+    """`indices` as they are, or in int64."""
+    places = as_array(indices)
     if places.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices have dtype {places.dtype}, expected int64")
     if places.shape != X:
         raise ValueError(f"{name}: indices have shape {places.shape}, expected that of x, {X}")
-    if places.dtype not in (np.int32, np.int64):
-        indices = places = places.astype(np.int64)
+    return indices if places.dtype in (np.int32, np.int64) else places.astype(np.int64)
+
+
+def _measured(name, places, size):
+    """Windows of unpooling that hold the places, if these are in planes of `size`.
+
+    They are as small as the places allow on the GPU, which looks for a pixel's values in them. The
+    CPU only asks whether they are 2 x 2 without overlap.
+    """
+    (H, W), (A, B), device = size, places.shape[2:], device_of(places)
+    if device == "cpu" and max_pool2d_fast.in_their_halves(places, H, W):
+        return halving(H), halving(W)
     unsigned = places.view(np.uint32 if places.dtype == np.int32 else np.uint64)
     if places.size and unsigned.max() >= H * W:              # negative ones are huge: one pass
         low, top = int(places.min()), int(places.max())
         raise ValueError(f"{name}: indices hold {low if low < 0 else top}, expected 0 to "
                          f"{H * W - 1} (the result is {H} x {W})")
-    return indices
-
-
-def _measured(places, size):
-    """Windows of unpooling: as small as the places allow. Only the GPU looks at them."""
-    (H, W), (A, B), device = size, places.shape[2:], device_of(places)
     if device == "cpu" or not places.size:
         return [on_device(device, np.tile((0, h), (a, 1)), h) for h, a in ((H, A), (W, B))]
     return enclosing(places // W, (0, 1, 3), H), enclosing(places % W, (0, 1, 2), W)
@@ -217,9 +221,6 @@ def put_plane(y, places, up, across, x):
         x[n, c, h, v] += y[n, c, a, b]
 
 
-max_places.python("cpu", max_pool2d_fast.max_places)
-
-
 @max_places.variant("cpu_loops", parallel=True)              # a core owns one plane
 def _(x, rows, columns, D, E, places, y):
     (N, C, A, B), W = places.shape, x.shape[3]
@@ -239,7 +240,18 @@ def _(x, rows, columns, D, E, places, y):
                 places[n, c, a, b], y[n, c, a, b] = place, largest
 
 
-@take_plane.cpu(parallel=True)
+def _fast(kernel, fast):
+    """The cpu variant: `fast` on floating numbers, the readable loops on whole ones."""
+    def variant(*arguments):
+        floating = arguments[-1].dtype.char in "fd"
+        (fast if floating else kernel.variants["cpu_loops"])(*arguments)
+    kernel.python("cpu", variant)
+
+
+_fast(max_places, max_pool2d_fast.max_places)
+
+
+@take_plane.variant("cpu_loops", parallel=True)
 def _(x, places, y):
     M, L = y.shape[0] * y.shape[1], y.shape[2] * y.shape[3]
     planes, chosen = x.reshape(M, x.shape[2] * x.shape[3]), places.reshape(M, L)
@@ -250,7 +262,10 @@ def _(x, places, y):
             taken[j] = plane[np.uint32(found[j])]            # unsigned: none counts from the end
 
 
-@put_plane.cpu(parallel=True)                                # a core owns one plane: no race
+_fast(take_plane, max_pool2d_fast.take_plane)
+
+
+@put_plane.variant("cpu_loops", parallel=True)               # a core owns one plane: no race
 def _(y, places, up, across, x):
     (N, C, A, B), H, W = y.shape, x.shape[2], x.shape[3]
     planes, chosen = x.reshape(N * C, H * W), places.reshape(N * C, A, B)
@@ -264,6 +279,9 @@ def _(y, places, up, across, x):
             plane[ready * W:h * W] = 0
             for b in range(B if a < A else 0):
                 plane[chosen[k, a, b]] += values[k, a, b]
+
+
+_fast(put_plane, max_pool2d_fast.put_plane)
 
 
 @max_places.gpu                                              # a thread owns one window

@@ -13,7 +13,6 @@ import numpy as np
 
 from tinyvision.device import device_of, to_device
 from tinyvision.engine import as_array
-from tinyvision.kernel import jit
 from tinyvision.ops.check import pair, rank
 
 
@@ -89,32 +88,47 @@ def on_device(device, spans, H):
 
 
 # --- for the fast kernels: where the windows are regular ------------------------------------------
-@jit
-def alike(spans, weights, period, found):
-    """Find the windows that repeat: window b + period is window b moved by `step` pixels.
+def alike(spans, weights, period):
+    """(first, end, step): the windows that repeat, window b + period being window b moved by `step`.
 
     Almost all do, except those that the borders cut. weights (B, K) must repeat, too; K may be 0.
-    found: (first, end, step) of a range around the middle, of whole periods; empty where B is less
-    than two periods.
+    The range lies around the middle and is made of whole periods; it is empty where B is less than
+    two periods. Looked up by the tables' contents: they come back with every call.
     """
-    B = np.int64(len(spans))
-    end = B // 2
-    first, step = end, np.int64(0)
-    if period <= end:
-        first = end - period
-        step = np.int64(spans[end, 0]) - spans[first, 0]
-        while first > 0 and _repeats(spans, weights, first - 1, period, step):
-            first -= 1
-        while end < B and _repeats(spans, weights, end - period, period, step):
-            end += 1
-        end -= (end - first) % period
-    found[0], found[1], found[2] = first, end, step
+    return _alike(spans.tobytes(), weights.tobytes(), weights.dtype.char, len(spans), period)
 
 
-@jit
-def _repeats(spans, weights, b, period, step):
-    same = (spans[b + period, 0] - spans[b, 0] == step and
-            spans[b + period, 1] - spans[b, 1] == step)
-    for j in range(weights.shape[1]):
-        same &= weights[b + period, j] == weights[b, j]
-    return same
+@functools.lru_cache(512)
+def _alike(spans, weights, kind, B, period):
+    middle = B // 2 - period
+    if middle < 0:
+        return B // 2, B // 2, 0
+    spans = np.frombuffer(spans, np.int32).reshape(B, 2).astype(int)
+    weights = np.frombuffer(weights, kind).reshape(B, -1)
+    moved, step = spans[period:] - spans[:-period], spans[middle + period, 0] - spans[middle, 0]
+    breaks = (moved != step).any(1) | (weights[period:] != weights[:-period]).any(1)
+    before, after = np.flatnonzero(breaks[:middle]), np.flatnonzero(breaks[middle:])
+    first = before[-1] + 1 if before.size else 0
+    end = middle + after[0] + period if after.size else B
+    return int(first), int(end - (end - first) % period), int(step)
+
+
+def halving(H, device="cpu") -> Windows:
+    """The Windows of two pixels each, side by side, on an axis of H pixels; the last may be left."""
+    return _strided("halving", device, H, 2, 2, 0, 1, False)
+
+
+def are_halves(spans) -> bool:
+    """Whether window a is the pixels 2 a and 2 a + 1."""
+    return spans.tobytes() == _bytes_of_halves(2 * len(spans))[0]
+
+
+def reach_halves(reach) -> bool:
+    """Whether pixel h is in window h // 2 and no other; a last one without its pair is in none."""
+    return len(reach) > 1 and reach.tobytes() == _bytes_of_halves(len(reach))[1]
+
+
+@functools.lru_cache(512)
+def _bytes_of_halves(H):
+    windows = halving(H)
+    return windows.spans.tobytes(), windows.reach.tobytes()
