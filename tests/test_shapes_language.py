@@ -173,7 +173,7 @@ def test_the_judge_finds_sentences_about_other_scenes_false(scenes):
         for text in scenes.captions[k + 1]:
             try:
                 right.append(bool(is_true(text, seen)))
-            except AssertionError:
+            except (AssertionError, ValueError):        # nothing of that kind is there
                 right.append(False)
     assert np.mean(right) < 0.5
 

@@ -16,8 +16,9 @@ from tinyvision.data.shapes_truth import attributes, visible_boxes
 
 TRACKS = {"easy": (1, 1), "medium": (1, 2), "hard": (2, 3)}     # how many objects move
 SHORTEST, LONGEST = 4, 8     # frames that an event lasts
-PAUSE = (2, 5)               # frames of rest before an event, the second number excluded
-SMALLEST, LARGEST = 0.08, 0.3       # radii, fractions of the side
+PAUSE = (2, 8)               # frames of rest before an event, the second number excluded
+RADIUS = (0.09, 0.15)        # in the first frame, fractions of the side: there is room to move
+SMALLEST, LARGEST = 0.075, 0.25       # radii in any frame
 TURN = 0.3                   # radians a frame: so few that a star does not seem to turn backwards
 WHAT = {"left": "moves left", "right": "moves right", "up": "moves up", "down": "moves down",
         "grows": "grows", "shrinks": "shrinks", "turns": "turns", "jumps": "jumps",
@@ -97,50 +98,53 @@ def describe_clip(seed, index, frames=24, size=64, difficulty="medium", classes=
     """Clip number `index` of `seed`; nothing is drawn yet."""
     level = checked_level(seed, index, size, difficulty, classes)
     moving = TRACKS.get(difficulty, TRACKS["medium"])
-    scene = describe(seed, index, size, replace(level, objects=moving, apart=1.1, inside=1.0),
-                     classes)
+    level = replace(level, objects=moving, radius=RADIUS, apart=1.1, inside=1.0)
+    scene = describe(seed, index, size, level, classes)
     random = np.random.default_rng([seed, index, 2])
     first = [(*o.centre, o.radius, o.angle) for o in scene.objects]
     states = np.tile(np.array(first), (frames, 1, 1))
     events = []
     for k, shape in enumerate(scene.objects):
-        events += script(random, states, k, shape.name, size)
+        script(random, states, events, k, shape.name, size)
     return Clip(scene, tuple(sorted(events, key=lambda e: (e.start, e.subject))), states)
 
 
-def script(random, states, k, name, size):
-    """Lets object k act as long as there are frames left: its `Event`s; `states` is changed."""
-    events, now = [], int(random.integers(*PAUSE))
+def script(random, states, events, k, name, size):
+    """Lets object k, of this class, act as long as there are frames left; adds its `Event`s and
+    changes `states`."""
+    now = int(random.integers(*PAUSE))
     while now + SHORTEST < len(states):
         end = min(len(states), now + int(random.integers(SHORTEST, LONGEST + 1)))
-        event = improvise(random, states, k, name, now, end, size)
-        if event:
-            events.append(event)
+        if not is_visited(events, k, now, end):
+            events += improvise(random, states, k, name, now, end, size)
         now = end + int(random.integers(*PAUSE))
-    return events
+
+
+def is_visited(events, k, start, end):
+    """Whether somebody moves to object k at some time in these frames, so that it has to wait."""
+    return any(e.other == k and e.start < end and start < e.end for e in events)
 
 
 def improvise(random, states, k, name, start, end, size):
-    """The first act, in random order, that object k has room for in these frames: an `Event`, with
-    `states` changed; or None."""
-    choices = acts(states, name, k, start, end)
-    for pick in random.permutation(len(choices)):
-        what, other = choices[pick]
+    """The first act, in random order, that object k has room for in these frames: a list of one
+    `Event`, with `states` changed; or none."""
+    for what, other in acts(random, states, name, k, start, end):
         path = states[:, k].copy()
         path[start:] = act(random, what, states, k, start, end, other)
         if fits(path, states, k, size) and shows(path, what, start, end):
             states[:, k] = path
-            return Event(what, k, start, end, other)
-    return None
+            return [Event(what, k, start, end, other)]
+    return []
 
 
-def acts(states, name, k, start, end):
-    """[(what, other)] that object k, of this class, may try. To others it moves while they rest;
-    the script of those that come later in the list is not yet written."""
-    alone = [(what, None) for what in WHAT if what != "meets"
-             and (what != "turns" or LANDMARKS[name].turns)]
-    resting = [j for j in range(k) if (states[start - 1:end, j] == states[end - 1, j]).all()]
-    return alone + [("meets", j) for j in resting]
+def acts(random, states, name, k, start, end):
+    """[(what, other)] that object k, of this class, may try, in random order. It moves to others
+    while they rest."""
+    choices = [(what, None) for what in WHAT if what != "meets"
+               and (what != "turns" or LANDMARKS[name].turns)]
+    choices += [("meets", j) for j in range(states.shape[1]) if j != k
+                and (states[start - 1:end, j] == states[end - 1, j]).all()]
+    return [choices[pick] for pick in random.permutation(len(choices))]
 
 
 def act(random, what, states, k, start, end, other):

@@ -4,19 +4,15 @@ A verb has roles, a role is played by an object of the scene (or by nobody), and
 stuff around the feet. Each verb is geometry: where the limbs are, and what they touch.
 """
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
-from tinyvision.data.outlines import LIMB, OUTLINES, limbs
-from tinyvision.data.shapes import CLASSES, Scene, Shape, checked_level, number_of_scenes
-from tinyvision.data.shapes_colours import random_colour
+from tinyvision.data.outlines import LIMB
+from tinyvision.data.shapes import Scene, checked_level, number_of_scenes
 from tinyvision.data.shapes_ground import random_ground
-from tinyvision.data.shapes_render import signed_distance, to_picture
 from tinyvision.data.shapes_scenes import rendered
+from tinyvision.data.shapes_stage import NAMES, Stage, rim, slide, touching
 
-NAMES = ("figure", *CLASSES[:5])
-ADULT, CHILD = (0.215, 0.25), (0.15, 0.175)      # radii of figures, fractions of the side
 OTHERS = {"easy": 0, "medium": 1, "hard": 2}     # most objects that have no role
 
 
@@ -80,91 +76,6 @@ def describe_situation(seed, index, size=64, difficulty="medium"):
     return Scene(size, ground, tuple(stage.objects), NAMES, Situation(verb, parts))
 
 
-class Stage:
-    """A scene while it is being set up: where the floor is, which side is acted on, who is there."""
-
-    def __init__(self, random, ground, size, contrast):
-        self.random, self.ground, self.size, self.contrast = random, ground, size, contrast
-        self.floor = random.uniform(0.8, 0.9) * size
-        self.side = 1 if random.integers(2) else -1
-        self.objects = []
-
-    def add(self, name, x, y, radius, pose=()):
-        """Puts a shape there, upright, in a colour that nobody else has; its position."""
-        colour = random_colour(self.random, self.ground.colours + self.colours(), self.contrast)
-        order = len(self.objects)
-        self.objects.append(Shape(NAMES.index(name), name, (float(x), float(y)), float(radius), 0.0,
-                                  colour, order, pose))
-        return order
-
-    def colours(self):
-        """The colours of everybody on the stage."""
-        return tuple(shape.colour for shape in self.objects)
-
-    def agent(self, verb, lift=0.0):
-        """Puts a figure in the verb's pose, its lowest foot `lift` above the floor."""
-        radius = self.size * self.random.uniform(*(ADULT, CHILD)[self.random.integers(2)])
-        pose = tuple((np.array(verb.pose) + self.random.uniform(-0.07, 0.07, 4)).tolist())
-        pose = pose if self.side == 1 else (pose[1], pose[0], pose[3], pose[2])
-        lowest = max(v for _, v in limbs(pose)[2:]) + LIMB
-        x = self.size * (0.5 - self.side * self.random.uniform(0.08, 0.2))
-        return self.add("figure", x, self.floor - lift - lowest * radius, radius, pose)
-
-    def thing(self, x, low, high, names=NAMES[1:]):
-        """Puts a random shape of a radius between low and high on the floor at x."""
-        name = names[self.random.integers(len(names))]
-        radius = self.random.uniform(low, high)
-        return self.add(name, x, self.floor - radius * extent(name)[3], radius)
-
-    def move(self, k, x=None, y=None):
-        """Moves object k to another x or y."""
-        old = self.objects[k].centre
-        centre = (old[0] if x is None else float(x), old[1] if y is None else float(y))
-        self.objects[k] = replace(self.objects[k], centre=centre)
-
-    def limb(self, k):
-        """Where hand or foot k (0 and 1 the hands, 2 and 3 the feet, the acting side first) of the
-        agent, the first object, is in the picture."""
-        shape = self.objects[0]
-        k = k if self.side == 1 else k ^ 1
-        return to_picture(shape, limbs(shape.pose))[k]
-
-    def far(self):
-        """An x towards the edge of the picture on the acting side."""
-        return self.size * (0.5 + self.side * 0.38)
-
-    def bystander(self):
-        """Puts something small where it is far from everybody, behind the agent if need be; or
-        nothing, where there is no room."""
-        radius = self.size * self.random.uniform(0.06, 0.08)
-        behind = self.objects[0].centre[0] - self.side * self.size * self.random.uniform(0.1, 0.4)
-        height = self.size * self.random.uniform(0.1, 0.9)
-        inside = radius < behind < self.size - radius and radius < height < self.size - radius
-        apart = all(np.hypot(behind - o.centre[0], height - o.centre[1]) > 1.1 * (radius + o.radius)
-                    for o in self.objects)
-        if inside and apart:
-            self.add(NAMES[1 + self.random.integers(len(NAMES) - 1)], behind, height, radius)
-
-
-@cache
-def extent(name):
-    """The box (left, top, right, bottom) around an upright outline of radius 1."""
-    v, u = np.mgrid[-1.1:1.1:441j, -1.1:1.1:441j]
-    inside = OUTLINES[name](u, v) <= 0
-    return float(u[inside].min()), float(v[inside].min()), float(u[inside].max()), float(
-        v[inside].max())
-
-
-def slide(shape, point, direction, gap):
-    """The centre closest to `point`, seen from it in `direction`, at which the outline of a shape
-    keeps the distance `gap` (pixels) from the point."""
-    steps = np.linspace(0, 3 * shape.radius + gap, 400)
-    right, down = -steps * direction[0], -steps * direction[1]
-    near = np.flatnonzero(signed_distance(shape, right, down) <= gap)
-    step = steps[near[-1]] if len(near) else 0
-    return point[0] + step * direction[0], point[1] + step * direction[1]
-
-
 # Acting: each puts everybody on the stage and returns who plays which role.
 
 def act(stage, verb):
@@ -209,13 +120,10 @@ def act_pushing(stage, verb):
     me = stage.agent(verb)
     radius = stage.objects[me].radius
     k = stage.thing(0, 0.75 * radius, 0.85 * radius, ("circle", "square", "cross"))
-    shape = stage.objects[k]
-    hand = stage.limb(0)
-    # Slide along the floor: the point is the hand, seen at the height of the thing's centre.
-    steps = np.linspace(0, 3 * radius, 600)
-    distance = signed_distance(shape, -steps * stage.side, hand[1] - shape.centre[1])
-    near = np.flatnonzero(distance <= LIMB * radius)
-    stage.move(k, x=hand[0] + stage.side * steps[near[-1]])
+    shape, hand = stage.objects[k], stage.limb(0)
+    # Along the floor, not straight from the hand.
+    level = replace(shape, centre=(hand[0], shape.centre[1]))
+    stage.move(k, x=touching(level, hand, stage.side, LIMB * radius))
     return (("agent", me), ("item", k))
 
 
@@ -265,7 +173,7 @@ def on_top(stage, verb, gap):
     agent = stage.objects[me]
     k = stage.thing(agent.centre[0], 0.6 * agent.radius, 0.8 * agent.radius, ("circle", "square"))
     below = stage.objects[k]
-    top = below.centre[1] + extent(below.name)[1] * below.radius
+    top = below.centre[1] + rim(below.name)[:, 1].min() * below.radius
     stage.move(me, y=agent.centre[1] - (stage.floor - top) - gap * agent.radius)
     return (("agent", me), (verb.role, k))
 
