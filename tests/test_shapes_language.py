@@ -132,7 +132,8 @@ def is_true(text, seen):
 def answer(text, seen):
     """The answer to a question, by brute force over the objects."""
     if match := re.fullmatch(rf"is ({PHRASE}) ({RELATION}) ({PHRASE}) \?", text):
-        return "yes" if seen.any_holds(match[2], seen.meant(match[1]), seen.meant(match[3])) else "no"
+        right = seen.any_holds(match[2], seen.meant(match[1]), seen.meant(match[3]))
+        return "yes" if right else "no"
     if match := re.fullmatch(r"is there an? ([a-z ]+) \?", text):
         return "yes" if seen.matches(match[1]) else "no"
     if match := re.fullmatch(r"how many ([a-z]+) are there \?", text):
@@ -258,8 +259,9 @@ def test_questions_are_of_many_kinds_and_guessing_is_right_half_of_the_time(scen
 
 
 def test_the_vocabulary_has_every_word(scenes):
-    words = {word for scene, seen in zip(scenes.scenes, scenes.instances)
-             for texts in sentences(scene, seen).values() for text in texts for word in text.split()}
+    said = [text for scene, seen in zip(scenes.scenes, scenes.instances)
+            for texts in sentences(scene, seen).values() for text in texts]
+    words = {word for text in said for word in text.split()}
     words |= {word for one in scenes.questions for q in one for word in (*q.text.split(), q.answer)}
     words |= {word for one in scenes.regions for r in one for word in r.caption.split()}
     assert words <= set(VOCABULARY) and len(VOCABULARY) == len(set(VOCABULARY)) < 120

@@ -1,4 +1,4 @@
-"""Clips: shapes that move, and the events in them, for dense video captioning (Krishna et al., 2017).
+"""Clips: shapes that move, and the events in them, as in dense video captioning (Krishna, 2017).
 
 A clip is a script: each object rests and acts by turns, and an act is an `Event` with a start, an
 end and a sentence. The state of every object in every frame follows from the script.
@@ -115,14 +115,14 @@ def script(random, states, events, k, name, size):
     now = int(random.integers(*PAUSE))
     while now + SHORTEST < len(states):
         end = min(len(states), now + int(random.integers(SHORTEST, LONGEST + 1)))
-        if not is_visited(events, k, now, end):
+        if not is_awaited(events, k, now):
             events += improvise(random, states, k, name, now, end, size)
         now = end + int(random.integers(*PAUSE))
 
 
-def is_visited(events, k, start, end):
-    """Whether somebody moves to object k at some time in these frames, so that it has to wait."""
-    return any(e.other == k and e.start < end and start < e.end for e in events)
+def is_awaited(events, k, start):
+    """Whether somebody moves to object k in this frame or later, so that it has to stay."""
+    return any(e.other == k and start < e.end for e in events)
 
 
 def improvise(random, states, k, name, start, end, size):

@@ -170,7 +170,7 @@ def words_of(*texts):
 
 
 VOCABULARY = tuple(sorted(words_of(
-    "a an the and , is are there nothing zero shape shapes thing everything largest small large above ?",
+    "a an the and , is are there nothing zero shape shapes thing everything largest small large ?",
     "what colour how many around on in yes no same as", *COLOURS, *OUTLINES, *STUFF,
     *map(plural, OUTLINES), *NUMBERS, *ON.values(), *SPATIAL, *(p for row in PLACES for p in row),
     "larger than smaller than the same colour as the same shape as",

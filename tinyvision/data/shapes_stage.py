@@ -14,7 +14,7 @@ ADULT, CHILD = (0.215, 0.25), (0.15, 0.175)      # radii of figures, fractions o
 
 
 class Stage:
-    """A scene while it is being set up: where the floor is, which side is acted on, who is there."""
+    """A scene being set up: where the floor is, which side is acted on, and who is there."""
 
     def __init__(self, random, ground, size, contrast):
         self.random, self.ground, self.size, self.contrast = random, ground, size, contrast
