@@ -57,7 +57,7 @@ def turn_back(turned, x):
                 maps[n, start + c, first + w] = turned[block, first + w, c]
 
 
-@jit
+@jit(allocates=True)                       # a column's min does
 def columns_used(cols, wide, used, spans):
     """List the columns in which some bin of a region has a weight; how many they are.
 
