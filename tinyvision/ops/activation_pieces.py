@@ -36,7 +36,7 @@ def hardsigmoid(input) -> Tensor:
 def hardswish(input) -> Tensor:
     """x min(max(x + 3, 0), 6) / 6: silu with the hard sigmoid (MobileNet v3, Howard 2019)."""
     x = _tensor(input)
-    return x * Clamp(0.0, 6.0)(x + 3.0) / 6.0
+    return x * hardsigmoid(x)
 
 
 def prelu(input, weight) -> Tensor:

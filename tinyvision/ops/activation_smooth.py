@@ -11,24 +11,70 @@ from tinyvision.device import module_of
 from tinyvision.engine import Op, Tensor
 from tinyvision.ops.activation import sigmoid, tanh
 from tinyvision.ops.arithmetic import exp
+from tinyvision.ops.composed import composed_backward
+from tinyvision.ops.elementwise import run, small
+from tinyvision.ops.elementwise_curves import MISH, SILU, SOFTPLUS, curve, curve_backward
 from tinyvision.ops.select import Clamp, Where
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 @dataclass(frozen=True)
-class Softplus(Op):
-    """log(1 + e^a) = max(a, 0) + log(1 + e^-|a|): its slope is the sigmoid."""
+class SiLU(Op):
+    """a sigmoid(a). The graph keeps a alone, also of the two below."""
+    kind = SILU
     needs = "a",
 
     def forward(self, a):
-        xp = module_of(a)
-        y = xp.log1p(xp.exp(-xp.abs(a)))
-        y += xp.maximum(a, 0)
-        return y
+        return self.few(a, module_of(a)) if small(a) else run(curve, (a,), self.kind)
 
     def backward(self, g, y, a):
-        return g * sigmoid(a),
+        return CurveBackward(self.kind)(g, a),
+
+    def few(self, a, xp):
+        """The same for few elements, by NumPy."""
+        return a * (0.5 + 0.5 * xp.tanh(0.5 * a))
+
+
+@dataclass(frozen=True)
+class Softplus(SiLU):
+    """log(1 + e^a) = max(a, 0) + log(1 + e^-|a|): its slope is the sigmoid."""
+    kind = SOFTPLUS
+
+    def few(self, a, xp):
+        return xp.maximum(a, 0) + xp.log1p(xp.exp(-xp.abs(a)))
+
+
+@dataclass(frozen=True)
+class Mish(SiLU):
+    """a tanh(softplus(a))."""
+    kind = MISH
+
+    def few(self, a, xp):
+        return a * xp.tanh(xp.maximum(a, 0) + xp.log1p(xp.exp(-xp.abs(a))))
+
+
+@dataclass(frozen=True)
+class CurveBackward(Op):
+    """g times the slope at x of the function of that number."""
+    kind: int
+    needs = "g", "x"
+
+    def forward(self, g, x):
+        return run(curve_backward, (g, x), self.kind)
+
+    def backward(self, h, out, g, x):
+        return composed_backward(self.composed, h, g, x)
+
+    def composed(self, g, x):
+        """The same in plain operations."""
+        s = sigmoid(x)
+        if self.kind == SILU:
+            s = s * (1.0 + x * (1.0 - s))
+        elif self.kind == MISH:
+            t = tanh(Softplus()(x))
+            s = t + x * s * (1.0 - t * t)
+        return g * s
 
 
 @dataclass(frozen=True)
@@ -48,14 +94,12 @@ class ELU(Op):
 
 def silu(input) -> Tensor:
     """x sigmoid(x), also called swish (Elfwing 2017, Ramachandran 2017)."""
-    x = _tensor(input)
-    return x * sigmoid(x)
+    return SiLU()(input)
 
 
 def mish(input) -> Tensor:
     """x tanh(log(1 + e^x)) (Misra 2019)."""
-    x = _tensor(input)
-    return x * tanh(Softplus()(x))
+    return Mish()(input)
 
 
 def softplus(input, beta=1.0, threshold=20.0) -> Tensor:
