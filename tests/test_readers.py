@@ -14,8 +14,9 @@ from PIL import Image
 
 from tinyvision.data import (CIFAR10, MNIST, VOC_CLASSES, CocoCaptions, CocoDetection,
                              CocoPanoptic, DataError, ImageFolder, ImageMaskFolder, TiffStack,
-                             VOCDetection, VOCSegmentation, polygons_to_mask, read_idx, read_image,
-                             read_map, read_segments, read_tiff, rle_area, rle_decode, rle_encode,
+                             VisualGenomeRegions, VisualGenomeRelationships, VOCDetection,
+                             VOCSegmentation, polygons_to_mask, read_idx, read_image, read_map,
+                             read_segments, read_tiff, rle_area, rle_decode, rle_encode,
                              segment_colours)
 
 RED, GREY = (255, 0, 51), (128, 128, 128)
@@ -501,6 +502,7 @@ def test_rle_of_long_and_many_runs_equals_pycocotools():
         np.testing.assert_array_equal(rle_decode(theirs), mask)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")    # pycocotools
 @settings(max_examples=200)
 @given(points=st.lists(st.tuples(st.floats(-5, 45), st.floats(-5, 35)), min_size=3, max_size=9),
        step=st.sampled_from([0, 0.5, 1]), size=st.tuples(st.integers(1, 30), st.integers(1, 40)))
@@ -519,6 +521,87 @@ def test_several_polygons_are_one_mask():
     one, other = (polygons_to_mask([square], 10, 10) for square in squares)
     np.testing.assert_array_equal(both, one | other)
     assert both[1:4, 1:4].all() and not both[0].any()
+
+
+# --- Visual Genome --------------------------------------------------------------------------------
+def thing(number, name, x, y, w, h, key="name"):
+    return {"object_id": number, key: name if key == "name" else [name], "x": x, "y": y, "w": w,
+            "h": h, "synsets": []}
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """(folder, contents by file): two pictures in the two folders."""
+    picture(tmp_path / "VG_100K" / "61512.jpg")
+    picture(tmp_path / "VG_100K_2" / "2407890.jpg")
+    man, dog, leash = (thing(1, "Man", 2, 3, 9, 12), thing(2, "dog", 15, 8, 40, 8, "names"),
+                       thing(3, "leash", 50, 50, 4, 4))
+    contents = {
+        "image_data": [{"image_id": n, "width": 30, "height": 20, "url": "", "coco_id": None}
+                       for n in (61512, 2407890)],
+        "region_descriptions": [{"id": 61512, "regions": [
+            {"region_id": 7, "image_id": 61512, "phrase": " a man with a dog ", "x": -1, "y": 2,
+             "width": 25, "height": 10},
+            {"region_id": 8, "image_id": 61512, "phrase": "elsewhere", "x": 90, "y": 2, "width": 2,
+             "height": 3}]}],
+        "relationships": [
+            {"image_id": 2407890, "relationships": [
+                {"relationship_id": 1, "predicate": "ON", "synsets": [], "subject": leash,
+                 "object": dog},
+                {"relationship_id": 2, "predicate": "walks", "synsets": [], "subject": man,
+                 "object": dog},
+                {"relationship_id": 3, "predicate": "on", "synsets": [], "subject": dog,
+                 "object": man}]},
+            {"image_id": 61512, "relationships": []}]}
+    write_genome(tmp_path, contents)
+    return tmp_path, contents
+
+
+def write_genome(root, contents):
+    for name, content in contents.items():
+        (root / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_regions_of_visual_genome(genome):
+    data = VisualGenomeRegions(genome[0])
+    image, target = data[0]
+    assert len(data) == 1 and image.shape == (3, 20, 30) and target["image_id"] == 61512
+    np.testing.assert_array_equal(target["boxes"], [[0, 2, 24, 12]])     # clipped; one is outside
+    assert target["phrases"].tolist() == ["a man with a dog"]
+
+
+def test_relationships_of_visual_genome(genome):
+    data = VisualGenomeRelationships(genome[0])
+    assert data.names == ("dog", "man", "leash") and data.predicates == ("on", "walks")
+    target = data[0][1]
+    np.testing.assert_array_equal(target["boxes"], [[15, 8, 30, 16], [2, 3, 11, 15]])
+    assert [data.names[k] for k in target["labels"]] == ["dog", "man"]
+    np.testing.assert_array_equal(target["relations"], [[1, 1, 0], [0, 0, 1]])
+    assert data[1][1]["relations"].shape == (0, 3) and data[1][1]["boxes"].shape == (0, 4)
+    few = VisualGenomeRelationships(genome[0], ("man", "dog"), ("walks",))
+    np.testing.assert_array_equal(few[0][1]["relations"], [[1, 0, 0]])
+    np.testing.assert_array_equal(few[0][1]["labels"], [1, 0])
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda c: c["image_data"].pop(), "relationships.json: image 2407890 is not listed in image_d"),
+    (lambda c: c["image_data"][1].pop("width"), "image_data.json: image 2407890 has the size (20"),
+    (lambda c: c["image_data"][1].update(height=21), "is 20 x 30 (H x W), but image_data.json"),
+    (lambda c: c["relationships"][0].pop("relationships"), "has no list 'relationships'"),
+    (lambda c: c["relationships"][0].pop("image_id"), "an entry has no image_id"),
+    (lambda c: c["relationships"].clear(), "lists no images"),
+    (lambda c: c["relationships"][0]["relationships"][1].pop("predicate"), "needs predicate, and"),
+    (lambda c: c["relationships"][0]["relationships"][1]["subject"].pop("name"), "2407890: a re"),
+    (lambda c: c["relationships"][0]["relationships"][1]["subject"].pop("w"), "a box needs num"),
+    (lambda c: c["image_data"].append({"image_id": 5, "width": 3, "height": 3}) or
+     c["relationships"].append({"image_id": 5, "relationships": []}), "5.jpg: there is no such"),
+])
+def test_damaged_files_of_visual_genome(genome, change, words):
+    root, contents = genome
+    change(contents)
+    write_genome(root, contents)
+    with raises(words):
+        VisualGenomeRelationships(root)[0]
 
 
 # --- MNIST ----------------------------------------------------------------------------------------

@@ -49,6 +49,17 @@ def boxes_only(target):
     return {key: value for key, value in target.items() if key in ("boxes", "labels", "area")}
 
 
+TYPES = {"boxes": np.float32, "masks": bool, "labels": np.int64, "area": np.float32,
+         "iscrowd": bool, "keypoints": np.float32, "semantic": np.int64, "panoptic": np.int64,
+         "segment_ids": np.int64}
+
+
+def assert_types(image, target):
+    """No transform changes a type."""
+    assert image.dtype == np.float32 and image.flags.c_contiguous
+    assert {key: target[key].dtype for key in TYPES} == TYPES
+
+
 def assert_consistent(image, target, exact=True):
     """Everything in the target agrees with the rest; with `exact`, with the picture too."""
     check(image, target)
@@ -79,7 +90,7 @@ RESAMPLED = [Resize((31, 17)), Resize(40, 50), ScaleJitter((30, 30), (0.5, 2.0))
 @pytest.mark.parametrize("move", MOVES, ids=repr)
 def test_a_move_keeps_all_of_a_target_together(move, seed):
     image, target = move(*scene(seed), rng(seed))
-    assert image.dtype == np.float32 and image.flags.c_contiguous
+    assert_types(image, target)
     assert_consistent(image, target)
 
 
@@ -91,7 +102,7 @@ def test_resampling_moves_masks_and_boxes_with_the_picture(move, seed):
     painted[target["labels"]] = target["masks"]
     image, target = move(painted, target, rng(seed))
     check(image, target)
-    assert image.dtype == np.float32 and image.flags.c_contiguous and target["masks"].dtype == bool
+    assert_types(image, target)
     for mask, label, box, area in zip(*(target[k] for k in ("masks", "labels", "boxes", "area"))):
         assert mask[image[label] > 0.999].all() and (image[label][mask] > 0.001).all()
         sides = box[2:] - box[:2]
@@ -250,6 +261,14 @@ def test_images_and_targets_that_do_not_fit(image, target, words):
         RandomHorizontalFlip()(image, target, rng())
 
 
+def test_relations_follow_their_objects():
+    target = {"labels": np.arange(4), "relations": np.array([[0, 7, 3], [1, 5, 0], [3, 6, 2]])}
+    kept = keep(target, np.array([True, False, True, True]))
+    np.testing.assert_array_equal(kept["relations"], [[0, 7, 2], [2, 6, 1]])
+    assert keep(target, np.zeros(4, bool))["relations"].shape == (0, 3)
+    check(np.zeros((3, 2, 2)), target)
+
+
 def test_keep_and_count():
     target = {"boxes": np.zeros((3, 4)), "labels": np.arange(3), "captions": ("a", "b")}
     assert count(target) == 3 and count({}) == 0
@@ -260,7 +279,8 @@ def test_keep_and_count():
 # --- SSD ------------------------------------------------------------------------------------------
 def test_the_iou_of_a_part_by_hand():
     boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6], [8, 8, 9, 9]], np.float32)
-    np.testing.assert_allclose(part_iou(boxes, (0, 0, 4, 4)), [1, 4 / 28, 0])
+    parts = np.array([[0, 0, 4, 4], [8, 8, 10, 9]])
+    np.testing.assert_allclose(part_iou(boxes, parts), [[1, 4 / 28, 0], [0, 0, 1 / 2]])
 
 
 @settings(max_examples=50)
@@ -277,7 +297,7 @@ def test_ssds_crop_overlaps_an_object_and_keeps_those_whose_centre_is_inside(see
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((middle > (x0, y0)) & (middle < (x1, y1))).all(1)
     np.testing.assert_array_equal(cropped["labels"], target["labels"][inside])
-    assert part_iou(boxes[inside], (x0, y0, x1, y1)).max() >= overlap
+    assert part_iou(boxes[inside], np.array([[x0, y0, x1, y1]])).max() >= overlap
     expected = np.clip(boxes[inside] - (x0, y0, x0, y0), 0, (x1 - x0, y1 - y0) * 2)
     np.testing.assert_allclose(cropped["boxes"], expected, atol=1e-5)
     shape = (x1 - x0) / (y1 - y0) * 60 / 80
@@ -368,7 +388,7 @@ def test_cubic_weights_go_through_their_knots_and_lines_stay_lines():
 def test_a_constant_displacement_is_a_shift():
     image, target = scene(4)
     shift = np.zeros((2, *SIZE), np.float32)
-    shift[0], shift[1] = 2, -3                               # (y, x) shows what was at (y + 2, x - 3)
+    shift[0], shift[1] = 2, -3                      # (y, x) shows what was at (y + 2, x - 3)
     moved, new = deform(image, target, shift)
     np.testing.assert_allclose(moved[:, :-2, 3:], image[:, 2:, :-3], atol=1e-5)
     for k, label in enumerate(new["labels"]):
@@ -446,6 +466,7 @@ def test_what_is_pasted_hides_what_lies_below(seed):
     image, target = scene(seed)
     source, objects = numbered(seed + 100, 10)
     joined_image, joined = paste(image, target, source, objects)
+    assert_types(joined_image, joined)
     over = objects["masks"].any(0)
     np.testing.assert_array_equal(joined_image, np.where(over, source, image))
     np.testing.assert_array_equal(joined["boxes"], mask_boxes(joined["masks"]))
@@ -467,6 +488,17 @@ def test_an_object_is_dropped_when_too_little_of_it_is_left():
     assert paste(image, one, image, other)[1]["labels"].tolist() == [0, 1]
     np.testing.assert_array_equal(paste(image, one, image, other)[1]["boxes"][0], [0, 0, 1, 10])
     assert paste(image, one, image, other, least=0.2)[1]["labels"].tolist() == [1]
+
+
+def test_covered_keypoints_are_hidden():
+    image, masks = np.zeros((3, 10, 10), np.float32), np.ones((1, 10, 10), bool)
+    points = np.array([[[2, 3, 2], [8.5, 8.5, 2], [0, 0, 0], [10, 10, 2]]], np.float32)
+    above = np.zeros((1, 10, 10), bool)
+    above[0, :4, :4] = True
+    joined = paste(image, {"masks": masks, "keypoints": points}, image,
+                   {"masks": above, "keypoints": np.zeros((1, 4, 3), np.float32)})[1]
+    assert joined["keypoints"][0, :, 2].tolist() == [1, 2, 0, 2]
+    np.testing.assert_array_equal(joined["keypoints"][0, :, :2], points[0, :, :2])
 
 
 def test_boxes_of_untouched_objects_stay_as_annotated():

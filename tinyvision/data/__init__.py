@@ -28,6 +28,7 @@ from tinyvision.data.tiff import TiffStack, read_tiff
 from tinyvision.data.transforms import (CenterCrop, Compose, RandomApply, RandomCrop,
                                         RandomHorizontalFlip, RandomResizedCrop, Resize,
                                         ScaleJitter, Transform)
+from tinyvision.data.visual_genome import VisualGenomeRegions, VisualGenomeRelationships
 from tinyvision.data.voc import VOC_CLASSES, VOCDetection, VOCSegmentation
 from tinyvision.data.workers import ItemError
 
@@ -39,7 +40,7 @@ __all__ = [
     "RandomHorizontalFlip", "RandomIoUCrop", "RandomResizedCrop", "RandomZoomOut", "Resize",
     "SPLITS", "ScaleJitter", "Scene", "Scenes", "Shape", "SimpleCopyPaste", "Spaces", "Subset",
     "TensorDataset", "TiffStack", "Transform", "VOCDetection", "VOCSegmentation", "VOC_CLASSES",
-    "clips", "cuboids", "default_collate", "describe", "list_collate", "one_shape",
-    "polygons_to_mask", "random_codes", "random_split", "read_idx", "read_image", "read_map",
-    "read_segments", "read_tiff", "render", "rle_area", "rle_decode", "rle_encode",
-    "segment_colours", "shapes", "situations", "solids", "sprites"]
+    "VisualGenomeRegions", "VisualGenomeRelationships", "clips", "cuboids", "default_collate",
+    "describe", "list_collate", "one_shape", "polygons_to_mask", "random_codes", "random_split",
+    "read_idx", "read_image", "read_map", "read_segments", "read_tiff", "render", "rle_area",
+    "rle_decode", "rle_encode", "segment_colours", "shapes", "situations", "solids", "sprites"]

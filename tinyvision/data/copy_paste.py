@@ -86,7 +86,18 @@ def _hidden(target, over, least):
         hidden["boxes"] = np.where(changed[:, None], targets.mask_boxes(masks), target["boxes"])
     if "area" in target:
         hidden["area"] = np.where(changed, after, target["area"])
+    if "keypoints" in target:
+        hidden["keypoints"] = _covered(target["keypoints"], over)
     return targets.keep(hidden, ~changed | (after > least * before))
+
+
+def _covered(points, over):
+    """Keypoints (M, K, 3): those under what is pasted are there, but hidden (1, not 2)."""
+    x, y = (np.clip(points[..., k].astype(np.int64), 0, side - 1)
+            for k, side in enumerate(over.shape[::-1]))
+    hidden = points.copy()
+    hidden[..., 2] = np.where(over[y, x], np.minimum(points[..., 2], 1), points[..., 2])
+    return hidden
 
 
 def _joined(below, above):

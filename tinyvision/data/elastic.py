@@ -8,6 +8,7 @@ goes to where p + d(p) = k.
 """
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,7 @@ def smooth(coarse, size) -> np.ndarray:
     return (down @ coarse @ across.T).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=16)
 def cubic_weights(length, knots) -> np.ndarray:
     """(length, knots) weights of cubic interpolation (Keys 1981, a = -1/2) from `knots` values, the
     first on the first pixel and the last on the last; beyond them the line goes straight on."""

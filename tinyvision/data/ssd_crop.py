@@ -36,37 +36,37 @@ class RandomIoUCrop(Transform):
         for overlap in random.choice(np.array(self.overlaps, object), 5):
             if overlap is None or not len(boxes):
                 break
-            for part in self._parts(image.shape[1:], random):
-                inside = _centre_inside(boxes, part)
-                if inside.any() and part_iou(boxes[inside], part).max() >= overlap:
-                    return geometry.crop(image, targets.keep(target, inside), part)
+            parts = self._parts(image.shape[1:], random)
+            inside = _centre_inside(boxes, parts)
+            good = (inside & (part_iou(boxes, parts) >= overlap)).any(1)
+            if good.any():
+                k = good.argmax()                            # the first
+                return geometry.crop(image, targets.keep(target, inside[k]), parts[k].tolist())
         return image, target
 
     def _parts(self, size, random):
-        """Random parts (x0, y0, x1, y1): of a random scale, and of what shapes fit into it."""
-        height, width = size
-        for _ in range(self.trials):
-            scale = random.uniform(*self.scale)
-            shape = np.sqrt(random.uniform(max(self.ratio[0], scale ** 2),
-                                           min(self.ratio[1], scale ** -2)))
-            w, h = max(1, int(width * scale * shape)), max(1, int(height * scale / shape))
-            x, y = random.integers(width - w + 1), random.integers(height - h + 1)
-            yield int(x), int(y), int(x) + w, int(y) + h
+        """Random parts (trials, 4): of a random scale, and of such shapes as fit into it."""
+        scale = random.uniform(*self.scale, self.trials)
+        ratio = random.uniform(np.maximum(self.ratio[0], scale ** 2),
+                               np.minimum(self.ratio[1], scale ** -2))
+        sides = np.stack([scale * np.sqrt(ratio), scale / np.sqrt(ratio)], 1) * size[::-1]
+        sides = np.maximum(1, sides.astype(np.int64))
+        corner = random.integers(np.array(size[::-1]) - sides + 1)
+        return np.concatenate([corner, corner + sides], 1)
 
 
-def _centre_inside(boxes, part):
-    """Which boxes (M, 4) have their centre in the part (x0, y0, x1, y1)."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return ((centre > part[:2]) & (centre < part[2:])).all(1)
+def _centre_inside(boxes, parts):
+    """(T, M): of which boxes (M, 4) the centre lies in which part (T, 4)."""
+    centre, parts = (boxes[:, :2] + boxes[:, 2:]) / 2, parts[:, None]
+    return ((centre > parts[..., :2]) & (centre < parts[..., 2:])).all(-1)
 
 
-def part_iou(boxes, part):
-    """The IoU (M,) of boxes (M, 4) with one part (x0, y0, x1, y1)."""
-    part = np.array(part, np.float32)
-    shared = np.concatenate([np.maximum(boxes[:, :2], part[:2]),
-                             np.minimum(boxes[:, 2:], part[2:])], 1)
-    shared = targets.box_area(shared)
-    return shared / (targets.box_area(boxes) + targets.box_area(part[None]) - shared)
+def part_iou(boxes, parts):
+    """The IoU (T, M) of every part (T, 4) with every box (M, 4)."""
+    parts = parts[:, None].astype(np.float32)
+    sides = np.minimum(boxes[:, 2:], parts[..., 2:]) - np.maximum(boxes[:, :2], parts[..., :2])
+    shared = np.maximum(sides, 0).prod(-1)
+    return shared / (targets.box_area(boxes) + targets.box_area(parts[:, 0])[:, None] - shared)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ and, beyond torchvision's,
 
     semantic     int64 (H, W): the class of every pixel, -1 ignored
     panoptic     int64 (H, W): the segment of every pixel, 0 none; `segment_ids` (M,) names them
+    relations    int64 (R, 3): subject and object (positions among the objects) around a predicate
     captions     a tuple of sentences
 
 Any other array is taken to have one row an object (VOC's `difficult`); anything else (a number, a
@@ -32,12 +33,23 @@ SLACK = 1.0                                # pixels that an annotated box may re
 
 def of_objects(target) -> list[str]:
     """The keys whose values have one row an object."""
-    return [k for k, v in target.items() if isinstance(v, np.ndarray) and v.ndim and k not in MAPS]
+    return [key for key, value in target.items() if isinstance(value, np.ndarray) and value.ndim
+            and key not in MAPS and key != "relations"]
 
 
 def keep(target, which) -> dict:
-    """The target with the objects `which` (a boolean or integer array) alone."""
-    return {**target, **{key: target[key][which] for key in of_objects(target)}}
+    """The target with the objects `which`, a boolean array, alone, and the relations among them."""
+    kept = {**target, **{key: target[key][which] for key in of_objects(target)}}
+    if isinstance(target.get("relations"), np.ndarray):
+        kept["relations"] = _renumbered(target["relations"], which)
+    return kept
+
+
+def _renumbered(relations, which):
+    """Relations whose subject and object stay, by their new positions."""
+    subject, predicate, other = relations[which[relations[:, ::2]].all(1)].T
+    new = np.cumsum(which) - 1
+    return np.stack([new[subject], predicate, new[other]], 1)
 
 
 def count(target) -> int:
