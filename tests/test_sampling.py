@@ -1,5 +1,4 @@
 """Grid sampling, deformable attention, position-sensitive RoIs, corner pooling."""
-import itertools
 import math
 import re
 
@@ -310,7 +309,7 @@ VALUE, WHERE, WEIGHTS = np.ones((1, 6, 2, 3)), np.ones((1, 4, 2, 1, 3, 2)), np.o
 attend = ops.multi_scale_deformable_attention
 BAD = [
     (lambda: ops.grid_sample(X, GRID[:1]), "grid has shape (1, 3, 3, 2), expected (2, A, B, 2)"),
-    (lambda: ops.grid_sample(X[0], GRID), "grid_sample: input has shape (6, 4, 5), expected 4 axes"),
+    (lambda: ops.grid_sample(X[0], GRID), "input has shape (6, 4, 5), expected 4 axes"),
     (lambda: ops.grid_sample(X, GRID, "cubic"), "grid_sample: mode is 'cubic', expected one of"),
     (lambda: ops.grid_sample(X, GRID, padding_mode="wrap"), "padding_mode is 'wrap', expected one"),
     (lambda: ops.grid_sample(X, GRID.astype(int)), "grid_sample: grid is int64, expected float32"),

@@ -1,4 +1,4 @@
-"""Recurrent layers, embedding, attention layers, transformer blocks: PyTorch's numbers and names."""
+"""Recurrent layers, embedding, attention, transformer blocks: PyTorch's numbers and names."""
 import re
 
 import numpy as np

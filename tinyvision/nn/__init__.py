@@ -6,7 +6,8 @@ from tinyvision.nn.activations import (ELU, SELU, Hardsigmoid, Hardswish, Hardta
 from tinyvision.nn.arrange import (AdaptiveAvgPool2d, AdaptiveMaxPool2d, PixelShuffle,
                                    PixelUnshuffle, Unflatten)
 from tinyvision.nn.dropout import Dropout, Dropout2d, Identity, StochasticDepth
-from tinyvision.nn.attention import Embedding, MultiheadAttention, MultiScaleDeformableAttention
+from tinyvision.nn.attention import Embedding, MultiheadAttention
+from tinyvision.nn.deformable_attention import MultiScaleDeformableAttention
 from tinyvision.nn.init import skip_init
 from tinyvision.nn.layers import (GELU, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d,
                                   ConvTranspose2d, CrossEntropyLoss, Flatten, GroupNorm,

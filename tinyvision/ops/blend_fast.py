@@ -33,7 +33,7 @@ def sum_rows(job, k):
 
 
 def blend_adjoint(y, places, weights, x):
-    """See `blend.blend_adjoint_kernel`: a thread owns some features of all rows, so none collide."""
+    """See `blend.blend_adjoint_kernel`: a thread owns some features of all rows; none collide."""
     (_, P, C), (N, L, K) = x.shape, places.shape
     count = min(crew(x.size + y.size * K), N * -(-C // BLOCK))
     spread_rows(count, y, places, weights, x, N, P, C, L, K, count)

@@ -114,5 +114,6 @@ def _(y, ids, weight):
     readers = xp.argsort(ids, kind="stable")
     starts = xp.searchsorted(ids[readers], xp.arange(V + 1)).astype(np.int32)
     per_element(weight, """
-        for (int r = starts[i / D]; r < starts[i / D + 1]; ++r) out += y[readers[r] * D + i % D];""",
+        for (int r = starts[i / D]; r < starts[i / D + 1]; ++r)
+            out += y[readers[r] * D + i % D];""",
                 y=y, readers=readers.astype(np.int32), starts=starts, D=D)

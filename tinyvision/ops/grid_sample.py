@@ -134,7 +134,7 @@ def pixel_places(h, w, H, W):
 
 
 def corner_places(v, u, H, W):
-    """(..., 4) int32: the pixels around (v, u), upper left, upper right, lower left, lower right."""
+    """(..., 4) int32: the pixels around (v, u): upper left and right, lower left and right."""
     xp = module_of(v)
     top, left = (xp.floor(t).astype(np.int32) for t in (v, u))
     return xp.stack([pixel_places(top + i, left + j, H, W) for i in (0, 1) for j in (0, 1)], -1)

@@ -1,9 +1,9 @@
 """Position-sensitive RoI pool and align: every bin of a region reads its own channel.
 
-x has C P Q channels: C for the upper left bin, C for the one right of it, ... so a map learns to
-fire where, say, the left half of a person is. Bin (p, q) of output channel c reads
+x has C P Q channels: P Q for every output channel, one for each bin, so a map learns to fire where,
+say, the left half of a person is. Bin (p, q) of output channel c reads
 
-    y[k,c,p,q] = sum over h, w of  rows[k,p,h] cols[k,q,w] x[n, (c P + p) Q + q, h, w],  n = batch[k]
+    y[k,c,p,q] = sum over h, w of  rows[k,p,h] cols[k,q,w] x[batch[k], (c P + p) Q + q, h, w]
 
 The weights are RoI Align's, or for pooling 1 / (pixels of the bin): two small tables that are
 chosen from the boxes; the rest is linear in x. Nothing with parameters comes behind it, so a
@@ -132,7 +132,8 @@ def _read(rois, rows, cols):
 def means(start, end, count, size):
     """(K, count, size): 1 / its pixels, in each of `count` bins between whole numbers."""
     xp, T = module_of(start), start.dtype.type
-    p, step = xp.arange(count + 1, dtype=start.dtype), xp.maximum(end - start, 1)[:, None] / T(count)
+    p = xp.arange(count + 1, dtype=start.dtype)
+    step = xp.maximum(end - start, 1)[:, None] / T(count)
     low, high = ((edge + start[:, None]).clip(0, max(size - 1, 0))[..., None]
                  for edge in (xp.floor(p[:-1] * step), xp.ceil(p[1:] * step)))
     h = xp.arange(size, dtype=start.dtype)
@@ -142,7 +143,7 @@ def means(start, end, count, size):
 # --- the kernels ----------------------------------------------------------------------------------
 @Kernel
 def ps_roi_kernel(x, batch, rows, cols, tall, wide, y):
-    """The double sum, each bin in its channel; a weight of 0 means that a pixel is not looked at."""
+    """The double sum, each bin in its channel; where a weight is 0, nothing is looked at."""
     (_, _, P, Q), (H, W) = y.shape, x.shape[2:]
     y[...] = 0
     for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
@@ -179,11 +180,12 @@ def _(x, batch, rows, cols, tall, wide, y):
                 C=C, P=P, Q=Q, D=D, H=H, W=W)
 
 
-@ps_roi_adjoint_kernel.gpu                 # a thread owns one pixel and asks the bins of its channel
+@ps_roi_adjoint_kernel.gpu                 # a thread owns one pixel, and asks its channel's bins
 def _(y, batch, rows, cols, tall, wide, x):
     (K, C, P, Q), (_, D, H, W) = y.shape, x.shape
     per_element(x, """
-        int w = i % W, h = i / W % H, d = i / W / H % D, n = i / W / H / D, q = d % Q, p = d / Q % P;
+        int w = i % W, h = i / W % H, d = i / W / H % D, n = i / W / H / D;
+        int q = d % Q, p = d / Q % P;
         for (int k = 0; k < K; ++k) {
             if (batch[k] != n) continue;
             real weight = rows[(k * P + p) * H + h] * cols[(k * Q + q) * W + w];
