@@ -43,7 +43,7 @@ def test_weights_come_back(tmp_path):
     file = save_weights(a, tmp_path / "deep" / "w.safetensors", {"note": "x"})
     report = load_weights(b, file)
     assert report.complete and same(a.state_dict(), b.state_dict())
-    assert len(report.loaded) == len(a.state_dict()) and "8 arrays loaded" in str(report)
+    assert len(report.loaded) == len(a.state_dict()) and "arrays loaded" in str(report)
     assert [f.name for f in file.parent.iterdir()] == ["w.safetensors"]
     assert weights.files.read_metadata(file.read_bytes())["note"] == "x"
 
@@ -74,7 +74,7 @@ def test_any_array_in_any_order_comes_back(tmp_path_factory, array, random):
 
 
 def test_what_safetensors_cannot_hold_is_named(tmp_path):
-    with pytest.raises(TypeError, match="save_weights: z is of dtype complex64, expected one of bool"):
+    with pytest.raises(TypeError, match="z is of dtype complex64, expected one of bool, float16"):
         save_weights({"z": np.zeros(2, "c8")}, tmp_path / "w")
     assert not list(tmp_path.iterdir())
 
@@ -165,7 +165,7 @@ def test_names_are_changed_on_the_way(tmp_path):
     file = save_weights({f"backbone.{k}": v for k, v in state.items()} | {"head": np.zeros(3)},
                         tmp_path / "w")
     model = network()
-    load_weights(model, file, rename=lambda name: None if name == "head" else name[len("backbone."):])
+    load_weights(model, file, rename=lambda name: name.partition(".")[2] or None)
     assert same(model.state_dict(), state)
     with pytest.raises(WeightsError, match="two arrays one name"):
         load_weights(model, file, rename=lambda name: "0.bias")
@@ -177,6 +177,14 @@ def test_a_module_built_without_weights_gets_them(tmp_path):
         model = network()
     assert load_weights(model, file).complete
     assert same(model.state_dict(), read_weights(file))
+
+
+def test_counts_of_batches_are_no_weights(tmp_path):
+    state = network().state_dict() | {"1.num_batches_tracked": np.array(7)}
+    model = network()
+    assert load_weights(model, save_weights(state, tmp_path / "w")).complete
+    del state["1.num_batches_tracked"]
+    assert load_weights(model, save_weights(state, tmp_path / "w")).complete
 
 
 def test_weights_of_data_parallel_lose_their_prefix(tmp_path):
@@ -205,9 +213,8 @@ def test_what_pytorch_saves_is_loaded(tmp_path, wrap):
 @with_torch
 def test_every_dtype_stride_and_shared_storage(tmp_path):
     x = torch.arange(24, dtype=torch.float32).reshape(4, 6)
-    state = {f"{t}": x.to(t) for t in (torch.float64, torch.float16, torch.bfloat16, torch.int8,
-                                       torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool,
-                                       torch.uint16, torch.uint32, torch.uint64)}
+    dtypes = "float64 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool"
+    state = {name: x.to(getattr(torch, name)) for name in dtypes.split()}
     state |= {"x": x, "turned": x.t(), "part": x[1:3, ::2], "row": x[2], "scalar": x[1, 1],
               "expanded": x[0].expand(5, 6), "empty": torch.zeros(0, 3), "size": torch.zeros(2, 0),
               "parameter": torch.nn.Parameter(x[1:])}
@@ -263,7 +270,8 @@ def test_changed_bits_never_do_worse_than_an_error(tmp_path):
 
 @with_torch
 def test_the_old_format_is_refused_with_advice(tmp_path):
-    torch.save(torch_network().state_dict(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    state = torch_network().state_dict()
+    torch.save(state, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
     with pytest.raises(WeightsError, match="w.pth: PyTorch's format from before version 1.6"):
         read_weights(tmp_path / "w.pth")
 
@@ -387,12 +395,13 @@ def test_a_deep_pickle_is_an_error_and_no_crash(tmp_path):
 
 def test_a_compressed_archive_is_refused(tmp_path):
     file = archive(tmp_path / "w.pth", state(tensor()), NUMBERS, zipfile.ZIP_DEFLATED)
-    with pytest.raises(WeightsError, match="archive/data.pkl is compressed, which PyTorch never does"):
+    with pytest.raises(WeightsError, match="archive/data.pkl is compressed, which PyTorch n"):
         read_weights(file)
 
 
 @pytest.mark.parametrize("data, words", [
-    (b"", "cut short: a file of 0 bytes"), (b"\x89PNG" + b"0" * 40, "neither a safetensors file nor"),
+    (b"", "cut short: a file of 0 bytes"),
+    (b"\x89PNG" + b"0" * 40, "neither a safetensors file nor one of PyTorch's; it begins with"),
     (b"PK\x03\x04" + b"0" * 40, "cut short or damaged")])
 def test_other_files_are_named(tmp_path, data, words):
     (tmp_path / "w").write_bytes(data)

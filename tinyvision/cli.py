@@ -6,7 +6,8 @@ import importlib
 import sys
 
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
-            "tinyvision.exercises.commands", "tinyvision.grading.commands")
+            "tinyvision.train.commands", "tinyvision.exercises.commands",
+            "tinyvision.grading.commands")
 
 
 def parser() -> argparse.ArgumentParser:

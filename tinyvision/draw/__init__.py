@@ -10,6 +10,8 @@ HOMES = {
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
     "images": "pictures", "masks": "pictures", "curve": "pictures",
     "roofline": "speed", "tile_heights": "speed",
+    "training": "progress", "confusion": "progress", "scores": "progress",
+    "label_grid": "maps", "overlays": "maps", "histogram": "maps",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
 }
 __all__ = list(HOMES)

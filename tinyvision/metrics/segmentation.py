@@ -66,7 +66,7 @@ class _Overlaps:
         return _ratio(self.overlap, self.true + self.predicted - self.overlap)
 
     def dice(self) -> np.ndarray:
-        """Twice the overlap over the sum of both (F1 of the pixels); NaN where it does not occur."""
+        """Twice the overlap over the sum of both (the pixels' F1); NaN where it does not occur."""
         return _ratio(2 * self.overlap, self.true + self.predicted)
 
     def class_accuracy(self) -> np.ndarray:

@@ -70,8 +70,8 @@ def load_weights(module, path, strict: bool = True, rename=None) -> Report:
             out.
 
     Returns:
-        A Report; print it. PyTorch's counts of batches (`num_batches_tracked`), which are no
-        weights, are passed over where the module has none.
+        A Report; print it. Counts of batches (`num_batches_tracked`), which are no weights, and
+        which old files lack, may be in only one of the two.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -88,16 +88,19 @@ def load_weights(module, path, strict: bool = True, rename=None) -> Report:
 def compare(module, state, path="the state") -> Report:
     """What fits and what does not, before anything is loaded."""
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    report = Report(path, missing=[name for name in own if name not in state])
+    report = Report(path, missing=[n for n in own if n not in state and not _counts(n)])
     for name, array in state.items():
         if name not in own:
-            if name.rpartition(".")[2] != COUNTER:
-                report.unexpected.append(name)
+            report.unexpected += [] if _counts(name) else [name]
         elif array.shape != own[name].shape:
             report.misshapen[name] = (array.shape, own[name].shape)
         else:
             report.loaded.append(name)
     return report
+
+
+def _counts(name):
+    return name.rpartition(".")[2] == COUNTER
 
 
 def _renamed(state, rename):

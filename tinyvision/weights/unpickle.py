@@ -12,7 +12,7 @@ import pickletools
 from collections import OrderedDict
 
 MARK = object()
-KEYS = (str, int, float, bool, type(None))           # of dicts: what hashes without running anything
+KEYS = (str, int, float, bool, type(None))           # of dicts
 
 
 class Refused(ValueError):

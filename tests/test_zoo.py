@@ -1,0 +1,220 @@
+"""The zoo and `tinyvision train`: trained once, found again, whole or not there, resumed."""
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tinyvision as tv
+from tinyvision import cli, models, zoo
+from tinyvision.train import checkpoint, recipes
+from tinyvision.weights import read_weights
+
+SMALL = recipes.Recipe(
+    "small", lambda: models.SegNet(((4, 1),)), {"shapes": recipes.ShapesToSegment(24, 8, 16)},
+    recipes.segmentation, recipes.segmented, "mean_iou", 0.0, epochs=2, batch_size=4, lr=1e-2)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A zoo of its own with one small recipe; compiled kernels stay where they are."""
+    monkeypatch.setattr(zoo, "user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setitem(recipes.RECIPES, "small", SMALL)
+    return tmp_path / "cache" / "zoo"
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The recipes that were trained."""
+    done = []
+
+    def train(chosen, *rest):
+        done.append(chosen.name)
+        return recipes.train(chosen, *rest)
+    monkeypatch.setattr(zoo, "train", train)
+    return done
+
+
+def state(model):
+    return {k: v.tobytes() for k, v in model.state_dict().items()}
+
+
+def files(cache, kind=".safetensors"):
+    return [f for f in cache.iterdir() if f.suffix == kind]
+
+
+def test_a_model_is_trained_once(cache, trainings):
+    assert zoo.figures("small") == {}
+    first = zoo.get("small", progress=False)
+    again = zoo.get("small")
+    assert trainings == ["small"] and state(first) == state(again)
+    assert not first.training and not again.training
+    assert zoo.figures("small")["score"]["mean_iou"] > 0 and zoo.figures("small")["steps"] == 12
+    assert len(files(cache)) == 1 and not files(cache, ".checkpoint")
+
+
+def test_random_numbers_go_on_as_if_nothing_was(trainings):
+    tv.manual_seed(3)
+    expected = tv.device.generator().random(4).tolist()
+    for _ in range(2):
+        tv.manual_seed(3)
+        zoo.get("small", progress=False)
+        assert tv.device.generator().random(4).tolist() == expected
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:-10], lambda d: b"", lambda d: d[:300],
+                                    lambda d: d[:-9] + bytes([d[-9] ^ 16]) + d[-8:]])
+def test_a_damaged_file_is_named_and_made_again(cache, trainings, damage):
+    before = state(zoo.get("small", progress=False))
+    file, = files(cache)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(UserWarning, match=f"{re.escape(str(file))}: .*; it is made again"):
+        assert state(zoo.get("small", progress=False)) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zoo.get("small")
+    assert trainings == ["small"] * 2
+
+
+def test_what_weights_depend_on_changes_the_key():
+    key = recipes.key(SMALL)
+    assert key == recipes.key(SMALL)
+    others = [replace(SMALL, lr=2e-2), replace(SMALL, epochs=3), replace(SMALL, seed=1),
+              replace(SMALL, build=lambda: models.SegNet(((5, 1),))),
+              *(replace(SMALL, data={"shapes": recipes.ShapesToSegment(*numbers)})
+                for numbers in ((25, 8, 16), (24, 9, 16), (24, 8, 17), (24, 8, 16, "hard")))]
+    assert len({key, *map(recipes.key, others)}) == 1 + len(others)
+
+
+def test_a_killed_training_goes_on(cache, trainings, monkeypatch):
+    whole = state(recipes.train(SMALL, SMALL.splits(), None, False).model)
+    part = zoo.path(SMALL).with_suffix(".checkpoint")
+    calls = []
+
+    def killed(model, held_out):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return recipes.segmentation(model, held_out)
+    monkeypatch.setitem(recipes.RECIPES, "small", replace(SMALL, measure=killed))
+    with pytest.raises(KeyboardInterrupt):
+        zoo.get("small", progress=False)
+    assert part.exists() and checkpoint.load(part)["data"]["epoch"] == 1
+    assert state(zoo.get("small", progress=False)) == whole
+    assert len(calls) == 3 and not part.exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_begun_anew(cache):
+    whole = state(recipes.train(SMALL, SMALL.splits(), None, False).model)
+    part = zoo.path(SMALL).with_suffix(".checkpoint")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 50)
+    with pytest.warns(UserWarning, match=f"{re.escape(str(part))}: .*begun anew"):
+        assert state(zoo.get("small", progress=False)) == whole
+
+
+def test_an_unknown_model_is_one_sentence():
+    with pytest.raises(ValueError, match="there is no recipe 'tiny_cat'; there are tiny_segnet"):
+        zoo.get("tiny_cat")
+    assert "tiny_segnet" in zoo.names()
+
+
+# --- processes ------------------------------------------------------------------------------------
+SCRIPT = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+from test_zoo import SMALL
+from tinyvision import cli, zoo
+from tinyvision.train import recipes
+recipes.RECIPES["small"] = SMALL
+zoo.user_cache = lambda: pathlib.Path({cache!r})
+{code}
+"""
+
+
+def start(cache, code):
+    text = SCRIPT.format(tests=os.path.dirname(__file__), cache=str(cache), code=code)
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_once_train_once(tmp_path, cache):
+    both = [start(tmp_path / "cache", "zoo.get('small', False)") for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("training small, once" in text for text in said) == 1
+    assert state(zoo.get("small")) and len(files(cache)) == 1
+
+
+@pytest.mark.xfail(strict=False, reason="a recipe that is resumed differs in the last bits: not found yet")
+def test_the_command_killed_and_started_again_leaves_the_same_numbers(tmp_path):
+    code = "sys.exit(cli.main(['train', 'small', '--epochs', '12', '--quiet', '-o', {!r}]))"
+    began = time.perf_counter()
+    _, said = (process := start(tmp_path, code.format(str(tmp_path / "whole")))).communicate()
+    assert process.returncode == 0, said
+    seconds, rng = time.perf_counter() - began, random.Random(0)
+    for _ in range(3):
+        process = start(tmp_path, code.format(str(tmp_path / "part")))
+        try:
+            process.wait(seconds * rng.uniform(0.4, 0.9))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+    _, said = (process := start(tmp_path, code.format(str(tmp_path / "part")))).communicate()
+    assert process.returncode == 0, said
+    whole, part = (read_weights(tmp_path / name / "weights.safetensors")
+                   for name in ("whole", "part"))
+    assert all(np.array_equal(whole[k], part[k]) for k in whole)
+    losses = [json.loads((tmp_path / name / "figures.json").read_text())["losses"]
+              for name in ("whole", "part")]
+    assert losses[0] == losses[1]
+
+
+# --- the command ----------------------------------------------------------------------------------
+def test_the_command_leaves_pictures_figures_and_weights(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["train", "small", "--data", "shapes", "--quiet", "--out", str(out)]) == 0
+    assert "mean_iou" in capsys.readouterr().out
+    assert {f.name for f in out.iterdir()} == {"answers.png", "checkpoint", "curves.png",
+                                               "figures.json", "plan.json", "weights.safetensors"}
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures["score"] == figures["metrics"]["mean_iou"][-1]
+    assert len(figures["losses"]["cross_entropy"]) == figures["steps"] == 12
+    assert figures["command"].startswith("tinyvision ") and figures["seconds"] >= 0
+    before = (out / "weights.safetensors").read_bytes()
+    assert cli.main(["train", "small", "--quiet", "--out", str(out)]) == 0      # nothing left to do
+    assert (out / "weights.safetensors").read_bytes() == before
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path, capsys):
+    out = ["--quiet", "--out", str(tmp_path / "out")]
+    assert cli.main(["train", "small", "--epochs", "1", *out]) == 0
+    assert cli.main(["train", "small", "--epochs", "2", *out]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "out: holds another training (epochs 1, not 2)" in said and "\n" not in said
+    assert cli.main(["train", "small", "--epochs", "2", "--restart", *out]) == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["tiny_cat"], "there is no recipe 'tiny_cat'; there are tiny_segnet"),
+    (["small", "--epochs", "0"], "small: epochs is at least 1, got 0"),
+    (["small", "--data", "photos"], "there is no recipe for the data 'photos', only for shapes")])
+def test_mistakes_of_use_are_one_sentence(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_tiny_segnet_reaches_its_floor(tmp_path):
+    assert cli.main(["train", "tiny_segnet", "--quiet", "--out", str(tmp_path)]) == 0
