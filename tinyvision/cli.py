@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
@@ -26,7 +27,9 @@ def main(arguments=None) -> int:
     for stream in (sys.stdout, sys.stderr):                  # ticks and bars on any terminal
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
+    options.line = shlex.join(["tinyvision", *arguments])    # what was typed
     try:
         return options.run(options) or 0
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Activations made of straight (or parabolic) pieces: relu6, hardtanh, hardsigmoid, hardswish, prelu.
+"""Activations of straight (or parabolic) pieces: relu6, hardtanh, hardsigmoid, hardswish, prelu.
 
 They imitate smooth ones at the price of a comparison. On the pieces calculus is a line; at the
 joints the gradients are PyTorch's.

@@ -121,7 +121,7 @@ def sigmoid_focal_loss(inputs, targets, alpha=0.25, gamma=2.0, reduction="none")
     name = "sigmoid_focal_loss"
     x, t = same_shape(name, inputs=inputs, targets=targets)
     if alpha > 1:
-        raise ValueError(f"{name}: alpha is {alpha}, expected 0 to 1, or a negative number for none")
+        raise ValueError(f"{name}: alpha is {alpha}, expected 0 to 1, or below 0 for none")
     cost = t * softplus(-x) + (1.0 - t) * softplus(x)
     wrong = t * sigmoid(-x) + (1.0 - t) * sigmoid(x)         # 1 - p_t, without its rounding
     cost = cost * power(wrong, gamma) if gamma else cost

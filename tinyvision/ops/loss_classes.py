@@ -1,7 +1,8 @@
 """Losses of classes: likelihoods of labels, margins, soft Dice.
 
-    nll     -log p[t]                            multi_margin   sum over c != t of max(0, m - x_t + x_c)
-    dice    1 - 2 sum(y p) / (sum y^2 + sum p^2)            kl_div   sum t (log t - input)
+    nll     -log p[t]                                 kl_div         sum t (log t - input)
+    dice    1 - 2 sum(y p) / (sum y^2 + sum p^2)      multi_margin   sum over c != t of
+                                                                     max(0, margin - x_t + x_c)
 
 Lectures: L1, L2, L6, L7; Weston & Watkins 1999 (margins); Milletari et al. 2016 (Dice).
 """

@@ -1,7 +1,7 @@
 """Losses of numbers: squared, absolute, smooth L1, Huber; the KL divergence to a standard normal.
 
     mse d^2        l1 |d|        d = input - target
-    smooth_l1  d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere        huber = beta times it
+    smooth_l1  d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere    huber = beta times it
 
 Lectures: L3, L6; Girshick 2015 (smooth L1); Kingma & Welling 2014, appendix B (KL).
 """

@@ -4,8 +4,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
-import sys
 from pathlib import Path
 
 from tinyvision.train import checkpoint
@@ -38,7 +36,7 @@ def run(options) -> int:
     begin(out, chosen, options.data, options.restart)
     splits = chosen.splits(options.data)
     trained = train(chosen, splits, out / "checkpoint", not options.quiet)
-    figures = write(out, chosen, splits, trained)
+    figures = write(out, chosen, splits, trained, options.line)
     print(summary(out, chosen, figures))
     return 1 if options.epochs is None and figures["score"] < chosen.floor else 0
 
@@ -71,10 +69,10 @@ def _read(path: Path):
         raise ValueError(f"{path}: no JSON ({error}); delete it") from None
 
 
-def write(out: Path, chosen, splits, trained) -> dict:
+def write(out: Path, chosen, splits, trained, line: str) -> dict:
     """All files of a finished training but its checkpoint; the figures."""
     from tinyvision import draw, weights
-    figures = collect(chosen, splits, trained)
+    figures = collect(chosen, splits, trained, line)
     weights.save_weights(trained.model, out / "weights.safetensors")
     picture(out / "curves.png", draw.training(trained.history, title=chosen.name,
                                               floors={chosen.headline: chosen.floor}))
@@ -83,13 +81,13 @@ def write(out: Path, chosen, splits, trained) -> dict:
     return figures
 
 
-def collect(chosen, splits, trained) -> dict:
+def collect(chosen, splits, trained, line: str) -> dict:
     """What the documentation is made of."""
     from tinyvision import __version__
     history = trained.history
     return {
         "recipe": chosen.settings(), "score": trained.score[chosen.headline],
-        "held_out": trained.score, "command": shlex.join(["tinyvision", *sys.argv[1:]]),
+        "held_out": trained.score, "command": line,
         "seconds": round(history.seconds, 1), "steps": history.steps,
         "parameters": sum(p.size for p in trained.model.parameters()),
         "scenes": {"train": len(splits.train), "held_out": len(splits.held_out)},

@@ -214,5 +214,5 @@ def segmented(model, splits: Splits, n: int = 6):
 RECIPES = {
     "tiny_segnet": Recipe(
         "tiny_segnet", models.tiny_segnet, {"shapes": ShapesToSegment()}, segmentation, segmented,
-        headline="mean_iou", floor=0.80, epochs=8, batch_size=16, lr=1e-2),
+        headline="mean_iou", floor=0.80, epochs=12, batch_size=16, lr=1e-2),
 }
