@@ -5,10 +5,12 @@ Importing this package does not import matplotlib; the first use of one of the n
 from importlib import import_module
 
 HOMES = {
-    "graph": "graphs", "graph_text": "graphs",
+    "graph": "graphs", "graph_text": "graphs", "tape": "autograd", "plane": "autograd",
+    "slides": "convolution", "windows": "convolution", "groups": "convolution",
+    "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
     "numbers": "matrices", "numbers_row": "matrices",
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
-    "images": "pictures", "masks": "pictures", "curve": "pictures",
+    "images": "pictures", "image_rows": "pictures", "masks": "pictures", "curve": "pictures",
     "roofline": "speed", "tile_heights": "speed",
     "training": "progress", "confusion": "progress", "scores": "progress",
     "label_grid": "maps", "overlays": "maps", "histogram": "maps",
