@@ -1,6 +1,7 @@
 """The zoo and `tinyvision train`: trained once, found again, whole or not there, resumed."""
 import json
 import os
+import pathlib
 import random
 import re
 import signal
@@ -15,12 +16,15 @@ import pytest
 
 import tinyvision as tv
 from tinyvision import cli, models, zoo
-from tinyvision.train import checkpoint, recipes
+from tinyvision.train import (checkpoint, classifying, generating, recipe, recipes, report,
+                              segmenting)
+from tinyvision.train.recipe import Recipe, key, train
 from tinyvision.weights import read_weights
 
-SMALL = recipes.Recipe(
-    "small", lambda: models.SegNet(((4, 1),)), {"shapes": recipes.ShapesToSegment(24, 8, 16)},
-    recipes.segmentation, recipes.segmented, "mean_iou", 0.0, epochs=2, batch_size=4, lr=1e-2)
+SMALL = Recipe(
+    "small", "segmentation", lambda: models.SegNet(((4, 1),)),
+    {"shapes": segmenting.ShapesToSegment(24, 8, 16)}, segmenting.measure, segmenting.picture,
+    segmenting.compare, "mean_iou", 0.0, minutes=1, epochs=2, batch_size=4, lr=1e-2)
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +40,10 @@ def trainings(monkeypatch):
     """The recipes that were trained."""
     done = []
 
-    def train(chosen, *rest):
+    def recorded(chosen, *rest):
         done.append(chosen.name)
-        return recipes.train(chosen, *rest)
-    monkeypatch.setattr(zoo, "train", train)
+        return train(chosen, *rest)
+    monkeypatch.setattr(zoo, "train", recorded)
     return done
 
 
@@ -85,25 +89,25 @@ def test_a_damaged_file_is_named_and_made_again(cache, trainings, damage):
 
 
 def test_what_weights_depend_on_changes_the_key():
-    key = recipes.key(SMALL)
-    assert key == recipes.key(SMALL)
+    own = key(SMALL)
+    assert own == key(SMALL)
     others = [replace(SMALL, lr=2e-2), replace(SMALL, epochs=3), replace(SMALL, seed=1),
               replace(SMALL, build=lambda: models.SegNet(((5, 1),))),
-              *(replace(SMALL, data={"shapes": recipes.ShapesToSegment(*numbers)})
+              *(replace(SMALL, data={"shapes": segmenting.ShapesToSegment(*numbers)})
                 for numbers in ((25, 8, 16), (24, 9, 16), (24, 8, 17), (24, 8, 16, "hard")))]
-    assert len({key, *map(recipes.key, others)}) == 1 + len(others)
+    assert len({own, *map(key, others)}) == 1 + len(others)
 
 
 def test_a_killed_training_goes_on(cache, trainings, monkeypatch):
-    whole = state(recipes.train(SMALL, SMALL.splits(), None, False).model)
+    whole = state(train(SMALL, SMALL.splits(), None, False).model)
     part = zoo.path(SMALL).with_suffix(".checkpoint")
     calls = []
 
-    def killed(model, held_out):
+    def killed(model, splits):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return recipes.segmentation(model, held_out)
+        return segmenting.measure(model, splits)
     monkeypatch.setitem(recipes.RECIPES, "small", replace(SMALL, measure=killed))
     with pytest.raises(KeyboardInterrupt):
         zoo.get("small", progress=False)
@@ -113,7 +117,7 @@ def test_a_killed_training_goes_on(cache, trainings, monkeypatch):
 
 
 def test_a_damaged_checkpoint_is_named_and_begun_anew(cache):
-    whole = state(recipes.train(SMALL, SMALL.splits(), None, False).model)
+    whole = state(train(SMALL, SMALL.splits(), None, False).model)
     part = zoo.path(SMALL).with_suffix(".checkpoint")
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 50)
@@ -122,7 +126,7 @@ def test_a_damaged_checkpoint_is_named_and_begun_anew(cache):
 
 
 def test_an_unknown_model_is_one_sentence():
-    with pytest.raises(ValueError, match="there is no recipe 'tiny_cat'; there are tiny_segnet"):
+    with pytest.raises(ValueError, match="there is no recipe 'tiny_cat'; there are tiny_resnet"):
         zoo.get("tiny_cat")
     assert "tiny_segnet" in zoo.names()
 
@@ -203,7 +207,7 @@ def test_a_folder_of_another_training_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["tiny_cat"], "there is no recipe 'tiny_cat'; there are tiny_segnet"),
+    (["tiny_cat"], "there is no recipe 'tiny_cat'; there are tiny_resnet"),
     (["small", "--epochs", "0"], "small: epochs is at least 1, got 0"),
     (["small", "--data", "photos"], "there is no recipe for the data 'photos', only for shapes")])
 def test_mistakes_of_use_are_one_sentence(arguments, words, tmp_path, monkeypatch, capsys):
@@ -214,6 +218,98 @@ def test_mistakes_of_use_are_one_sentence(arguments, words, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+# --- the page -------------------------------------------------------------------------------------
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+
+
+def test_the_page_is_what_the_generator_makes_of_the_figures(monkeypatch, capsys):
+    monkeypatch.chdir(DOCS.parent)
+    assert cli.main(report.COMMAND.split()[1:]) == 0
+    assert capsys.readouterr().out == (DOCS / "zoo.md").read_text()
+
+
+@pytest.mark.parametrize("one", recipes.ALL, ids=lambda one: one.name)
+def test_the_figures_are_of_the_recipe_as_it_is_and_reached_its_floor_in_time(one):
+    found = json.loads((DOCS / "zoo" / f"{one.name}.json").read_text())
+    assert found["recipe"] == one.settings()
+    assert found["data"] == {"name": "shapes", **vars(one.source())}
+    assert one.reached(found["score"]) and found["seconds"] <= 60 * one.minutes
+    assert found["score"] == found["metrics"][one.headline][-1]
+    assert (DOCS / "zoo" / f"{one.name}.png").stat().st_size < 100_000
+
+
+def test_neighbours_in_pixels_are_a_poor_classifier():
+    found = json.loads((DOCS / "zoo" / "tiny_resnet.json").read_text())
+    assert found["without_network"]["nearest neighbour in pixels"] <= 0.5
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"score": 1}', "[]"])
+def test_a_page_of_what_are_no_figures_is_refused(text, tmp_path, capsys):
+    if text is not None:
+        (tmp_path / "tiny.json").write_text(text)
+    assert cli.main(["zoo", "--page", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert str(tmp_path) in said and "no figures" in said and "\n" not in said
+
+
+def test_the_list_says_what_is_trained_here(monkeypatch, capsys):
+    monkeypatch.setattr(report, "ALL", (SMALL,))
+    cli.main(["zoo"])
+    assert "not trained here yet: at most 1 minutes" in capsys.readouterr().out
+    zoo.get("small", progress=False)
+    cli.main(["zoo"])
+    assert str(zoo.path(SMALL)) in capsys.readouterr().out
+
+
+# --- the recipes ----------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_tiny_segnet_reaches_its_floor(tmp_path):
-    assert cli.main(["train", "tiny_segnet", "--quiet", "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("name", [one.name for one in recipes.ALL])
+def test_it_reaches_its_floor(name, tmp_path):
+    assert cli.main(["train", name, "--quiet", "--out", str(tmp_path)]) == 0
+    assert recipes.recipe(name).reached(json.loads((tmp_path / "figures.json").read_text())["score"])
+
+
+@pytest.mark.parametrize("name", [one.name for one in recipes.ALL])
+def test_every_recipe_makes_a_step_a_measurement_and_a_picture(name):
+    one = replace(recipes.recipe(name, epochs=1), batch_size=4)
+    splits = one.splits(limit=20)
+    trained = train(one, splits, progress=False)
+    assert trained.history.steps == 5 and np.isfinite(trained.score[one.headline])
+    assert all(np.isfinite(v) for v in one.compare(splits).values())
+    assert one.picture(trained.model, splits)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_reconstruction_of_the_mean_has_a_relative_error_of_one():
+    splits = recipes.recipe("tiny_vae").splits(limit=30)
+    mean = generating.images_of(splits.train).mean(0)
+
+    class Mean:
+        def predict(self, images):
+            return np.broadcast_to(mean, images.shape)
+    assert generating.measure(Mean(), splits)["relative_error"] == pytest.approx(1, abs=1e-6)
+
+
+def test_components_are_better_than_the_mean_and_all_of_them_perfect_on_what_they_saw():
+    known = recipes.recipe("tiny_vae").splits(limit=30).train
+    same = recipe.Splits(known, known, ())
+    few, all_of_them = (list(generating.compare(same, k).values())[0] for k in (4, 30))
+    assert 0.05 < few < 1 and all_of_them < 1e-9
+
+
+def test_the_nearest_neighbour_is_that_of_the_loops():
+    splits = recipes.recipe("tiny_resnet").splits(limit=60)
+    right = [splits.train[min(range(60), key=lambda k: ((splits.train[k][0] - x) ** 2).sum())][1] == y
+             for x, y in splits.held_out]
+    assert classifying.compare(splits)["nearest neighbour in pixels"] == pytest.approx(np.mean(right))
+
+
+def test_the_contact_sheet_ends_with_mistakes():
+    right = np.ones(40, bool)
+    assert classifying.first_and_wrong(right, 6, 2) == [0, 1, 2, 3, 4, 5]
+    right[4] = False
+    assert classifying.first_and_wrong(right, 6, 2) == [0, 1, 2, 3, 4, 5]
+    right[[2, 20, 30, 35]], right[4] = False, True
+    assert classifying.first_and_wrong(right, 6, 2) == [0, 1, 2, 3, 20, 30]
+    right[:] = False
+    assert classifying.first_and_wrong(right, 6, 2) == [0, 1, 2, 3, 4, 5]
+    assert classifying.first_and_wrong(right[:3], 6, 2) == [0, 1, 2]

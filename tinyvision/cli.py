@@ -7,8 +7,8 @@ import shlex
 import sys
 
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
-            "tinyvision.train.commands", "tinyvision.exercises.commands",
-            "tinyvision.grading.commands")
+            "tinyvision.train.commands", "tinyvision.train.report",
+            "tinyvision.exercises.commands", "tinyvision.grading.commands")
 
 
 def parser() -> argparse.ArgumentParser:

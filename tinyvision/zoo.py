@@ -2,7 +2,7 @@
 
     model = tv.zoo.get("tiny_segnet")
 
-A file's name ends with a hash of what the weights depend on (`recipes.key`), so that a changed
+A file's name ends with a hash of what the weights depend on (`recipe.key`), so that a changed
 recipe, generator or layer means another file. A file carries a checksum; a damaged one is named and
 made again. A training that is killed goes on from its checkpoint at the next call. Two processes
 that ask at once: one trains, the other waits.
@@ -18,7 +18,8 @@ import warnings
 from tinyvision import weights
 from tinyvision.kernel import user_cache
 from tinyvision.train import CheckpointError
-from tinyvision.train.recipes import RECIPES, key, random_numbers, recipe, train
+from tinyvision.train.recipe import key, random_numbers, train
+from tinyvision.train.recipes import RECIPES, recipe
 from tinyvision.weights import WeightsError
 
 ABOUT = "tinyvision.zoo"

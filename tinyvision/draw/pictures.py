@@ -19,6 +19,20 @@ def images(images, titles=None, columns=None, side=1.6):
     return figure
 
 
+def image_rows(rows, side=1.3):
+    """Rows of images below each other, each with its name at the left. rows: a dictionary of names
+    and images as in `images`, as many in each; side: the width of one image, in inches."""
+    pictures = [[displayable(image) for image in row] for row in rows.values()]
+    counts = sorted({len(row) for row in pictures})
+    if len(counts) != 1:
+        raise ValueError(f"image_rows: rows have {counts} images; expected one number of them.")
+    figure, axes = panels(len(pictures), counts[0], side, 0.04)
+    for axis, image in zip(axes, [image for row in pictures for image in row]):
+        show(axis, image)
+    label_rows(axes[::counts[0]], rows)
+    return figure
+
+
 def displayable(image):
     """(H, W) or (H, W, 3) in [0, 1], of (H, W), (1, H, W) or (3, H, W)."""
     image = to_array(image)

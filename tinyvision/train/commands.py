@@ -1,4 +1,4 @@
-"""The command ``tinyvision train``: a recipe from the shell; its folder gets all that came of it."""
+"""The command ``tinyvision train``: a recipe from the shell, and a folder of all that came of it."""
 from __future__ import annotations
 
 import json
@@ -6,8 +6,10 @@ import os
 import platform
 from pathlib import Path
 
+from tinyvision.bench import machine
 from tinyvision.train import checkpoint
-from tinyvision.train.recipes import RECIPES, key, recipe, train
+from tinyvision.train.recipe import key, train
+from tinyvision.train.recipes import RECIPES, recipe
 
 PLAN = "plan.json"
 
@@ -36,9 +38,16 @@ def run(options) -> int:
     begin(out, chosen, options.data, options.restart)
     splits = chosen.splits(options.data)
     trained = train(chosen, splits, out / "checkpoint", not options.quiet)
-    figures = write(out, chosen, splits, trained, options.line)
+    figures = write(out, chosen, splits, trained, about(options))
     print(summary(out, chosen, figures))
-    return 1 if options.epochs is None and figures["score"] < chosen.floor else 0
+    return 1 if options.epochs is None and not chosen.reached(figures["score"]) else 0
+
+
+def about(options) -> dict:
+    """What was typed, and which data that means."""
+    chosen = recipe(options.name)
+    return {"command": options.line, "data": {"name": chosen.source_name(options.data),
+                                              **vars(chosen.source(options.data))}}
 
 
 def begin(out: Path, chosen, data, restart: bool) -> None:
@@ -69,31 +78,42 @@ def _read(path: Path):
         raise ValueError(f"{path}: no JSON ({error}); delete it") from None
 
 
-def write(out: Path, chosen, splits, trained, line: str) -> dict:
+def write(out: Path, chosen, splits, trained, about: dict) -> dict:
     """All files of a finished training but its checkpoint; the figures."""
     from tinyvision import draw, weights
-    figures = collect(chosen, splits, trained, line)
+    figures = {**about, **collect(chosen, splits, trained)}
     weights.save_weights(trained.model, out / "weights.safetensors")
     picture(out / "curves.png", draw.training(trained.history, title=chosen.name,
                                               floors={chosen.headline: chosen.floor}))
     picture(out / "answers.png", chosen.picture(trained.model, splits))
-    checkpoint.write(out / "figures.json", json.dumps(figures, indent=1).encode())
+    checkpoint.write(out / "figures.json", lines(figures).encode())
     return figures
 
 
-def collect(chosen, splits, trained, line: str) -> dict:
+def lines(figures: dict) -> str:
+    """JSON with one line for every key: long lists of numbers stay out of the way."""
+    rows = (f" {json.dumps(k)}: {json.dumps(v)}" for k, v in figures.items())
+    return "{\n" + ",\n".join(rows) + "\n}\n"
+
+
+def collect(chosen, splits, trained) -> dict:
     """What the documentation is made of."""
     from tinyvision import __version__
     history = trained.history
     return {
         "recipe": chosen.settings(), "score": trained.score[chosen.headline],
-        "held_out": trained.score, "command": line,
+        "held_out": trained.score, "without_network": chosen.compare(splits),
         "seconds": round(history.seconds, 1), "steps": history.steps,
         "parameters": sum(p.size for p in trained.model.parameters()),
-        "scenes": {"train": len(splits.train), "held_out": len(splits.held_out)},
-        "classes": list(splits.names), "losses": history.losses, "metrics": history.metrics,
-        "version": __version__, "cores": os.cpu_count(), "python": platform.python_version(),
-        "machine": platform.machine()}
+        "items": {"train": len(splits.train), "held_out": len(splits.held_out)},
+        "classes": list(splits.names), "losses": {k: short(v) for k, v in history.losses.items()},
+        "metrics": history.metrics, "version": __version__, "python": platform.python_version(),
+        "processor": machine.processor(), "cores": machine.cores()}
+
+
+def short(values) -> list:
+    """Numbers to six digits."""
+    return [float(f"{value:.6g}") for value in values]
 
 
 def picture(path: Path, figure) -> None:
@@ -103,9 +123,10 @@ def picture(path: Path, figure) -> None:
 
 def summary(out: Path, chosen, figures) -> str:
     """Two lines for the terminal."""
-    reached = "reached" if figures["score"] >= chosen.floor else "not reached"
+    reached = "reached" if chosen.reached(figures["score"]) else "not reached"
+    bound = "at most" if chosen.lower else "at least"
     numbers = ", ".join(f"{k} {v:.3f}" for k, v in figures["held_out"].items())
-    return (f"{chosen.name}: {numbers} on {figures['scenes']['held_out']} held out items after "
+    return (f"{chosen.name}: {numbers} on {figures['items']['held_out']} held out items after "
             f"{chosen.epochs} epochs, {figures['seconds']:.0f} s\n"
-            f"floor of {chosen.headline} {chosen.floor:g}: {reached}. Curves, answers, figures and "
+            f"{chosen.headline} {bound} {chosen.floor:g}: {reached}. Curves, answers, figures and "
             f"weights: {out}{os.sep}")

@@ -108,5 +108,5 @@ def vae(latent: int = 20) -> VAE:
 
 
 def tiny_vae(latent: int = 16) -> VAE:
-    """For images of 32x32, three halvings of 16 to 64 channels."""
-    return VAE(32, latent, (16, 32, 64))
+    """For images of 32x32, three halvings of 32 to 128 channels."""
+    return VAE(32, latent, (32, 64, 128))

@@ -1,0 +1,56 @@
+"""Generation in recipes: its data, its measures and the picture of its answers."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyvision import data
+from tinyvision.engine import Tensor
+from tinyvision.train.classifying import ShapesToClassify
+from tinyvision.train.recipe import Splits, random_numbers
+
+
+@dataclass(frozen=True)
+class ShapesToGenerate(ShapesToClassify):
+    """Generated pictures of one upright shape out of ten on a plain ground (what is texture and
+    noise no code keeps), four times as many: they are all that keeps a decoder from learning by
+    heart. Item k is (image (3, H, W), label); the label is for pictures of codes, not for losses."""
+    train: int = 8000
+    difficulty: str = "easy"
+
+
+def measure(model, splits: Splits, batch: int = 100) -> dict[str, float]:
+    """The squared error of reconstructions of the held out images, over that of the mean image of
+    the training's: 1 is a model that has learned nothing but the mean."""
+    error = sum(((model.predict(Tensor(images)) - images) ** 2).sum()
+                for images, _ in data.DataLoader(splits.held_out, batch,
+                                                 generator=np.random.default_rng(0)))
+    return {"relative_error": float(error / ((images_of(splits.held_out)
+                                              - images_of(splits.train).mean(0)) ** 2).sum())}
+
+
+def images_of(split) -> np.ndarray:
+    """(N, C, H, W)."""
+    return np.stack([image for image, _ in split])
+
+
+def compare(splits: Splits, latent: int = 16) -> dict[str, float]:
+    """The relative error of principal components, the best linear code of as many numbers."""
+    known, asked = (images_of(split).reshape(len(split), -1) for split in splits[:2])
+    mean = known.mean(0)
+    _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
+    asked = asked - mean                                     # (N, pixels)
+    code = asked @ axes[:latent].T                           # (N, latent)
+    error = ((asked - code @ axes[:latent]) ** 2).sum() / (asked ** 2).sum()
+    return {f"{latent} principal components": float(error)}
+
+
+def picture(model, splits: Splits, n: int = 8):
+    """Held out images, their reconstructions, and images decoded from draws of N(0, 1)."""
+    from tinyvision import draw
+    images = images_of([splits.held_out[k] for k in range(min(n, len(splits.held_out)))])
+    with random_numbers(0):
+        new = model.generate(2 * len(images))
+    return draw.image_rows({"image": images, "again": model.predict(Tensor(images)),
+                            "new": new[::2], "also new": new[1::2]})
