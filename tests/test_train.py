@@ -149,28 +149,102 @@ def test_the_first_layer_whose_output_is_not_finite_is_named():
 
 
 def test_what_happens_between_layers_is_found_at_the_next_one():
-    with np.errstate(all="ignore"), pytest.raises(train.NonFiniteError, match="layer head"):
+    with np.errstate(all="ignore"), pytest.raises(
+            train.NonFiniteError, match=r"layer head \(Linear\) was given nan at \(0, 0\), while "):
         train.fit(**parts(bad="head"), epochs=1, progress=False)
 
 
-def test_images_and_parameters_that_are_not_finite_are_named():
-    some = parts(shuffle=False)
-    some["data"].dataset.tensors[0][5, 0, 2, 3] = np.nan
-    with pytest.raises(train.NonFiniteError, match=r"step 2 of epoch 1: the images have nan at "
-                       r"\(1, 0, 2, 3\)"):
-        train.fit(**some, epochs=1, progress=False)
+def test_parameters_that_are_not_finite_are_named():
     some = parts()
     some["model"].head.bias.data = np.array([0, np.inf, 0], "f4")
-    with pytest.raises(train.NonFiniteError, match=r"parameter head.bias has inf at \(1,\): a grad"):
+    with pytest.raises(train.NonFiniteError,
+                       match=r"parameter head.bias has inf at \(1,\): a grad"):
         train.fit(**some, epochs=1, progress=False)
+
+
+# --- what is wrong with the data ------------------------------------------------------------------
+class Lazy:
+    """The items of another data set, as if they were read from files."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, k):
+        return self.dataset[k]
+
+
+def bad_data(change, wrap=lambda dataset: dataset):
+    """`parts` with a changed data set, and how many losses were computed."""
+    some = parts()
+    tensors = [t.copy() for t in some["data"].dataset.tensors]
+    dataset = wrap(data.TensorDataset(*(change(*tensors) or tensors)))
+    some["data"] = data.DataLoader(dataset, 4, shuffle=True)
+    return some
+
+
+def with_nan(images, labels):
+    images[13, 0, 2, 3] = np.nan
+
+
+def with_label(value):
+    def change(images, labels):
+        labels[13] = value
+    return change
+
+
+def of_another_size(images, labels):
+    return [*images[:13], images[13, :, :4], *images[14:]], labels
+
+
+@pytest.mark.parametrize("change, words", [
+    (with_nan, r"item 13 of the data set: its image has nan at \(0, 2, 3\)"),
+    (with_label(3), "item 13 of the data set: cross_entropy: target has the label 3, exp.* 0 to 2"),
+    (with_label(-2), "item 13 of the data set: cross_entropy: target has the label -2"),
+    (of_another_size, r"item 13 .*: its image has shape \(1, 4, 5\), that of item 0 \(1, 6, 5\)")])
+def test_a_bad_item_is_named_before_the_first_step(change, words):
+    some = bad_data(change)
+    before, random = repr_of(some["model"].state_dict()), generator().bit_generator.state
+    with pytest.raises(data.DataError, match=words):
+        train.fit(**some, epochs=1, progress=False)
+    assert repr_of(some["model"].state_dict()) == before and some["data"].batch == 0
+    assert generator().bit_generator.state == random
+
+
+@pytest.mark.parametrize("change, words", [
+    (with_nan, r"step \d of epoch 1: the image of item 13 has nan at \(0, 2, 3\)"),
+    (with_label(3), r"step \d of epoch 1, items .*\b13\b.*: cross_entropy: target has the label 3"),
+    (of_another_size, r"batch \d, items .*\b13\b.* has shape \(1, 6, 5\)|has shape \(1, 4, 5\)")])
+def test_a_bad_item_of_lazy_data_is_named_when_it_comes(change, words):
+    with pytest.raises(ValueError, match=words):
+        train.fit(**bad_data(change, Lazy), epochs=1, progress=False)
+
+
+def test_a_part_of_a_data_set_is_looked_at_alone():
+    first = bad_data(with_nan, lambda dataset: data.Subset(dataset, range(13)))
+    assert train.fit(**first, epochs=1, progress=False).steps == 4
+    rest = bad_data(with_nan, lambda dataset: data.Subset(dataset, range(10, 22)))
+    with pytest.raises(data.DataError, match="item 3 of the data set: its image has nan"):
+        train.fit(**rest, epochs=1, progress=False)
+
+
+def test_ignored_labels_are_no_mistake_and_a_look_changes_no_number():
+    assert train.fit(**bad_data(with_label(-1)), epochs=1, progress=False).steps == 6
+    same = [train.fit(**bad_data(lambda *tensors: None, wrap), epochs=1, progress=False)
+            for wrap in (Lazy, lambda dataset: dataset)]
+    assert same[0].losses == same[1].losses
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
 def test_a_tree_comes_back_as_it_was(tmp_path):
-    tree = {"a": [1, 2.5, None, True, "x", (1, float("inf"))], 3: {"b": np.arange(6).reshape(2, 3).T},
-            "zero": np.array(7.0), "big": 2 ** 127, "empty": np.zeros((0, 3), "f4"), "f": np.float32(2)}
+    tree = {"a": [1, 2.5, None, True, "x", (1, float("inf"))], "zero": np.array(7.0),
+            3: {"b": np.arange(6).reshape(2, 3).T}, "big": 2 ** 127, "f": np.float32(2),
+            "empty": np.zeros((0, 3), "f4")}
     back = checkpoint.load(checkpoint.save(tmp_path / "deep" / "t", tree))
-    assert repr_of({**tree, "f": np.array(2, "f4"), 3: {"b": tree[3]["b"].copy("C")}}) == repr_of(back)
+    plain = {**tree, "f": np.array(2, "f4"), 3: {"b": tree[3]["b"].copy("C")}}
+    assert repr_of(plain) == repr_of(back)
     assert isinstance(back["a"][5], tuple) and list(back) == list(tree)
     assert [f.name for f in (tmp_path / "deep").iterdir()] == ["t"]
 
@@ -187,8 +261,25 @@ def test_a_checkpoint_cut_short_is_named(tmp_path, left):
     file = tmp_path / "cut"
     train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
     file.write_bytes(file.read_bytes()[:left])
-    with pytest.raises(train.CheckpointError, match=f"{re.escape(str(file))}: no checkpoint, cut short"):
+    words = f"{re.escape(str(file))}: no checkpoint, cut short"
+    with pytest.raises(train.CheckpointError, match=words):
         train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+
+
+@pytest.mark.parametrize("place", [0.5, 0.9])
+def test_a_changed_bit_is_noticed(tmp_path, place):
+    file = tmp_path / "changed"
+    train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(train.CheckpointError, match=f"{re.escape(str(file))}: .*damaged"):
+        train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(train.CheckpointError, match=f"{re.escape(str(tmp_path))}: a folder, exp"):
+        train.fit(**parts(), epochs=1, checkpoint=tmp_path, progress=False)
 
 
 def test_a_checkpoint_of_another_training_is_named(tmp_path):
@@ -196,7 +287,8 @@ def test_a_checkpoint_of_another_training_is_named(tmp_path):
     train.fit(**parts(), epochs=1, checkpoint=file, progress=False)
     other = parts()
     other["model"].head = nn.Linear(4, 7)
-    with pytest.raises(train.CheckpointError, match=r"head.weight has shape \(3, 4\), expected \(7, 4\)"):
+    words = r"head.weight has shape \(3, 4\), expected \(7, 4\)"
+    with pytest.raises(train.CheckpointError, match=words):
         train.fit(**other, epochs=1, checkpoint=file, progress=False)
     with pytest.raises(train.CheckpointError, match="has a schedule, the other has none"):
         train.fit(**{**parts(), "schedule": None}, epochs=1, checkpoint=file, progress=False)

@@ -2,18 +2,19 @@
 
 A checkpoint is a tree of dicts, lists, tuples, numbers, strings and arrays. It is kept as a
 safetensors file: the arrays under numbers, and in the header, as JSON, the tree with these numbers
-in the arrays' places. Reading it executes nothing.
+in the arrays' places, and a checksum of all. Reading it executes nothing.
 """
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 
 import numpy as np
 
-HEADER = "tinyvision.checkpoint"
+HEADER, CHECKSUM = "tinyvision.checkpoint", "sha256"
 
 
 class CheckpointError(ValueError):
@@ -21,15 +22,18 @@ class CheckpointError(ValueError):
 
 
 def save(path, tree) -> pathlib.Path:
-    """Write a tree to `path`, in one motion: killed at any moment, the old file or the new is there.
+    """Write a tree to `path`, in one motion: killed at any moment, the old file is there or the
+    new one.
 
     Raises:
-        TypeError: the tree holds something else than dicts, lists, tuples, numbers, strings, arrays.
+        TypeError: in the tree is something else than dicts, lists, tuples, numbers, strings and
+            arrays.
     """
     from safetensors.numpy import save as pack
     arrays = []
     text = json.dumps(_without_arrays(tree, arrays))
-    data = pack({str(k): a for k, a in enumerate(arrays)}, {HEADER: text})
+    data = pack({str(k): a for k, a in enumerate(arrays)},
+                {HEADER: text, CHECKSUM: digest(text, arrays)})
     return write(path, data)
 
 
@@ -55,6 +59,14 @@ def write(path, data: bytes) -> pathlib.Path:
     return path
 
 
+def digest(text: str, arrays) -> str:
+    """A checksum of the tree without its arrays, and of their numbers."""
+    total = hashlib.sha256(text.encode())
+    for array in arrays:
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
 def load(path):
     """The tree that was saved.
 
@@ -63,16 +75,23 @@ def load(path):
         CheckpointError: it is no checkpoint, or cut short, or damaged.
     """
     from safetensors import SafetensorError, safe_open
+    if pathlib.Path(path).is_dir():
+        raise CheckpointError(f"{path}: a folder, expected a file")
     try:
         with safe_open(path, "numpy") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            if text is None:
-                raise CheckpointError(f"{path}: a safetensors file, but no checkpoint of a training; "
-                                      "weights are loaded by load_state_dict")
-            return _with_arrays(json.loads(text), file.get_tensor)
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: no checkpoint, cut short or damaged ({error}); delete it to "
-                              "begin anew") from error
+            about = file.metadata() or {}
+            arrays = [file.get_tensor(str(k)) for k in range(len(file.keys()))
+                      ] if HEADER in about else []
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: no checkpoint, cut short or damaged ({error}); delete it "
+                              "to begin anew") from error
+    if HEADER not in about:
+        raise CheckpointError(f"{path}: a safetensors file, but no checkpoint of a training; "
+                              "weights are loaded by tv.weights.load_weights")
+    if about.get(CHECKSUM) != digest(about[HEADER], arrays):
+        raise CheckpointError(f"{path}: damaged, its numbers are not those that were written; "
+                              "delete it to begin anew")
+    return _with_arrays(json.loads(about[HEADER]), arrays)
 
 
 def _without_arrays(tree, arrays):
@@ -87,16 +106,16 @@ def _without_arrays(tree, arrays):
         return [type(tree).__name__, [_without_arrays(v, arrays) for v in tree]]
     if tree is None or isinstance(tree, (bool, int, float, str)):
         return tree
-    raise TypeError(f"checkpoint: cannot keep a {type(tree).__name__}, expected dicts, lists, tuples, "
-                    "numbers, strings and arrays")
+    raise TypeError(f"checkpoint: cannot keep a {type(tree).__name__}, expected dicts, lists, "
+                    "tuples, numbers, strings and arrays")
 
 
-def _with_arrays(tree, array):
+def _with_arrays(tree, arrays):
     if not isinstance(tree, list):
         return tree
     kind, value = tree
     if kind == "array":
-        return array(str(value))
+        return arrays[value]
     if kind == "dict":
-        return {_with_arrays(k, array): _with_arrays(v, array) for k, v in value}
-    return {"list": list, "tuple": tuple}[kind](_with_arrays(v, array) for v in value)
+        return {_with_arrays(k, arrays): _with_arrays(v, arrays) for k, v in value}
+    return {"list": list, "tuple": tuple}[kind](_with_arrays(v, arrays) for v in value)

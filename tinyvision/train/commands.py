@@ -1,4 +1,4 @@
-"""The command ``tinyvision train``: a recipe from the shell, and a folder of all that came of it."""
+"""The command ``tinyvision train``: a recipe from the shell; a folder gets all that came of it."""
 from __future__ import annotations
 
 import json

@@ -20,6 +20,7 @@ from tinyvision import device, optim
 from tinyvision.engine import Tensor
 from tinyvision.train import checkpoint as files
 from tinyvision.train.checkpoint import CheckpointError
+from tinyvision.train.look import items_of_batch, look
 from tinyvision.train.nonfinite import explain
 
 SECONDS = 30.0             # between two checkpoints, in the middle of an epoch
@@ -70,15 +71,16 @@ def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip
     """Train `model` on `data` for so many epochs.
 
     Args:
-        model: a Module with `loss(images, targets)`, a dict of named losses, whose sum is minimised.
+        model: a Module with `loss(images, targets)`, a dict of named losses, whose sum is
+            minimised.
         data: a DataLoader of batches (images, targets).
         optimizer: of the model's parameters.
         schedule: an `optim.lr_scheduler`; its `step()` is called after every step.
         metric: a function of the model, called in inference mode after every epoch; gives a number
             or a dict of named numbers.
         clip_norm: the largest norm of all gradients together; None: they are left as they are.
-        checkpoint: a file. If it is there, the training goes on from it; it is written every `every`
-            seconds and after every epoch.
+        checkpoint: a file. If it is there, the training goes on from it; it is written every
+            `every` seconds and after every epoch.
         progress: show a bar.
 
     Returns:
@@ -87,9 +89,13 @@ def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip
     Raises:
         NonFiniteError: a loss is infinite or not a number; says where that began.
         CheckpointError: the checkpoint is damaged, or of another model, optimizer or data set.
+        DataError: the data set, in memory, has an item that is not finite, of another shape, or
+            with a label out of range; says which, before the first step.
+        ValueError: the model refuses a batch; says which items.
     """
     run = Run(model, data, optimizer, schedule, checkpoint)
     history = run.resume()
+    look(model, data)
     bar = _bar(epochs * len(data), history.steps, progress)
     began, saved = time.perf_counter() - history.seconds, time.perf_counter()
     while data.epoch < epochs:
@@ -117,12 +123,11 @@ def _step(run, images, targets, clip_norm):
     random = device.generator().bit_generator.state
     images = images if isinstance(images, (Tensor, list)) else Tensor(images)
     run.optimizer.zero_grad()
-    losses = run.model.loss(images, targets)
+    losses = run.losses(images, targets)
     total = sum(losses.values())
     values = {"loss": total.item(), **{name: loss.item() for name, loss in losses.items()}}
     if not math.isfinite(values["loss"]):
-        where = f"step {run.data.batch} of epoch {run.data.epoch + 1}"
-        raise explain(run.model, images, targets, random, where)
+        raise explain(run.model, images, targets, random, run.where(), items_of_batch(run.data))
     total.backward()
     if clip_norm is not None:
         optim.clip_grad_norm_(run.model.parameters(), clip_norm)
@@ -148,6 +153,18 @@ class Run:
     optimizer: object
     schedule: object
     path: object
+
+    def losses(self, images, targets) -> dict:
+        """The model's; a batch that it refuses is named."""
+        try:
+            return self.model.loss(images, targets)
+        except ValueError as error:
+            items = ", ".join(map(str, items_of_batch(self.data)))
+            raise ValueError(f"{self.where()}, items {items}: {error}") from error
+
+    def where(self) -> str:
+        """The step, for sentences."""
+        return f"step {self.data.batch} of epoch {self.data.epoch + 1}"
 
     def save(self, history) -> None:
         """Write the checkpoint, if there is to be one."""
@@ -175,8 +192,8 @@ class Run:
             return History.of_tree(tree["history"])
         except (KeyError, ValueError) as error:
             said = error.args[0] if error.args else error
-            raise CheckpointError(f"{self.path}: a checkpoint of another training: {said}; delete it "
-                                  "to begin anew, or give another file") from error
+            raise CheckpointError(f"{self.path}: a checkpoint of another training: {said}; delete "
+                                  "it to begin anew, or give another file") from error
 
 
 # --- the bar --------------------------------------------------------------------------------------
@@ -198,7 +215,8 @@ class _bar:
             self.smooth[name] = before + SMOOTH * (values[-1] - before)
         shown = self.smooth if len(self.smooth) > 2 else {"loss": self.smooth["loss"]}
         latest = {name: values[-1] for name, values in history.metrics.items()}
-        self.tqdm.set_postfix({k: f"{v:.3g}" for k, v in {**shown, **latest}.items()}, refresh=False)
+        both = {k: f"{v:.3g}" for k, v in {**shown, **latest}.items()}
+        self.tqdm.set_postfix(both, refresh=False)
         self.tqdm.update(steps)
 
     def close(self):

@@ -13,9 +13,9 @@ from tinyvision.train.recipe import Splits, random_numbers
 
 @dataclass(frozen=True)
 class ShapesToGenerate(ShapesToClassify):
-    """Generated pictures of one upright shape out of ten on a plain ground (what is texture and
-    noise no code keeps), four times as many: they are all that keeps a decoder from learning by
-    heart. Item k is (image (3, H, W), label); the label is for pictures of codes, not for losses."""
+    """Generated pictures of one upright shape out of ten on a plain ground: what is texture and
+    noise no code keeps. Four times as many as for classifying: with few, a decoder learns them by
+    heart. Item k of a split is (image (3, H, W), label); the label is for pictures of codes."""
     train: int = 8000
     difficulty: str = "easy"
 

@@ -39,6 +39,7 @@ class VAE(Module):
             raise ValueError(f"VAE: size is {size}, expected a multiple of {2 ** len(channels)}, "
                              f"for it is halved {len(channels)} times")
         self.latent, self.beta, self.variance = latent, beta, variance
+        self.image = (in_channels, size, size)
         self.corner = (channels[-1], size // 2 ** len(channels), size // 2 ** len(channels))
         down, up = [], []
         for first, here in zip((in_channels, *channels), channels):
@@ -51,7 +52,14 @@ class VAE(Module):
         self.decoder = Sequential(*up)
 
     def encode(self, x):
-        """Images (N, C, H, W) to (mu, log sigma^2), each (N, latent)."""
+        """Images (N, C, H, W) to (mu, log sigma^2), each (N, latent).
+
+        Raises:
+            ValueError: the images are not of this network's size.
+        """
+        if tuple(x.shape[1:]) != self.image:
+            raise ValueError(f"VAE: images have shape {tuple(x.shape)}, expected (N, "
+                             f"{', '.join(map(str, self.image))})")
         x = self.encoder(x)                                  # (N, channels * h * w)
         return self.mu(x), self.log_var(x)
 
