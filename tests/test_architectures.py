@@ -107,6 +107,7 @@ def test_what_is_handed_across_is_cropped_at_its_middle():
 
 def test_fine_maps_cross_over():
     """What only the encoder's finest stage has seen reaches the output past the bottom."""
+    tv.manual_seed(0)                                        # some draws have no living unit there
     model = models.UNet((4, 8), 2, 1, padding=1)
     for p in model.up0.parameters():
         p.data = np.zeros_like(p.data)                       # nothing comes from below
