@@ -46,7 +46,7 @@ def tape(loss, **names):
     """
     vertices(loss, names)                                    # refuses what cannot be drawn
     boxes = numbers(loss, names)
-    sizes = {v: (0.8, max(1.0, 0.095 * len(v.label) + 0.3)) for v in boxes}      # lying on its side
+    sizes = {v: (0.8, max(1.0, 0.083 * len(v.label) + 0.35)) for v in boxes}     # (tall, wide)
     places, routes = _layout(boxes, sizes)
     (top, left), (bottom, right) = _extent(places, sizes, routes, 0.3)
     top -= 0.35
@@ -147,7 +147,8 @@ def put_number(axes, v, place, size):
         (x - width / 2 + 0.08, y - height / 2 + 0.08), width - 0.16, height - 0.16,
         boxstyle="round,pad=0.08", facecolor=tint(colour, 0.12), edgecolor=colour, linewidth=1.3,
         zorder=3))
-    rows = ((v.label, INK, 10.5), (number(v.value), FORWARD, 10), (number(v.gradient), BACKWARD, 10))
+    rows = ((v.label, INK, 10.5), (number(v.value), FORWARD, 10),
+            (number(v.gradient), BACKWARD, 10))
     for k, (words, ink, points) in enumerate(rows):
         axes.text(x, y + 0.24 * (k - 1), words, size=points, weight="bold", color=ink, ha="center",
                   va="center", zorder=4)
@@ -163,25 +164,28 @@ def plane(points, labels, score=None, title=None, side=3.4):
     """
     points, labels = to_array(points), to_array(labels)
     panels = score if isinstance(score, dict) else {title or "": score}
-    figure = Picture(figsize=(side * len(panels), side + 0.25), dpi=DPI, layout="constrained")
-    reach = 1.15 * np.abs(points).max()
+    margin = 0.12 * np.ptp(points, 0).max()
+    low, high = points.min(0) - margin, points.max(0) + margin
+    tall = side * (high - low)[1] / (high - low)[0]
+    figure = Picture(figsize=(side * len(panels), tall + 0.3), dpi=DPI, layout="constrained")
     for axes, (name, one) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         if one is not None:
-            put_sides(axes, one, reach)
+            put_sides(axes, one, low, high)
         for k in (0, 1):
             axes.scatter(*points[labels == k].T, s=11, color=category(k), edgecolor=PAPER,
                          linewidth=0.4, zorder=3)
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[],
+                 yticks=[])
         axes.set_title(name, size=10, color=INK)
     return figure
 
 
-def put_sides(axes, score, reach, steps=160):
+def put_sides(axes, score, low, high, steps=160):
     """The two sides tinted, the border as a line."""
-    at = np.linspace(-reach, reach, steps)
-    places = np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)
+    x, y = np.linspace(low, high, steps).T
+    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     values = to_array(score(places.astype(np.float32))).reshape(steps, steps)
-    axes.contourf(at, at, values, levels=[-np.inf, 0, np.inf],
+    axes.contourf(x, y, values, levels=[-np.inf, 0, np.inf],
                   colors=[tint(category(0), 0.25), tint(category(1), 0.25)])
     if values.min() < 0 < values.max():
-        axes.contour(at, at, values, levels=[0], colors=INK, linewidths=1.2)
+        axes.contour(x, y, values, levels=[0], colors=INK, linewidths=1.2)

@@ -30,7 +30,7 @@ def slides(signal, kernel, stride=1, padding=0, dilation=1):
     padded = ["0"] * padding + list(lettered(to_array(signal).reshape(1, -1), {})[0])
     padded += ["0"] * padding
     reach = dilation * (len(kernel) - 1)
-    count = (len(padded) - reach - 1) // stride + 1
+    count = (len(padded) - reach - 1) // max(1, stride) + 1
     if min(stride, dilation) < 1 or padding < 0 or count < 1:
         raise ValueError(f"slides: stride and dilation are at least 1, padding at least 0, and "
                          f"the kernel, {reach + 1} wide, fits into the padded signal, "
@@ -66,12 +66,12 @@ def windows(size, kernel, settings, scale=0.21):
     blue, the second (the next to the right) orange; padding is grey.
     """
     parts = [Window(size, kernel, **setting) for setting in settings]
-    wide = sum(p.padded + p.count + 3.4 for p in parts) + 1.2 * (len(parts) - 1)
+    wide = sum(p.padded + p.count + 3.4 for p in parts) + 2.6 * (len(parts) - 1)
     figure, axes = canvas(wide + 0.6, max(p.padded for p in parts) + 3.4, scale)
     x = 0.3
     for part in parts:
         part.put(axes, x, 2.4)
-        x += part.padded + part.count + 4.6
+        x += part.padded + part.count + 6
     return figure
 
 
@@ -81,7 +81,7 @@ class Window:
     def __init__(self, size, kernel, stride=1, padding=0, dilation=1):
         self.kernel, self.stride, self.padding, self.dilation = kernel, stride, padding, dilation
         self.padded, self.reach = size + 2 * padding, dilation * (kernel - 1) + 1
-        self.count = (self.padded - self.reach) // stride + 1
+        self.count = (self.padded - self.reach) // max(1, stride) + 1
         if self.count < 1 or min(stride, dilation) < 1 or padding < 0:
             raise ValueError(f"windows: a {kernel}x{kernel} kernel with dilation {dilation}, "
                              f"stride {stride} does not fit into {size}x{size} with padding "
@@ -133,7 +133,7 @@ def groups(inputs, outputs, groups=(1,)):
             raise ValueError(f"groups: {count} groups do not divide {inputs} input and {outputs} "
                              "output channels.")
     tall = 1.3 * max(inputs, outputs)
-    figure, axes = canvas(9.4 * len(groups), tall + 2.8, 0.3)
+    figure, axes = canvas(9.4 * len(groups) - 1.8, tall + 2.8, 0.3)
     for k, count in enumerate(groups):
         put_group(axes, 0.7 + 9.4 * k, tall, inputs, outputs, count)
     return figure
@@ -167,15 +167,16 @@ def receptive_field(layers, scale=0.3):
         seen.insert(0, np.unique((seen[0][:, None] * stride + taps).ravel()))
     spread = np.cumprod([1] + [stride for _, stride, _ in layers])    # pixels from one to the next
     half = np.ptp(seen[0]) / 2 + 1.5
-    figure, axes = canvas(2 * half + 12, 2.3 * len(seen) + 0.6, scale)
+    titles = [row_title(k, layers, int(np.ptp(seen[0])) + 1) for k in range(len(seen))]
+    figure, axes = canvas(2 * half + 0.8 + 0.25 * max(map(len, titles)), 2.3 * len(seen) - 0.3,
+                          scale)
     for k, (places, step) in enumerate(zip(seen, spread)):
         y = 2.3 * (len(layers) - k) + 0.6
         put_row(axes, half, y, places * step, step, half)
         if k:
             put_rays(axes, half, y, places * step, seen[k - 1] * spread[k - 1], layers[k - 1],
                      spread[k - 1])
-        width = int(np.ptp(places)) + 1
-        word(axes, 2 * half + 0.4, y + 0.5, row_title(k, layers, width), 9, "left")
+        word(axes, 2 * half + 0.4, y + 0.5, titles[k], 9, "left")
     return figure
 
 
