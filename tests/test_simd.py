@@ -18,7 +18,7 @@ from tinyvision import simd
 from tinyvision.kernel import jit
 from tinyvision.ops import conv2d_plan
 from tinyvision.ops.conv2d import Conv2d, conv2d_kernel
-from tinyvision.simd import copy, dots, frame, multiply, turn, weave
+from tinyvision.simd import copy, dots, gather, multiply, turn, weave
 
 LANES = sorted(simd.WIDTHS)
 rng = np.random.default_rng(3)
@@ -43,13 +43,13 @@ def call_turn(address, arguments):
 
 
 @jit
-def call_frame(address, arguments):
-    frame(address, arguments)
+def call_copy(address, arguments):
+    copy(address, arguments)
 
 
 @jit
-def call_copy(address, arguments):
-    copy(address, arguments)
+def call_gather(address, arguments):
+    gather(address, arguments)
 
 
 @jit
@@ -119,25 +119,18 @@ def test_turn_transposes_and_writes_only_what_is_named(tiles):
         assert (to == expected).all()
 
 
-def test_frame_pads(tiles):
-    L = tiles.lanes
-    for first, last, lo, hi, rows, width in ((0, 3, 0, 5, 3, 5), (1, 3, 2, 2 * L + 1, 5, 2 * L + 3),
-                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3)):
-        a, to = numbers(rows, 2 * L + 9), np.full(rows * width + L, np.nan, np.float32)
-        call_frame(tiles.frame, (at(a), a.shape[1], first, last, lo, hi, at(to), rows, width))
-        expected = np.zeros((rows, width), np.float32)
-        expected[first:last, lo:hi] = a[first:last, lo:hi]
-        assert (to[:rows * width].reshape(rows, width) == expected).all()
-
-
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_copy_and_gather_pad_and_write_only_what_is_named(tiles, step):
     L = tiles.lanes
     for first, last, lo, hi, rows, width in ((0, 3, 0, 5, 3, 5), (1, 3, 2, 2 * L + 1, 5, 2 * L + 3),
-                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3)):
-        a, to = numbers(rows, step * (2 * L + 9)), np.full((rows, width + 2), np.nan, np.float32)
-        call_copy(tiles.gather if step > 1 else tiles.copy,
-                  (at(a), a.shape[1], step, first, last, lo, hi, at(to), width + 2, rows, width))
+                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3),
+                                             (0, 2, L, 3 * L, 2, 3 * L), (1, 2, 3, 4, 2, 4 * L + 1)):
+        a, to = numbers(rows, step * (4 * L + 9)), np.full((rows, width + 2), np.nan, np.float32)
+        where = first, last, lo, hi, at(to), width + 2, rows, width
+        if step == 1:
+            call_copy(tiles.copy, (at(a), a.shape[1], *where))
+        else:
+            call_gather(tiles.gather, (at(a), a.shape[1], step, *where))
         expected = np.zeros((rows, width), np.float32)
         expected[first:last, lo:hi] = a[first:last, ::step][:, lo:hi]
         assert (to[:, :width] == expected).all() and np.isnan(to[:, width:]).all()

@@ -205,8 +205,8 @@ def cache_folder() -> pathlib.Path:
     sources does. `TINYVISION_CACHE` chooses another place; without a writable one it is temporary.
     """
     here = pathlib.Path(__file__).parent
-    sources = [*sorted(here.glob("ops/*.py")),
-               *(here / name for name in ("kernel.py", "simd.py", "worker.py"))]
+    sources = [*sorted(here.glob("ops/*.py")), *sorted(here.glob("simd*.py")),
+               *(here / name for name in ("kernel.py", "worker.py"))]
     texts = [f.read_bytes() for f in sources if f.name not in ("__init__.py", "examples.py")]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
     folder = user_cache() / f"kernels-{digest}"

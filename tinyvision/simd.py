@@ -71,7 +71,7 @@ class Tiles:
         rows: the largest height of a tile of 1, 2, 4 and 8 vectors.
         table: addresses, int64 [how it is stored, log2 vectors, height]; see `multiply`. Transposed
             there are 1 and 2 vectors; 4 and 8 are for tiles of 2 and of 1 row.
-        turn, frame, copy, gather, weave: addresses of the functions of those names; see there.
+        turn, copy, gather, weave: addresses of the functions of those names; see there.
         dots: addresses, int64 [number of taps]; see `dots`.
     """
 
@@ -82,7 +82,7 @@ class Tiles:
         for how, vectors, height in _tiles(width):
             self.table[how, vectors.bit_length() - 1, height] = self._address(
                 _name(how, vectors, height))
-        for name in ("turn", "frame", "copy", "gather", "weave"):
+        for name in ("turn", "copy", "gather", "weave"):
             setattr(self, name, self._address(name))
         self.dots = np.array([0] + [self._address(f"dots_{n}") for n in range(1, DOTS + 1)])
 
@@ -157,10 +157,9 @@ def program(width: Width) -> str:
     """All tiles of a width, and what moves numbers for them, as LLVM assembly."""
     L = width.lanes
     V, mask = f"<{L} x float>", f"<{L} x i1>"
-    return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), frame_text(L),
-                      copy_text(L, "copy"), copy_text(L, "gather"), weave_text(L),
+    return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), copy_text(L),
+                      gather_text(L), weave_text(L),
                       *(dots_text(L, taps) for taps in range(1, DOTS + 1)),
-                      f"declare {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr>, i32, {mask}, {V})",
                       f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
                       f"declare float @llvm.vector.reduce.fadd.v{L}f32(float, {V})",
                       f"declare {V} @llvm.masked.load.v{L}f32.p0(ptr, {mask}, {V})",
@@ -342,112 +341,124 @@ def turn_text(L) -> str:
     return "\n".join([*lines, "  ret void", "}"])
 
 
-def frame_text(L) -> str:
-    """The padded copy of a plane, row by row, a vector at a time; see `frame`.
+def copy_text(L) -> str:
+    """The padded copy of a plane; see `copy`. A row is three stretches: zeros, numbers, zeros."""
+    ends = {"zero": "%width", "before": "%lo", "middle": "%between", "after": "%beyond"}
+    lines = ["define void @copy(ptr %from, i64 %from_row, i64 %first, i64 %last, i64 %lo, i64 %hi, "
+             "ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
+             "  %between = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
+             *(line for name, count in ends.items() for line in _parts_of(L, name, count)),
+             *_rows_of("%lo"),
+             *_stretch(L, "before", None, "%target", "middle"),
+             *_stretch(L, "middle", "%source", "%target.lo", "after"),
+             *_stretch(L, "after", None, "%target.hi", "row.end"),
+             *_stretch(L, "zero", None, "%target", "row.end"), *_ROW_END]
+    return "\n".join(lines)
 
-    The last vector of a row may reach into the next row, which is written after it.
+
+def _parts_of(L, name, count):
+    """Of `count` numbers: how many are in whole vectors, and the mask of the rest."""
+    I = f"<{L} x i64>"
+    yield f"  %{name}.rest = srem i64 {count}, {L}"
+    yield f"  %{name}.even = sub i64 {count}, %{name}.rest"
+    yield f"  %{name}.some = icmp sgt i64 %{name}.even, 0"
+    yield f"  %{name}.odd = icmp sgt i64 %{name}.rest, 0"
+    yield f"  %{name}.1 = insertelement {I} poison, i64 %{name}.rest, i32 0"
+    yield f"  %{name}.all = shufflevector {I} %{name}.1, {I} poison, <{L} x i32> zeroinitializer"
+    yield f"  %{name}.mask = icmp sgt {I} %{name}.all, <{', '.join(f'i64 {n}' for n in range(L))}>"
+
+
+def _stretch(L, name, source, target, then):
+    """One stretch of a row, numbers of `source` or (None) zeros: whole vectors, then the rest."""
+    V = f"<{L} x float>"
+
+    def load(part, place, masked):
+        at = f"  %{name}.p{part} = getelementptr float, ptr {source}, i64 {place}"
+        return [at, f"  %{name}.x{part} = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 "
+                f"%{name}.p{part}, <{L} x i1> %{name}.mask, {V} zeroinitializer)" if masked else
+                f"  %{name}.x{part} = load {V}, ptr %{name}.p{part}, align 4"] if source else []
+    value = f"%{name}.x" if source else None
+    return [f"{name}:", f"  br i1 %{name}.some, label %{name}.loop, label %{name}.end",
+            f"{name}.loop:", f"  %{name}.v = phi i64 [0, %{name}], [%{name}.next, %{name}.loop]",
+            *load(0, f"%{name}.v", False),
+            f"  %{name}.q0 = getelementptr float, ptr {target}, i64 %{name}.v",
+            f"  store {V} {value + '0' if value else 'zeroinitializer'}, ptr %{name}.q0, align 4",
+            f"  %{name}.next = add i64 %{name}.v, {L}",
+            f"  %{name}.more = icmp slt i64 %{name}.next, %{name}.even",
+            f"  br i1 %{name}.more, label %{name}.loop, label %{name}.end",
+            f"{name}.end:", f"  br i1 %{name}.odd, label %{name}.last, label %{then}",
+            f"{name}.last:", *load(1, f"%{name}.even", True),
+            f"  %{name}.q1 = getelementptr float, ptr {target}, i64 %{name}.even",
+            f"  call void @llvm.masked.store.v{L}f32.p0({V} "
+            f"{value + '1' if value else 'zeroinitializer'}, ptr align 4 %{name}.q1, "
+            f"<{L} x i1> %{name}.mask)", f"  br label %{then}"]
+
+
+def gather_text(L) -> str:
+    """The padded copy of a plane, of which every `step`-th column is wanted; see `gather`.
+
+    With a step of 2, a vector is every other number of two: the even ones, and in the last vector,
+    which ends with the row, the odd ones of two that begin one number earlier; so nothing beyond
+    the last number is read. Other steps, and short rows, go number by number.
     """
-    V, I = f"<{L} x float>", f"<{L} x i64>"
-    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
-    lines = ["define void @frame(ptr %from, i64 %from_row, i64 %first, i64 %last, i64 %lo, i64 %hi, "
-             "ptr %to, i64 %rows, i64 %width) {", "entry:"]
-    for name in ("lo", "hi"):
-        lines += [f"  %{name}.1 = insertelement {I} poison, i64 %{name}, i32 0",
-                  f"  %{name}.all = shufflevector {I} %{name}.1, {I} poison, "
-                  f"<{L} x i32> zeroinitializer"]
-    lines += ["  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
-              "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
-              "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
-              "  %inside = and i1 %below, %above",
-              "  %far = mul i64 %r, %from_row", "  %source = getelementptr float, ptr %from, i64 %far",
-              "  %t = mul i64 %r, %width", "  %target = getelementptr float, ptr %to, i64 %t",
-              f"  %in.1 = insertelement <{L} x i1> poison, i1 %inside, i32 0",
-              f"  %in = shufflevector <{L} x i1> %in.1, <{L} x i1> poison, "
-              f"<{L} x i32> zeroinitializer",
-              "  br label %part",
-              "part:", "  %v = phi i64 [0, %row], [%v.next, %part]",
-              f"  %v.1 = insertelement {I} poison, i64 %v, i32 0",
-              f"  %v.all = shufflevector {I} %v.1, {I} poison, <{L} x i32> zeroinitializer",
-              f"  %column = add {I} %v.all, {lanes}",
-              f"  %right = icmp sge {I} %column, %lo.all", f"  %left = icmp slt {I} %column, %hi.all",
-              f"  %between = and <{L} x i1> %right, %left", f"  %mask = and <{L} x i1> %between, %in",
-              "  %p = getelementptr float, ptr %source, i64 %v",
-              f"  %x = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p, <{L} x i1> %mask, "
-              f"{V} zeroinitializer)",
-              "  %q = getelementptr float, ptr %target, i64 %v", f"  store {V} %x, ptr %q, align 4",
-              f"  %v.next = add i64 %v, {L}", "  %v.more = icmp slt i64 %v.next, %width",
-              "  br i1 %v.more, label %part, label %row.end",
-              "row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
-              "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
+    V = f"<{L} x float>"
+    lines = ["define void @gather(ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, "
+             "i64 %lo, i64 %hi, ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
+             "  %count = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
+             "  %skipped = mul i64 %lo, %step", f"  %end = sub i64 %count, {L}",
+             "  %two = icmp eq i64 %step, 2", f"  %long = icmp sgt i64 %count, {L}",
+             "  %pairs = and i1 %two, %long", "  %some = icmp sgt i64 %count, 0",
+             *(line for name, count in (("zero", "%width"), ("before", "%lo"), ("after", "%beyond"))
+               for line in _parts_of(L, name, count)),
+             *_rows_of("%skipped"),
+             *_stretch(L, "before", None, "%target", "middle"),
+             "middle:", "  br i1 %pairs, label %pair, label %few",
+             "pair:", "  %v = phi i64 [0, %middle], [%v.next, %pair]", "  %v.2 = mul i64 %v, 2",
+             *_every_other(L, "even", "%v.2", 0), "  %q = getelementptr float, ptr %target.lo, i64 %v",
+             f"  store {V} %even, ptr %q, align 4", f"  %v.next = add i64 %v, {L}",
+             "  %v.more = icmp slt i64 %v.next, %end", "  br i1 %v.more, label %pair, label %ending",
+             "ending:", "  %end.2 = mul i64 %end, 2", "  %end.1 = sub i64 %end.2, 1",
+             *_every_other(L, "odd", "%end.1", 1),
+             "  %q.end = getelementptr float, ptr %target.lo, i64 %end",
+             f"  store {V} %odd, ptr %q.end, align 4", "  br label %after",
+             "few:", "  br i1 %some, label %one, label %after",
+             "one:", "  %n = phi i64 [0, %few], [%n.next, %one]", "  %far = mul i64 %n, %step",
+             "  %p = getelementptr float, ptr %source, i64 %far", "  %x = load float, ptr %p",
+             "  %q.one = getelementptr float, ptr %target.lo, i64 %n", "  store float %x, ptr %q.one",
+             "  %n.next = add i64 %n, 1", "  %n.more = icmp slt i64 %n.next, %count",
+             "  br i1 %n.more, label %one, label %after",
+             *_stretch(L, "after", None, "%target.hi", "row.end"),
+             *_stretch(L, "zero", None, "%target", "row.end"), *_ROW_END]
     return "\n".join(lines)
 
 
-def copy_text(L, name) -> str:
-    """The padded copy of a plane, of which every `step`-th column is wanted; see `copy`, `gather`."""
-    V, I = f"<{L} x float>", f"<{L} x i64>"
-    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
-    lines = [f"define void @{name}(ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, "
-             "i64 %lo, i64 %hi, ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:"]
-    for value in ("lo", "hi", "step", "width"):
-        lines += [f"  %{value}.1 = insertelement {I} poison, i64 %{value}, i32 0",
-                  f"  %{value}.all = shufflevector {I} %{value}.1, {I} poison, "
-                  f"<{L} x i32> zeroinitializer"]
-    load = ["  %p = getelementptr float, ptr %source, i64 %v",
-            f"  %x = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p, <{L} x i1> %mask, "
-            f"{V} zeroinitializer)"] if name == "copy" else [
-            "  %pairs = icmp eq i64 %step, 2", "  br i1 %pairs, label %two, label %one",
-            "two:                                     ; every other number of two vectors",
-            "  %v.2 = mul i64 %v, 2", *_every_other(L),
-            "  br label %got",
-            "one:", f"  %far = mul {I} %column, %step.all",
-            f"  %p = getelementptr float, ptr %source, {I} %far",
-            f"  %single = call {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr> %p, i32 4, "
-            f"<{L} x i1> %mask, {V} zeroinitializer)", "  br label %got",
-            "got:", f"  %x = phi {V} [%pair, %two], [%single, %one]"]
-    lines += ["  %tall = icmp sgt i64 %rows, 0", "  %wide = icmp sgt i64 %width, 0",
-              "  %any = and i1 %tall, %wide", "  br i1 %any, label %row, label %done",
-              "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
-              "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
-              "  %inside = and i1 %below, %above",
-              "  %s = mul i64 %r, %from_row", "  %source = getelementptr float, ptr %from, i64 %s",
-              "  %t = mul i64 %r, %to_row", "  %target = getelementptr float, ptr %to, i64 %t",
-              f"  %in.1 = insertelement <{L} x i1> poison, i1 %inside, i32 0",
-              f"  %in = shufflevector <{L} x i1> %in.1, <{L} x i1> poison, "
-              f"<{L} x i32> zeroinitializer",
-              "  br label %part",
-              "part:", "  %v = phi i64 [0, %row], [%v.next, %part.end]",
-              f"  %v.1 = insertelement {I} poison, i64 %v, i32 0",
-              f"  %v.all = shufflevector {I} %v.1, {I} poison, <{L} x i32> zeroinitializer",
-              f"  %column = add {I} %v.all, {lanes}",
-              f"  %right = icmp sge {I} %column, %lo.all", f"  %left = icmp slt {I} %column, %hi.all",
-              f"  %between = and <{L} x i1> %right, %left", f"  %mask = and <{L} x i1> %between, %in",
-              *load,
-              "  %q = getelementptr float, ptr %target, i64 %v", f"  %v.next = add i64 %v, {L}",
-              "  %whole = icmp sle i64 %v.next, %width", "  br i1 %whole, label %all, label %some",
-              "all:", f"  store {V} %x, ptr %q, align 4", "  br label %part.end",
-              "some:", f"  %wanted = icmp slt {I} %column, %width.all",
-              f"  call void @llvm.masked.store.v{L}f32.p0({V} %x, ptr align 4 %q, "
-              f"<{L} x i1> %wanted)", "  br label %part.end",
-              "part.end:", "  %v.more = icmp slt i64 %v.next, %width",
-              "  br i1 %v.more, label %part, label %row.end",
-              "row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
-              "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
-    return "\n".join(lines)
+def _rows_of(skipped):
+    """The loop over rows: where %source and %target are, and whether there is anything to copy."""
+    return ["  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
+            "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
+            "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
+            "  %inside = and i1 %below, %above",
+            "  %f = mul i64 %r, %from_row", f"  %f.lo = add i64 %f, {skipped}",
+            "  %source = getelementptr float, ptr %from, i64 %f.lo",
+            "  %t = mul i64 %r, %to_row", "  %target = getelementptr float, ptr %to, i64 %t",
+            "  %target.lo = getelementptr float, ptr %target, i64 %lo",
+            "  %target.hi = getelementptr float, ptr %target, i64 %hi",
+            "  br i1 %inside, label %before, label %zero"]
 
 
-def _every_other(L):
-    """%pair = the numbers 0, 2, 4 ... from %source + %v.2 on, of those lanes that %mask has."""
+_ROW_END = ["row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
+            "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
+
+
+def _every_other(L, name, begin, odd):
+    """%{name}: every other one of the 2 L numbers from %source + begin on."""
     V = f"<{L} x float>"
     for half in (0, 1):
-        picks = ", ".join(f"i32 {L if e % 2 else half * L // 2 + e // 2}" for e in range(L))
-        yield f"  %from{half} = add i64 %v.2, {half * L}"
-        yield f"  %p{half} = getelementptr float, ptr %source, i64 %from{half}"
-        yield (f"  %mask{half} = shufflevector <{L} x i1> %mask, <{L} x i1> zeroinitializer, "
-               f"<{L} x i32> <{picks}>")
-        yield (f"  %x{half} = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %p{half}, "
-               f"<{L} x i1> %mask{half}, {V} zeroinitializer)")
-    picks = ", ".join(f"i32 {2 * k}" for k in range(L))
-    yield f"  %pair = shufflevector {V} %x0, {V} %x1, <{L} x i32> <{picks}>"
+        yield f"  %{name}.far{half} = add i64 {begin}, {half * L}"
+        yield f"  %{name}.p{half} = getelementptr float, ptr %source, i64 %{name}.far{half}"
+        yield f"  %{name}.x{half} = load {V}, ptr %{name}.p{half}, align 4"
+    picks = ", ".join(f"i32 {2 * k + odd}" for k in range(L))
+    yield f"  %{name} = shufflevector {V} %{name}.x0, {V} %{name}.x1, <{L} x i32> <{picks}>"
 
 
 def weave_text(L) -> str:
@@ -606,19 +617,14 @@ turn = caller("turn", 7, """turn(address, (from, from_row, rows, columns, to, to
 
     At most `lanes` rows, columns and width; only the numbers named are read and written.
     """)
-frame = caller("frame", 9, """frame(address, (from, from_row, first, last, lo, hi, to, rows, width)):
-    to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows, v < width.
-
-    Writes up to `lanes` - 1 numbers beyond the last row. Reads only what it copies, so `from` may
-    point before the plane.
-    """)
-copy = caller("copy", 11, """copy(address, (from, from_row, step, first, last, lo, hi, to, to_row, rows,
+copy = caller("copy", 10, """copy(address, (from, from_row, first, last, lo, hi, to, to_row, rows,
     width)): to[r, v] = from[r, v] for first <= r < last and lo <= v < hi, else 0; r < rows,
     v < width.
 
     Reads only what it copies, so `from` may point before the plane; writes nothing else.
     """)
-gather = caller("gather", 11, """gather(address, ...): as `copy`, with to[r, v] = from[r, v step].""")
+gather = caller("gather", 11, """gather(address, (from, from_row, step, first, last, lo, hi, to, to_row,
+    rows, width)): as `copy`, with to[r, v] = from[r, v step].""")
 weave = caller("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
     `count` numbers in all.
 

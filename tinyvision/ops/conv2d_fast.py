@@ -28,12 +28,11 @@ import numpy as np
 
 from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops import conv2d_plan
-from tinyvision.ops.conv2d_plan import CHAIN, SIZES, TALL
-from tinyvision.simd import copy, gather, multiply, tiles, turn, weave
-from tinyvision.worker import address, floats, longs, record, worker
-
-sizes_at = record("sizes_at", SIZES)
-
+from tinyvision.ops.conv2d_depthwise_fast import depthwise
+from tinyvision.ops.conv2d_plan import CHAIN, TALL
+from tinyvision.ops.conv2d_tasks import padded, sizes_at, task_of
+from tinyvision.simd import copy, multiply, tiles, turn, weave
+from tinyvision.worker import address, floats, longs, worker
 
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
     """conv2d_kernel on tiles."""
@@ -49,6 +48,8 @@ def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
     """y = bias + x * w, or with w transposed."""
     if not x.size or not y.size:
         y[...] = bias.reshape(-1, 1, 1)
+        return
+    if x.shape[1] == G and depthwise(transposed, x, w, bias, stride, padding, dilation, G, y):
         return
     p = conv2d_plan.correlation(transposed, x.shape, w.shape, y.shape, stride, padding, dilation, G,
                                 tiles().lanes, threads())
@@ -94,53 +95,6 @@ def pack(turning, L, w, first, C, F, window, transposed, to):
         for k in range(0, count, L):
             turn(turning, (source + 4 * k, row, here, min(L, count - k),
                            to + 4 * (c * count + k) * lanes, lanes, L))
-
-
-@jit
-def task_of(p, k):
-    """(group, first image, images, first row, last row) of a task."""
-    g, share, band = k // p.bands // p.shares, k // p.bands % p.shares, k % p.bands
-    n, end = share * p.N // p.shares, (share + 1) * p.N // p.shares
-    return g, n, end - n, band * p.rows // p.bands, (band + 1) * p.rows // p.bands
-
-
-@jit
-def padded(p, x, images, a0, a1, room):
-    """Where a task's images are: a padded copy, or where nothing is padded, they themselves."""
-    if p.bare:
-        return x + 4 * a0 * p.width
-    copy_band(p, x, images, a0, a1, room)
-    return room
-
-
-@jit
-def copy_band(p, x, images, a0, a1, room):
-    """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them."""
-    tall = (a1 - a0 - 1) * p.S + p.reach + 1
-    for layer in range(p.layers):
-        top = a0 * p.S * p.skip + p.top + layer
-        first, last = inside(top, p.skip, p.H, tall)
-        for part in range(p.parts):
-            left = p.left + part
-            lo, hi = inside(left, p.comb, p.W, p.part)
-            source, to = x + 4 * (top * p.W + left), room + 4 * (layer * p.deep * p.width
-                                                                 + part * p.part)
-            for n in range(images):
-                for c in range(p.C):
-                    what = (source + 4 * (n * p.G * p.C + c) * p.H * p.W, p.skip * p.W, p.comb,
-                            first, last, lo, hi, to + 4 * (n * p.C + c) * p.plane, p.width, tall,
-                            p.part)
-                    if p.comb == 1:
-                        copy(p.copy, what)
-                    else:
-                        gather(p.gather, what)
-
-
-@jit
-def inside(start, step, size, count):
-    """The k, from and below which 0 <= start + k step < size; at most `count`."""
-    first = min(count, max(0, -(start // step)))
-    return first, max(first, min(count, (size - 1 - start) // step + 1))
 
 
 # --- tall tiles: pixels x filters, stored transposed ----------------------------------------------
@@ -249,8 +203,8 @@ def wide_flat(p, room, source, filters, count, vectors, y, rows):
     wide_run(p, room, source, filters, count, vectors, np.int64(0), p.taps,
              (rows - 1) * p.width + p.B, line, far)
     for f in range(0 if p.direct else count):
-        copy(p.copy, (line + 4 * f * far, p.width, 1, 0, rows, 0, p.B, y + 4 * f * p.A * p.B, p.B,
-                      rows, p.B))
+        copy(p.copy, (line + 4 * f * far, p.width, 0, rows, 0, p.B, y + 4 * f * p.A * p.B, p.B, rows,
+                      p.B))
 
 
 @jit
@@ -293,7 +247,7 @@ def interleave(p, room, y, count):
     """y[f, b K + s] = line[s, f, b], for a row of y."""
     line, far = room + 4 * p.line, p.A * p.B
     if p.K == 1:
-        copy(p.copy, (line, p.pitch, 1, 0, count, 0, p.B, y, far, count, p.B))
+        copy(p.copy, (line, p.pitch, 0, count, 0, p.B, y, far, count, p.B))
     elif p.K == 2:
         for f in range(count):
             row = line + 4 * f * p.pitch

@@ -20,6 +20,7 @@ FLAT = 1 << 8                              # pixels of a map that 1 x 1 filters 
 LARGEST = 1 << 40                          # bytes of a task's padded copy that are worth a try
 SERIAL = 1 << 19                           # products below which one thread is faster
 TALL, WIDE = 0, 1                          # what a tile of conv2d is
+ROLL, SLIDE = 2, 3                         # or what makes planes, see `conv2d_depthwise_fast`
 BY_FILTER, BY_CHANNEL, DOTTED = 0, 1, 2    # what a tile of the weight gradient is
 
 
@@ -87,13 +88,13 @@ class Plan:
 SIZES = np.dtype([(name, np.int64) for name in """
     N G C F H W A B rows shares bands images workers S T skip comb layers parts deep part width plane
     top left reach room far bare most whole L turn copy gather weave tiles
-    M K kind flat along direct block start line pitch window taps transposed w_row w_step places
+    M K kind flat along direct blocks masks block start line pitch window taps starts transposed w_row w_step places
     windows lanes clip
     I J how pixels sums length others a_row k_row other_k along_j turns here there runs down across
     dots""".split()])
 
 
-def _geometry(N, G, C, image, grid, down, across, apart, workers):
+def geometry(N, G, C, image, grid, down, across, apart, workers, band=BAND):
     """The padded copies: rows and columns of a task's images as its outputs need them.
 
     Output (a, b) of the grid meets, in the copy, the places  a S width + b T + place(tap). With
@@ -109,9 +110,9 @@ def _geometry(N, G, C, image, grid, down, across, apart, workers):
     layers, parts = min(skip, down.reach + 1), min(comb, across.reach + 1)
     part = (columns - 1) * T + across.reach // comb + 1
     width = parts * part
-    shares, bands = _tasks(N, G, rows, C * width * S * layers, workers)
+    shares, bands = _tasks(N, G, rows, C * width * S * layers, workers, band)
     deep = (-(-rows // bands) - 1) * S + down.reach // skip + 1
-    plane = _spread(layers * deep * width)
+    plane = spread(layers * deep * width)
     if 4 * C * plane > LARGEST:
         raise MemoryError(f"conv2d: a padded copy of {C} channels of {layers * deep} x {width} needs "
                           f"{4 * C * plane} bytes: the padding or the dilation is too large")
@@ -128,10 +129,10 @@ def _geometry(N, G, C, image, grid, down, across, apart, workers):
     return numbers, place
 
 
-def _tasks(N, G, rows, floats_a_row, workers):
+def _tasks(N, G, rows, floats_a_row, workers, band):
     """(shares of the images, bands of an image): each fits the cache, and threads get as many."""
-    bands = max(1, -(-rows * floats_a_row // BAND))
-    shares = N if bands > 1 else -(-N // max(1, BAND // max(1, rows * floats_a_row)))
+    bands = max(1, -(-rows * floats_a_row // band))
+    shares = N if bands > 1 else -(-N // max(1, band // max(1, rows * floats_a_row)))
     while G * shares * bands % workers and shares < N:
         shares += 1
     while G * shares * bands % workers and bands < rows:
@@ -139,12 +140,12 @@ def _tasks(N, G, rows, floats_a_row, workers):
     return shares, min(bands, rows)
 
 
-def _spread(floats):
+def spread(floats):
     """At least `floats`, an odd number of cache lines: channels then fall on different lines."""
     return (-(-floats // 16) | 1) * 16
 
 
-def _machine(t):
+def machine(t):
     """Where the machine code is."""
     return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather, weave=t.weave)
 
@@ -162,14 +163,14 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
     kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
-    numbers, place = _geometry(N, G, C, x[2:], grid, down, across, apart, workers)
-    taps, offsets, windows = _tables(down, across, place, window[1])
+    numbers, place = geometry(N, G, C, x[2:], grid, down, across, apart, workers)
+    taps, offsets, windows = tables_of(down, across, place, window[1])
     L, most, size = t.lanes, t.rows[1], window[0] * window[1]
     block = 2 * L if kind == TALL else -(-F // -(-F // most))
     numbers.update(
         F=F, A=A, B=B, M=M, K=K, kind=kind, flat=flat, along=along, block=block, window=size,
         taps=len(offsets), whole=-(-F // L) * L, transposed=transposed, most=most,
-        w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1), **_machine(t))
+        w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1), **machine(t))
     numbers.update(_lines(numbers, grid, _as_it_lies(x, grid, down, across)))
     tables = dict(places=offsets, windows=windows,
                   lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
@@ -190,10 +191,10 @@ def _lines(p, grid, as_it_lies):
     direct = p["K"] == 1 and not p["along"] and (p["kind"] == TALL or (
         not p["flat"] or p["width"] == p["B"]) and all(fits(shortest, n, L) for n in counts))
     bare = as_it_lies and (direct or p["kind"] == TALL)
-    start = 0 if bare else _spread(p["images"] * p["C"] * p["plane"] + 8 * L)
-    line, pitch = start + 2 * L * max(p["most"], 4), _spread(longest + 8 * L)
+    start = 0 if bare else spread(p["images"] * p["C"] * p["plane"] + 8 * L)
+    line, pitch = start + 2 * L * max(p["most"], 4), spread(longest + 8 * L)
     lines = dict(direct=direct, start=start, line=line, pitch=pitch,
-                 room=_spread(line + p["block"] * p["K"] * pitch + 8 * L))
+                 room=spread(line + p["block"] * p["K"] * pitch + 8 * L))
     if bare:
         lines.update(bare=1, plane=p["H"] * p["W"], far=p["G"] * p["C"] * p["H"] * p["W"])
     return lines
@@ -205,7 +206,7 @@ def _as_it_lies(x, grid, down, across):
                               across.first) == (1, 1, 0, 0, 0, 0)
 
 
-def _tables(down, across, place, J):
+def tables_of(down, across, place, J):
     """(the first tap of each phase, then per tap its place, and its position in the filter)."""
     first, places, windows = {}, [], []
     for r in range(down.phases):
@@ -291,11 +292,11 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
     workers = workers if N * F * G * C * A * B * I * J >= SERIAL else 1
     how = shape_of_sums(C, F, I, J, A, B, across.stride, L)
     apart = [axis.stride > 1 and (how == DOTTED or axis.reach == 0) for axis in (down, across)]
-    numbers, place = _geometry(N, G, C, x[2:], (A, B), down, across, apart, workers)
+    numbers, place = geometry(N, G, C, x[2:], (A, B), down, across, apart, workers)
     T, width, plane = numbers["T"], numbers["width"], numbers["plane"]
     by_channel = how == BY_CHANNEL
     whole = -(-(C if by_channel else F) // L) * L
-    room = _spread(numbers["images"] * C * plane + 2 * L)
+    room = spread(numbers["images"] * C * plane + 2 * L)
     packed = numbers["images"] * whole * (plane if by_channel else -(-A // numbers["bands"]) * B)
     along_j = C < 4 and J > C and not apart[1]                  # the longer axis makes taller tiles
     numbers.update(
@@ -303,7 +304,7 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
         sums=I * J * whole * (F if by_channel else C), block=max(1, CHAIN // B),
         length=J if along_j else C, others=C if along_j else J,
         a_row=E if along_j else plane, k_row=1 if along_j else I * J,
-        other_k=I * J if along_j else 1, along_j=along_j, **_machine(t))
+        other_k=I * J if along_j else 1, along_j=along_j, **machine(t))
     step, pixels = (T, 1) if not by_channel else (1, T)
     runs = _runs(J, E, place, down, across)
     tables = dict(here=[b * m * pixels for m in (L, 2 * L) for b in range(B)],
@@ -311,7 +312,7 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
                       place(o, across.first) for o in down.offsets[0]],
                   across=[place(down.first, o) for o in across.offsets[0]],
                   tiles=t.table, dots=t.dots)
-    numbers.update(turns=len(runs), room=_spread(room + packed + 2 * L))
+    numbers.update(turns=len(runs), room=spread(room + packed + 2 * L))
     return Plan(numbers, tables, G * numbers["sums"])
 
 

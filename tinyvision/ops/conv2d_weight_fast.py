@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops import conv2d_plan
-from tinyvision.ops.conv2d_fast import copy_band, sizes_at, task_of
+from tinyvision.ops.conv2d_depthwise_fast import depthwise_weight
 from tinyvision.ops.conv2d_plan import BY_CHANNEL, BY_FILTER, DOTTED
+from tinyvision.ops.conv2d_tasks import copy_band, sizes_at, task_of
 from tinyvision.simd import dots, multiply, tiles, turn
 from tinyvision.worker import address, floats, longs, worker
 
@@ -24,6 +25,8 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     """conv2d_weight_kernel on tiles."""
     if not x.size or not y.size:
         w[...] = 0
+        return
+    if x.shape[1] == G and depthwise_weight(x, y, (S, T), (P, Q), (D, E), G, w):
         return
     p = conv2d_plan.weight_gradient(x.shape, w.shape, y.shape, (S, T), (P, Q), (D, E), G,
                                     tiles().lanes, threads())

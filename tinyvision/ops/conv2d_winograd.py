@@ -54,6 +54,7 @@ import numpy as np
 from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops.matmul_fast import DEPTH, OWN, cut, multiply_panels, tools
 from tinyvision.ops.program import ROOM, Program, arrays, step
+from tinyvision.ops.conv2d_plan import spread
 from tinyvision.simd import _load, copy, tiles, turn
 from tinyvision.worker import address, caller
 
@@ -199,13 +200,13 @@ def plan(transposed, x, y, top, left, t, workers):
     strips, tasks, most = _tasks(N, down, across, PRODUCTS * (Z + O), workers)
     lines = [(n, row, first, count) for n in range(N) for first, count in cut(across, strips)
              for row in range(down)]
-    width, v_far, m_far = SIDE * -(-across // strips) + 2, _spread(most * Z), _spread(most * O)
+    width, v_far, m_far = SIDE * -(-across // strips) + 2, spread(most * Z), spread(most * O)
     room = 6 * width * Z + PRODUCTS * (v_far + m_far) + max(OWN, (SIDE * width + 3) * L)
     parts = [list(image_calls(lines[first:first + count], x, y, top, left, width, v_far, m_far, t))
              for first, count in cut(len(lines), tasks)]
     filters = [list(filter_calls(transposed, first, C, F, t)) for first in range(0, F, L)]
     return (Program(filters, [0] * 2, workers, 9 * L), Program(parts, [0] * 4, workers, room),
-            PRODUCTS * _spread(C * O))
+            PRODUCTS * spread(C * O))
 
 
 def filter_calls(transposed, first, C, F, t):
@@ -216,7 +217,7 @@ def filter_calls(transposed, first, C, F, t):
     for c, depth in cut(C, -(-C // DEPTH)):
         yield filter_values(w + 4 * (first * row + c * channel), row, channel, depth,
                             min(L, F - first), transposed,
-                            values + 4 * (c * O + panel * depth + first - panel), _spread(C * O),
+                            values + 4 * (c * O + panel * depth + first - panel), spread(C * O),
                             lanes, G, address(ZEROS), t.turn, L, ROOM)
 
 
@@ -238,7 +239,7 @@ def image_calls(lines, x_shape, y_shape, top, left, width, v_far, m_far, t):
         held += count
     for e in range(PRODUCTS):
         for c, depth in cut(C, -(-C // DEPTH)):
-            to, factor = M + 4 * e * m_far, values + 4 * (e * _spread(C * O) + c * O)
+            to, factor = M + 4 * e * m_far, values + 4 * (e * spread(C * O) + c * O)
             start, start_row = (to, O) if c else (0, 0)
             yield multiply_panels(V + 4 * (e * v_far + c), Z, 1, factor, start, start_row, to, O,
                                   held, O, depth, tools(t), rest)
@@ -260,11 +261,6 @@ def _tasks(N, down, across, floats, workers):
     return strips, tasks, -(-lines // tasks) * wide
 
 
-def _spread(floats):
-    """At least `floats`, an odd number of cache lines: see conv2d_fast."""
-    return (-(-floats // 16) | 1) * 16
-
-
 # --- the steps ------------------------------------------------------------------------------------
 @step
 def filter_values(w, row, channel, C, F, turned, to, far, lanes, G, zeros, turning, L, own):
@@ -284,7 +280,7 @@ def turn_band(x, plane, W, C, top, bottom, lo, hi, width, follows, band, turning
     Z = (C + L - 1) // L * L
     row = 4 * width * Z
     if follows:
-        copy(copying, (band + 4 * row, 0, 1, 0, 1, 0, row // 2, band, 0, 1, row // 2))
+        copy(copying, (band + 4 * row, 0, 0, 1, 0, row // 2, band, 0, 1, row // 2))
     for r in range(2 if follows else 0, 6):
         to, last = band + r * row, hi if top <= r < bottom else lo
         clear(to, lo * Z, copying)
@@ -298,7 +294,7 @@ def turn_band(x, plane, W, C, top, bottom, lo, hi, width, follows, band, turning
 @jit
 def clear(to, count, copying):
     """So many zeros."""
-    copy(copying, (to, 0, 1, 0, 0, 0, 0, to, 0, 1, count))
+    copy(copying, (to, 0, 0, 0, 0, 0, to, 0, 1, count))
 
 
 @step
@@ -315,7 +311,7 @@ def results(M, far, bias, F, y, plane, B, rows, pixels, AT, turning, copying, L,
     """y[f, i, 4 t + j] = bias[f] + (A^T M A)[i, j], for so many rows i and `pixels` of a row."""
     line, wide, O = own + 4 * L, (pixels + 3) // 4 * 4, (F + L - 1) // L * L
     for f in range(0, F, L):
-        copy(copying, (bias + 4 * f, 0, 1, 0, 1, 0, min(L, F - f), own, 0, 1, L))
+        copy(copying, (bias + 4 * f, 0, 0, 1, 0, min(L, F - f), own, 0, 1, L))
         for q in range(0, wide, 4):
             sandwich(AT, (M + 4 * (q // 4 * O + f), 6 * far, far, line + 4 * q * L, wide * L, L,
                           own))

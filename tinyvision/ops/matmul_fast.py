@@ -26,7 +26,7 @@ import numpy as np
 
 from tinyvision.kernel import jit, threads
 from tinyvision.ops.program import ROOM, Program, arrays, step
-from tinyvision.simd import ROWS, frame, multiply, tiles, turn
+from tinyvision.simd import ROWS, copy, multiply, tiles, turn
 from tinyvision.worker import address, floats, longs
 
 DEPTH = 256                                # terms of a sum in registers
@@ -133,7 +133,7 @@ def pack(b, b_row, b_step, K, N, to, t):
     """The call that packs B (K, N) as panels: to[panel][k][lane], 2 L lanes a panel, in the last
     one L if they do. Lanes beyond N are 0."""
     if b_step == 1:
-        return pack_rows(b, b_row, K, N, to, t.frame, t.lanes)
+        return pack_rows(b, b_row, K, N, to, t.copy, t.lanes)
     return pack_columns(b, b_step, K, N, to, t.turn, t.lanes)
 
 
@@ -155,11 +155,12 @@ _kept = []                                                   # arrays whose addr
 
 # --- the steps ------------------------------------------------------------------------------------
 @step
-def pack_rows(b, b_row, K, N, to, framing, L):
+def pack_rows(b, b_row, K, N, to, copying, L):
     """`pack` where the numbers of B's rows lie side by side."""
     for n in range(0, N, 2 * L):
         lanes = 2 * L if N - n > L else L
-        frame(framing, (b + 4 * n, b_row, 0, K, 0, min(lanes, N - n), to + 4 * n * K, K, lanes))
+        copy(copying, (b + 4 * n, b_row, 0, K, 0, min(lanes, N - n), to + 4 * n * K, lanes, K,
+                       lanes))
 
 
 @step

@@ -1,0 +1,254 @@
+"""Depthwise convolutions: every channel has filters of its own, and nothing is summed over channels.
+
+There is too little arithmetic for the register tile (see `simd`): one pass over the image has to do.
+So a function of machine code makes all rows of a plane, some vectors of columns at a time:
+
+- **roll**, for 3x3, 5x5 and 7x7 with stride 1, reads the image where it lies, once. An input row
+  meets K output rows, each with its row of the filter: K rows of sums are kept in registers, and
+  after every input row one of them is finished, stored, and begun anew:
+
+      sums[i] = sums[i - 1] + (row i of the filter) * (this row of the image)
+
+  Rows beyond the image are left out. Columns beyond it are left out by masks, of which only the
+  first and the last vector of a run have need.
+- **match** makes the gradient of 3x3 and 5x5 weights the same way: K rows of y are kept instead,
+  and a vector of sums for every weight.
+- **slide**, for all other windows, strides and dilations, is one sum of all taps after the other,
+  read from a padded copy that stays in the nearest cache. A transposed convolution with stride S
+  makes the S x S images of `conv2d_fast`, one by one.
+"""
+from __future__ import annotations
+
+import functools
+
+from tinyvision.kernel import jit, scratch, threads
+from tinyvision.ops.conv2d_plan import (ROLL, SERIAL, SLIDE, Plan, forward_taps, geometry, machine,
+                                        spread, tables_of, transposed_taps)
+from tinyvision.ops.conv2d_tasks import copy_band, sizes_at, task_of
+from tinyvision.simd import tiles, weave
+from tinyvision.simd_planes import match, planes, roll, slide
+from tinyvision.worker import address, floats, longs, worker
+
+NEAR = 1 << 13                             # floats of a padded plane: the nearest cache has more
+EACH = 4                                   # bands for a thread, so that none waits long for others
+TOGETHER = 4                               # vectors that `slide` makes at a time where it can
+FILTERS = 4                                # of a channel, beyond which the tile slides faster
+
+
+def depthwise(transposed, x, w, bias, stride, padding, dilation, G, y) -> bool:
+    """y = bias + x * w, or with w transposed; False where the register tile is the way."""
+    p = plan(transposed, x.shape, w.shape, y.shape, stride, padding, dilation, G, tiles().lanes,
+             threads())
+    if p is None:
+        return False
+    run = roll_share if p.kind == ROLL else slide_share
+    room = address(scratch("rooms", (p.workers, p.room)))
+    run(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
+    return True
+
+
+def depthwise_weight(x, y, stride, padding, dilation, G, w) -> bool:
+    """w = sum of y and the shifts of x; False where there is another way."""
+    p = weight_plan(x.shape, w.shape, y.shape, stride, padding, dilation, G, tiles().lanes,
+                    threads())
+    if p is None:
+        return False
+    match_share(p.workers, p.address, address(x), address(y), address(w))
+    return True
+
+
+# --- the plans ------------------------------------------------------------------------------------
+@functools.lru_cache(4096)
+def plan(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
+    """The Plan for arrays of these shapes; None where the tile is better."""
+    axes = tuple(zip(w[2:], stride, padding, dilation))
+    down, across = (transposed_taps(*a) if transposed else forward_taps(*a) for a in axes)
+    sizes = _sizes(x, w, y, G, lanes, transposed=transposed)
+    kind = "roll", w[2]
+    if rolls(kind, x, w, y, down, across, lanes):
+        return _rolling(kind, sizes, down, across, _busy(sizes, workers))
+    return _sliding(sizes, down, across, _busy(sizes, workers)) if sizes["F"] <= FILTERS else None
+
+
+@functools.lru_cache(4096)
+def weight_plan(x, w, y, stride, padding, dilation, G, lanes, workers):
+    """The Plan of the weight gradient; None where `match` cannot."""
+    axes = tuple(zip(w[2:], stride, padding, dilation))
+    down, across = (forward_taps(*a) for a in axes)
+    sizes, kind = _sizes(x, w, y, G, lanes), ("match", w[2])
+    workers = _busy(sizes, workers)
+    if w[0] < workers or not rolls(kind, x, w, y, down, across, lanes):
+        return None
+    return _rolling(kind, sizes, down, across, workers)
+
+
+def _sizes(x, w, y, G, L, **more):
+    return dict(N=x[0], G=G, F=y[1] // G, H=x[2], W=x[3], A=y[2], B=y[3], I=w[2], J=w[3],
+                window=w[2] * w[3], L=L, **more)
+
+
+def _busy(p, workers):
+    """One thread is faster where there is little to do."""
+    return workers if p["N"] * p["G"] * p["F"] * p["A"] * p["B"] * p["window"] >= SERIAL else 1
+
+
+def _rolling(kind, p, down, across, workers):
+    """The Plan of `roll` and `match`."""
+    most, B, tasks = planes().most[kind] * p["L"], p["B"], p["N"] * p["G"]
+    bands = min(p["A"], -(-EACH * workers // tasks))
+    masks = [masks_of(across, b, min(most, B - b), p["W"], p["L"], kind) for b in range(0, B, most)]
+    numbers = {**p, "kind": ROLL, "top": down.first, "left": across.first, "bands": bands,
+               "blocks": len(masks), "workers": min(workers, tasks * bands), "room": 0, "most": most}
+    return Plan(numbers, dict(masks=masks, tiles=planes().tables[kind]), 0)
+
+
+def _sliding(p, down, across, workers):
+    """The Plan of `slide`: the copy, the taps of each phase, and lines for its columns."""
+    apart = [axis.stride > 1 and (axis is across or axis.reach == 0) for axis in (down, across)]
+    grid, M, K = (-(-p["A"] // down.phases), -(-p["B"] // across.phases)), down.phases, across.phases
+    sizes, place = geometry(p["N"], p["G"], 1, (p["H"], p["W"]), grid, down, across, apart, workers,
+                            NEAR)
+    first, offsets, windows = tables_of(down, across, place, p["J"])
+    line, pitch = spread(sizes["plane"] + 8 * p["L"]), spread(grid[1] + 2 * p["L"])
+    rows = -(-grid[0] // sizes["bands"])
+    numbers = {**p, **sizes, **machine(tiles()), "kind": SLIDE, "M": M, "K": K, "line": line,
+               "pitch": pitch, "most": planes().most["slide", 1] * p["L"],
+               "room": spread(line + (K > 1) * K * rows * pitch)}
+    return Plan(numbers, dict(
+        places=offsets, windows=windows, starts=[*first.values(), len(offsets)],
+        tiles=[planes().tables["slide", 1], planes().tables["slide", TOGETHER]]), 0)
+
+
+def rolls(kind, x, w, y, down, across, L):
+    """Whether there is code for it: no stride or dilation, and masks for outer vectors will do."""
+    K, most = w[2], planes().most.get(kind, 0) * L
+    if not most or (down.stride, across.stride, down.phases, across.phases) != (1, 1, 1, 1) or (
+            down.reach, across.reach, w[3]) != (K - 1, K - 1, K):
+        return False
+    return all(inner_is_inside(across, b, min(most, y[3] - b), x[3], L)
+               for b in range(0, y[3], most))
+
+
+def inner_is_inside(across, b, count, W, L):
+    """Whether all vectors of a run but the first and the last find their columns on the image."""
+    inner, first = (-(-count // L) - 2) * L, b + L + across.first
+    return inner <= 0 or (first >= 0 and first + inner - 1 + across.reach < W)
+
+
+def masks_of(across, b, count, W, L, kind):
+    """Which lanes of a run's first and last vector are on the image, by the tap's column."""
+    def bits(begin, lanes, j):
+        return sum(1 << k for k in range(lanes) if 0 <= b + begin + across.first + j + k < W)
+    last, lanes = (count - 1) // L * L, (count - 1) % L + 1
+    if kind[0] == "roll":                                    # the last vector ends with the run
+        last, lanes = max(0, count - L), L
+    return [[bits(begin, here, j) for j in range(across.reach + 1)]
+            for begin, here in ((0, L if last else lanes), (last, lanes))]
+
+
+# --- what threads do ------------------------------------------------------------------------------
+@worker
+def roll_share(job, k):
+    """One thread's bands of planes."""
+    job = longs(job)
+    p = sizes_at(job[0])
+    tasks = p.N * p.G * p.bands
+    for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
+        plane, band = task // p.bands, task % p.bands
+        a0, a1 = band * p.A // p.bands, (band + 1) * p.A // p.bands
+        source = job[1] + 4 * ((plane * p.H + a0 + p.top) * p.W + p.left)
+        for f in range(p.F):
+            one, to = plane % p.G * p.F + f, plane * p.F + f
+            roll_plane(p, source, a0 + p.top, job[2] + 4 * one * p.window, job[3] + 4 * one,
+                       job[4] + 4 * (to * p.A + a0) * p.B, a1 - a0)
+
+
+@jit
+def roll_plane(p, source, top, w, bias, y, rows):
+    """Rows of one plane of y, a run of columns after the other."""
+    functions, start = longs(p.tiles), w + 4 * (p.window - 1 if p.transposed else 0)
+    for block in range(p.blocks):
+        b = block * p.most
+        count = min(p.most, p.B - b)
+        roll(functions[(count - 1) // p.L],
+             (source + 4 * b, p.W, max(0, -top), p.H - top, start, -1 if p.transposed else 1,
+              y + 4 * b, p.B, rows, count, bias, p.masks + 16 * p.J * block))
+
+
+@worker
+def match_share(job, k):
+    """One thread's filters, each the sum over all images."""
+    job = longs(job)
+    p = sizes_at(job[0])
+    functions, filters = longs(p.tiles), p.G * p.F
+    for f in range(k * filters // p.workers, (k + 1) * filters // p.workers):
+        w = job[3] + 4 * f * p.window
+        for q in range(p.window):
+            floats(w)[q] = 0
+        for n in range(p.N):
+            x = job[1] + 4 * (((n * p.G + f // p.F) * p.H + p.top) * p.W + p.left)
+            y = job[2] + 4 * (n * filters + f) * p.A * p.B
+            for block in range(p.blocks):
+                b = block * p.most
+                count = min(p.most, p.B - b)
+                match(functions[(count - 1) // p.L],
+                      (x + 4 * b, p.W, max(0, -p.top), p.H - p.top, y + 4 * b, p.B, p.A, count, w,
+                       p.masks + 16 * p.J * block))
+
+
+@worker
+def slide_share(job, k):
+    """One thread's bands of planes."""
+    job = longs(job)
+    p = sizes_at(job[0])
+    tasks, room = p.G * p.shares * p.bands, job[5] + 4 * k * p.room
+    for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
+        g, first, images, a0, a1 = task_of(p, task)
+        for n in range(first, first + images):
+            copy_band(p, job[1] + 4 * (n * p.G + g) * p.H * p.W, 1, a0, a1, room)
+            for f in range(g * p.F, (g + 1) * p.F):
+                to = job[4] + 4 * ((n * p.G * p.F + f) * p.A + a0 * p.M) * p.B
+                for r in range(p.M):                         # the rows a M + r of y
+                    rows = (min(p.A, a1 * p.M) - a0 * p.M - r + p.M - 1) // p.M
+                    slide_phase(p, room, r, job[2] + 4 * f * p.window, job[3] + 4 * f,
+                                to + 4 * r * p.B, rows)
+
+
+@jit
+def slide_phase(p, room, r, w, bias, y, rows):
+    """Every M-th row of one plane of y: its columns at once, or each of K remainders in lines."""
+    starts, line = longs(p.starts), room + 4 * p.line
+    if p.K == 1:
+        slide_runs(p, room, starts[r], starts[r + 1] - starts[r], w, bias, y, p.M * p.B, rows, p.B)
+        return
+    for s in range(p.K):
+        tap, pixels = starts[r * p.K + s], (p.B - s + p.K - 1) // p.K
+        slide_runs(p, room, tap, starts[r * p.K + s + 1] - tap, w, bias,
+                   line + 4 * s * rows * p.pitch, p.pitch, rows, pixels)
+    for a in range(rows):
+        interleave(p, line + 4 * a * p.pitch, rows * p.pitch, y + 4 * a * p.M * p.B)
+
+
+@jit
+def slide_runs(p, room, tap, taps, w, bias, y, y_row, rows, columns):
+    """Rows of y, a run of columns after the other."""
+    functions, kinds = longs(p.tiles), p.most // p.L
+    for b in range(0, columns, p.most):
+        count = min(p.most, columns - b)
+        vectors = (count + p.L - 1) // p.L
+        slide(functions[vectors - 1 + (kinds if rows >= TOGETHER // vectors else 0)],
+              (room + 4 * b * p.T, p.S * p.width, w, p.windows + 8 * tap, p.places + 8 * tap, taps,
+               y + 4 * b, y_row, rows, count, bias))
+
+
+@jit
+def interleave(p, line, far, y):
+    """y[b K + s] = line[s, b], for a row of y."""
+    if p.K == 2:
+        weave(p.weave, (line, line + 4 * far, y, p.B))
+        return
+    to = floats(y)
+    for s in range(p.K):
+        source = floats(line + 4 * s * far)
+        for b in range((p.B - s + p.K - 1) // p.K):
+            to[b * p.K + s] = source[b]

@@ -1,0 +1,60 @@
+"""What the fast convolutions share: which part of the work a task is, and its padded copy.
+
+`p` is a plan's record (see `conv2d_plan`), arrays are addresses of float32 numbers.
+"""
+from __future__ import annotations
+
+from tinyvision.kernel import jit
+from tinyvision.ops.conv2d_plan import SIZES
+from tinyvision.simd import copy, gather
+from tinyvision.worker import record
+
+sizes_at = record("sizes_at", SIZES)
+
+
+@jit
+def task_of(p, k):
+    """(group, first image, images, first row, last row) of a task."""
+    g, share, band = k // p.bands // p.shares, k // p.bands % p.shares, k % p.bands
+    n, end = share * p.N // p.shares, (share + 1) * p.N // p.shares
+    return g, n, end - n, band * p.rows // p.bands, (band + 1) * p.rows // p.bands
+
+
+@jit
+def padded(p, x, images, a0, a1, room):
+    """Where a task's images are: a padded copy, or where nothing is padded, they themselves."""
+    if p.bare:
+        return x + 4 * a0 * p.width
+    copy_band(p, x, images, a0, a1, room)
+    return room
+
+
+@jit
+def copy_band(p, x, images, a0, a1, room):
+    """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them."""
+    tall = (a1 - a0 - 1) * p.S + p.reach + 1
+    for layer in range(p.layers):
+        top = a0 * p.S * p.skip + p.top + layer
+        first, last = inside(top, p.skip, p.H, tall)
+        for part in range(p.parts):
+            left = p.left + part
+            lo, hi = inside(left, p.comb, p.W, p.part)
+            source, to = x + 4 * (top * p.W + left), room + 4 * (layer * p.deep * p.width
+                                                                 + part * p.part)
+            for n in range(images):
+                for c in range(p.C):
+                    plane = source + 4 * (n * p.G * p.C + c) * p.H * p.W
+                    frame = to + 4 * (n * p.C + c) * p.plane
+                    if p.comb == 1:
+                        copy(p.copy, (plane, p.skip * p.W, first, last, lo, hi, frame, p.width,
+                                      tall, p.part))
+                    else:
+                        gather(p.gather, (plane, p.skip * p.W, p.comb, first, last, lo, hi, frame,
+                                          p.width, tall, p.part))
+
+
+@jit
+def inside(start, step, size, count):
+    """The k, from and below which 0 <= start + k step < size; at most `count`."""
+    first = min(count, max(0, -(start // step)))
+    return first, max(first, min(count, (size - 1 - start) // step + 1))
