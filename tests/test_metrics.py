@@ -128,3 +128,30 @@ def test_a_shifted_square_fits_within_the_distance():
     assert metrics.boundary_f_score(truth, answer, 2, 1)[1] < 0.8
     with pytest.raises(ValueError, match=r"expected the same \(N, H, W\)"):
         metrics.boundary_f_score(truth[0], answer[0], 2)
+
+
+# --- classification -------------------------------------------------------------------------------
+SCORES = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.4, 0.4, 0.2]])
+
+
+@pytest.mark.parametrize("k, expected", [(1, 0.25), (2, 0.75), (3, 1.0)])
+def test_top_k_by_hand(k, expected):
+    """Ranks of the true classes: 1, 2, 3, 2 (of equal scores the lower class comes first)."""
+    assert metrics.top_k_accuracy([1, 1, 1, 1], SCORES, k) == expected
+
+
+def test_accuracy_is_top_1():
+    labels = [1, 0, 1, 1]
+    assert metrics.accuracy(labels, SCORES.argmax(1)) == 0.5
+    assert metrics.accuracy(labels, SCORES.argmax(1)) == metrics.top_k_accuracy(labels, SCORES, 1)
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: metrics.accuracy([0, 1], SCORES[:2]), r"labels have shape \(2,\), predictions \(2, 3"),
+    (lambda: metrics.accuracy([], []), "N at least 1"),
+    (lambda: metrics.top_k_accuracy([0, 1], SCORES), r"labels have shape \(2,\), scores \(4, 3\)"),
+    (lambda: metrics.top_k_accuracy([0, 1, 3, 0], SCORES, 1), "labels go from 0 to 3, exp.* 0 to 2"),
+    (lambda: metrics.top_k_accuracy([0, 1, 2, 0], SCORES), "k is 5, expected 1 to 3")])
+def test_classification_refuses(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

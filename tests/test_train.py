@@ -1,17 +1,22 @@
 """fit: kill and resume to the last bit, stops that name the layer, damaged checkpoints."""
+import gc
+import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
 
 import tinyvision as tv
-from tinyvision import data, nn, ops, optim, train
+from tinyvision import data, models, nn, ops, optim, train
+from tinyvision.bench import memory, timing
 from tinyvision.device import generator
 from tinyvision.train import checkpoint
 
@@ -134,7 +139,92 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
     while killed < 4 and not run(tmp_path / "part", whole * rng.uniform(0.3, 0.8)):
         killed += 1
     assert run(tmp_path / "part") and same(tmp_path / "whole", tmp_path / "part")
-    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".") and f.stat().st_size == 0]
+
+
+KILLS = 10
+
+
+def train_command(out, name, epochs, seconds=None):
+    """`tinyvision train`, killed after so many seconds; whether it was."""
+    process = subprocess.Popen([sys.executable, "-m", "tinyvision", "train", name, "--quiet",
+                                "--epochs", str(epochs), "--out", str(out)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, said = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+    assert process.returncode == 0, said.decode()
+    return False
+
+
+def left(folder):
+    """What a training left, to the last bit, times apart."""
+    figures = json.loads((folder / "figures.json").read_text())
+    return ((folder / "weights.safetensors").read_bytes(), figures["losses"], figures["metrics"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, epochs", [("tiny_resnet", 8), ("tiny_vae", 8)])
+def test_ten_times_killed_it_ends_with_the_same_bits(tmp_path, name, epochs):
+    whole, part, rng = tmp_path / "whole", tmp_path / "part", random.Random(name)
+    began = time.perf_counter()
+    assert not train_command(whole, name, epochs)
+    seconds = json.loads((whole / "figures.json").read_text())["seconds"]
+    start, done = time.perf_counter() - began - seconds, []
+    while len(done) < KILLS:
+        after = start * rng.uniform(0.5, 1) + seconds / epochs * rng.uniform(0, 3)
+        if train_command(part, name, epochs, after):
+            file = part / "checkpoint"
+            done.append(checkpoint.load(file)["data"]["epoch"] if file.exists() else 0)
+        else:                                                # it came to its end in between
+            assert left(part) == left(whole)
+            shutil.rmtree(part)
+    assert not train_command(part, name, epochs) and left(part) == left(whole)
+    print(f"{name}, {epochs} epochs, killed {KILLS} times, with so many epochs done: {done}")
+    assert len(set(done)) > 1
+
+
+# --- memory ---------------------------------------------------------------------------------------
+def steps(model, dataset, count, batch_size=8):
+    """So many steps of a training."""
+    loader = data.DataLoader(dataset, batch_size, shuffle=True)
+    optimizer = optim.AdamW(model.parameters(), 1e-3)
+    train.fit(model, loader, optimizer, count // len(loader), progress=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory")
+@pytest.mark.parametrize("build, size", [(models.tiny_resnet, ()), (models.tiny_unet, (32, 32))])
+def test_the_peak_of_memory_does_not_grow_over_200_steps(build, size):
+    """One map of the first stage is 512 kB: a single one kept per step would be 100 MB."""
+    rng = np.random.default_rng(0)
+    dataset = data.TensorDataset(rng.random((80, 3, 32, 32), np.float32),
+                                 rng.integers(0, 6, (80, *size)))
+    model = build()
+    steps(model, dataset, 10)                                # kernels are compiled, buffers there
+    few, many = (memory.extra(timing.Contender("", lambda: steps(model, dataset, count)))
+                 for count in (10, 200))
+    assert many <= few + 2 ** 23
+
+
+def test_a_step_frees_its_graph_without_the_garbage_collector():
+    some, alive, most = parts(), [], []
+
+    def watch(module, inputs, y):
+        most.append(sum(ref() is not None for ref in alive))
+        alive.extend((weakref.ref(y), weakref.ref(y.data)))
+    for module in some["model"].modules():
+        module.register_forward_hook(watch)
+    gc.collect()
+    gc.disable()
+    try:
+        train.fit(**some, epochs=3, progress=False)
+    finally:
+        gc.enable()
+    a_step = 2 * len(list(some["model"].modules()))
+    assert len(alive) >= 18 * a_step and max(most) <= a_step
+    assert not any(ref() is not None for ref in alive)
 
 
 # --- what is not finite ---------------------------------------------------------------------------
@@ -247,6 +337,16 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     assert repr_of(plain) == repr_of(back)
     assert isinstance(back["a"][5], tuple) and list(back) == list(tree)
     assert [f.name for f in (tmp_path / "deep").iterdir()] == ["t"]
+
+
+def test_what_killed_processes_left_is_swept_away_in_time(tmp_path):
+    fresh, old, other = (tmp_path / name for name in (".t.1", ".t.2", ".u.3"))
+    for file in (fresh, old, other):
+        file.write_bytes(b"")
+    for file in (old, other):
+        os.utime(file, (time.time() - 3600,) * 2)
+    checkpoint.save(tmp_path / "t", {})
+    assert {f.name for f in tmp_path.iterdir()} == {"t", ".t.1", ".u.3"}
 
 
 def test_what_cannot_be_kept_is_refused_and_the_old_file_stays(tmp_path):

@@ -7,14 +7,17 @@ in the arrays' places, and a checksum of all. Reading it executes nothing.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import pathlib
+import time
 
 import numpy as np
 
 HEADER, CHECKSUM = "tinyvision.checkpoint", "sha256"
+ABANDONED = 600            # seconds
 
 
 class CheckpointError(ValueError):
@@ -50,6 +53,7 @@ def write(path, data: bytes) -> pathlib.Path:
         os.replace(made, path)
     finally:
         made.unlink(missing_ok=True)
+    _sweep(path)
     with contextlib.suppress(OSError):                       # not every system opens folders
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -57,6 +61,14 @@ def write(path, data: bytes) -> pathlib.Path:
         finally:
             os.close(folder)
     return path
+
+
+def _sweep(path):
+    """Delete the temporary files of processes that were killed; no write takes that long."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with contextlib.suppress(OSError):                   # another process swept, too
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
 
 
 def digest(text: str, arrays) -> str:

@@ -32,11 +32,13 @@ def recipe(name: str, **changes) -> Recipe:
     """The recipe of that name, with other epochs or the like where they are given.
 
     Raises:
-        ValueError: there is none, or fewer than one epoch is asked for.
+        ValueError: there is none, or fewer than one epoch or a negative seed is asked for.
     """
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
     found = replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
     if found.epochs < 1:
         raise ValueError(f"{name}: epochs is at least 1, got {found.epochs}")
+    if found.seed < 0:
+        raise ValueError(f"{name}: seed is at least 0, got {found.seed}")
     return found
