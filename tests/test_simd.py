@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import tinyvision as tv
 from tinyvision import simd
 from tinyvision.kernel import jit
+from tinyvision.ops import conv2d_depthwise_fast as depthwise
 from tinyvision.ops import conv2d_plan
 from tinyvision.ops.conv2d import Conv2d, conv2d_kernel
 from tinyvision.simd import copy, dots, gather, multiply, turn, weave
@@ -227,6 +228,14 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "padding beyond the filter": (1, 2, 3, 1, (4, 5), (2, 2), (1, 1), (4, 3), (1, 1)),
     "depthwise, strided": (2, 1, 1, 3, (11, 39), (3, 3), (2, 2), (1, 1), (1, 1)),
     "depthwise, strides 3 and 2": (2, 1, 1, 3, (11, 39), (3, 5), (3, 2), (1, 1), (2, 3)),
+    "depthwise, 5 x 5, two filters": (2, 1, 2, 3, (9, 70), (5, 5), (1, 1), (2, 2), (1, 1)),
+    "depthwise, 7 x 7": (1, 1, 1, 2, (9, 150), (7, 7), (1, 1), (3, 3), (1, 1)),
+    "depthwise, less than a vector": (2, 1, 1, 3, (6, 3), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "depthwise, one more than a vector": (2, 1, 1, 3, (6, 17), (5, 5), (1, 1), (2, 2), (1, 1)),
+    "depthwise, one large map": (1, 1, 1, 1, (130, 140), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "depthwise, padding beyond the filter": (1, 1, 1, 2, (4, 20), (3, 3), (1, 1), (5, 4), (1, 1)),
+    "depthwise, dilated, wide": (1, 1, 1, 2, (9, 140), (3, 3), (1, 1), (2, 2), (2, 2)),
+    "one channel, six filters": (2, 1, 6, 1, (9, 20), (4, 4), (1, 1), (1, 1), (1, 1)),
     "few classes, small maps": (3, 6, 3, 2, (6, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
     "many images of few pixels": (21, 9, 33, 1, (3, 2), (3, 2), (1, 1), (0, 0), (1, 1)),
     "many images": (9, 3, 17, 1, (2, 3), (2, 2), (1, 1), (1, 1), (1, 1)),
@@ -270,6 +279,24 @@ def test_the_shapes_reach_every_kind_of_tile(monkeypatch):
                      conv2d_plan.DOTTED}
 
 
+def test_the_shapes_reach_all_code_for_planes():
+    plans = [(depthwise.plan(False, x, w, y, *options, 16, 2),
+              depthwise.weight_plan(x, w, y, *options, 16, 2))
+             for x, w, y, *options in map(shapes_of, TUNED_FOR.values()) if x[1] == options[-1]]
+    rolled = [forward for forward, _ in plans if forward and forward.kind == conv2d_plan.ROLL]
+    assert {int(p.sizes["J"][0]) for p in rolled} == {3, 5, 7}
+    assert max(p.sizes["blocks"][0] for p in rolled) > 1 < max(p.sizes["bands"][0] for p in rolled)
+    assert any(p and p.kind == conv2d_plan.SLIDE for p, _ in plans)
+    assert {p is None for _, p in plans} == {p is None for p, _ in plans} == {True, False}
+
+
+def shapes_of(case):
+    """The shapes of x, w and y, and what a plan is asked with."""
+    N, C, F, G, size, window, stride, padding, dilation = case
+    A, B = Conv2d(stride, padding, dilation, G).size(*size, *window)
+    return ((N, C * G, *size), (F * G, C, *window), (N, F * G, A, B), stride, padding, dilation, G)
+
+
 def test_what_is_not_finite_stays_in_its_windows():
     """What is computed beside the map, or of another row, must not come near it."""
     for C, F, G in ((3, 33, 1), (3, 4, 1), (1, 1, 3), (1, 2, 2)):
@@ -284,8 +311,10 @@ def test_what_is_not_finite_stays_in_its_windows():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 @pytest.mark.parametrize("lanes", LANES)
-@pytest.mark.parametrize("C, H, F", [(8, 2, 4), (64, 3, 8), (16, 5, 3), (5, 16, 7), (3, 12, 40)])
-def test_nothing_beyond_the_images_is_read(lanes, C, H, F):
+@pytest.mark.parametrize("C, H, F, G", [
+    (8, 2, 4, 1), (64, 3, 8, 1), (16, 5, 3, 1), (5, 16, 7, 1), (3, 12, 40, 1), (4, 8, 4, 4),
+    (4, 21, 8, 4)])
+def test_nothing_beyond_the_images_is_read(lanes, C, H, F, G):
     """The image ends where its memory does: the page behind it must not be touched."""
     page = mmap.PAGESIZE
     size = -(-C * H * H * 4 // page) * page
@@ -296,12 +325,13 @@ def test_nothing_beyond_the_images_is_read(lanes, C, H, F):
     x = np.frombuffer(memory, np.float32, C * H * H, size - C * H * H * 4).reshape(1, C, H, H)
     x[...] = numbers(*x.shape)
     with simd.use_lanes(lanes):
-        for K, padding in ((1, 0), (3, 1)):
+        for K, padding, S in ((1, 0, 1), (3, 1, 1), (3, 1, 2), (5, 2, 1)):
             if K <= H:
-                op, w = Conv2d((1, 1), (padding, padding)), numbers(F, C, K, K)
+                op = Conv2d((S, S), (padding, padding), (1, 1), G)
+                w, back = numbers(F, C // G, K, K), numbers(C, F // G, K, K)
                 y = op.forward(x, w)
                 np.testing.assert_array_equal(y, op.forward(x.copy(), w))
-                op.transpose((H, H)).forward(x, numbers(C, F, K, K))
+                op.transpose(((H - 1) * S + 1,) * 2).forward(x, back)
                 op.weight(w.shape).forward(x, y)
     assert libc.mprotect(ctypes.c_void_p(last), ctypes.c_size_t(page), 3) == 0
 
