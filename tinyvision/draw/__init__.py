@@ -5,9 +5,7 @@ Importing this package does not import matplotlib; the first use of one of the n
 from importlib import import_module
 
 HOMES = {
-    "graph": "graphs", "graph_text": "graphs", "tape": "autograd", "plane": "autograd",
-    "slides": "convolution", "windows": "convolution", "groups": "convolution",
-    "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
+    "graph": "graphs", "graph_text": "graphs",
     "numbers": "matrices", "numbers_row": "matrices",
     "stamps": "upsampling", "switches": "upsampling", "conv_matrix": "upsampling",
     "images": "pictures", "image_rows": "pictures", "masks": "pictures", "curve": "pictures",
@@ -15,6 +13,9 @@ HOMES = {
     "training": "progress", "confusion": "progress", "scores": "progress",
     "label_grid": "maps", "overlays": "maps", "histogram": "maps",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
+    "tape": "autograd", "plane": "autograd",
+    "slides": "convolution", "windows": "convolution", "groups": "convolution",
+    "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
 }
 __all__ = list(HOMES)
 
