@@ -79,3 +79,13 @@ def test_overlays_leave_the_background_and_refuse_other_sizes():
 def test_histogram_counts_shares():
     figure = draw.histogram([0, 0, 0, 2, -1], ["background", "a", "b"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["75 %", "0 %", "25 %"]
+
+
+def test_rows_of_images_lie_below_each_other_with_their_names():
+    images = np.random.default_rng(0).random((2, 3, 8, 8))
+    figure = draw.image_rows({"before": images, "after": images[:, :1]})
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["before", "after"]
+    shown = [axes.images[0].get_array().shape for axes in figure.axes]
+    assert shown == [(8, 8, 3), (8, 8, 3), (8, 8), (8, 8)]
+    with pytest.raises(ValueError, match=r"rows have \[1, 2\] images; expected one number"):
+        draw.image_rows({"before": images, "after": images[:1]})

@@ -80,6 +80,7 @@ def test_a_damaged_file_is_named_and_made_again(cache, trainings, damage):
     before = state(zoo.get("small", progress=False))
     file, = files(cache)
     file.write_bytes(damage(file.read_bytes()))
+    assert isinstance(zoo.figures("small"), dict)
     with pytest.warns(UserWarning, match=f"{re.escape(str(file))}: .*; it is made again"):
         assert state(zoo.get("small", progress=False)) == before
     with warnings.catch_warnings():

@@ -342,13 +342,21 @@ def turn_text(L) -> str:
 
 
 def copy_text(L) -> str:
-    """The padded copy of a plane; see `copy`. A row is three stretches: zeros, numbers, zeros."""
+    """The padded copy of a plane; see `copy`.
+
+    A row is three stretches: zeros, numbers, zeros; or one vector under a mask, if that is enough.
+    """
+    V = f"<{L} x float>"
     ends = {"zero": "%width", "before": "%lo", "middle": "%between", "after": "%beyond"}
     lines = ["define void @copy(ptr %from, i64 %from_row, i64 %first, i64 %last, i64 %lo, i64 %hi, "
              "ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
              "  %between = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
              *(line for name, count in ends.items() for line in _parts_of(L, name, count)),
-             *_rows_of("%lo"),
+             *_lanes(L, "in", "%lo", "%hi"), *_lanes(L, "to.width", "0", "%width"),
+             *_rows_of(L, "1"),
+             "short:",
+             f"  %x.short = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %row.from, "
+             f"<{L} x i1> %in, {V} zeroinitializer)", *_store_short(L, "%x.short"),
              *_stretch(L, "before", None, "%target", "middle"),
              *_stretch(L, "middle", "%source", "%target.lo", "after"),
              *_stretch(L, "after", None, "%target.hi", "row.end"),
@@ -358,14 +366,22 @@ def copy_text(L) -> str:
 
 def _parts_of(L, name, count):
     """Of `count` numbers: how many are in whole vectors, and the mask of the rest."""
-    I = f"<{L} x i64>"
     yield f"  %{name}.rest = srem i64 {count}, {L}"
     yield f"  %{name}.even = sub i64 {count}, %{name}.rest"
     yield f"  %{name}.some = icmp sgt i64 %{name}.even, 0"
     yield f"  %{name}.odd = icmp sgt i64 %{name}.rest, 0"
-    yield f"  %{name}.1 = insertelement {I} poison, i64 %{name}.rest, i32 0"
-    yield f"  %{name}.all = shufflevector {I} %{name}.1, {I} poison, <{L} x i32> zeroinitializer"
-    yield f"  %{name}.mask = icmp sgt {I} %{name}.all, <{', '.join(f'i64 {n}' for n in range(L))}>"
+    yield from _lanes(L, f"{name}.mask", "0", f"%{name}.rest")
+
+
+def _lanes(L, name, lo, hi, first=0):
+    """%{name}: the lanes whose number, counted from `first`, is at least lo and below hi."""
+    I, lanes = f"<{L} x i64>", ", ".join(f"i64 {first + n}" for n in range(L))
+    for side, count, test in (("lo", lo, "sle"), ("hi", hi, "sgt")):
+        yield f"  %{name}.{side}1 = insertelement {I} poison, i64 {count}, i32 0"
+        yield (f"  %{name}.{side}s = shufflevector {I} %{name}.{side}1, {I} poison, "
+               f"<{L} x i32> zeroinitializer")
+        yield f"  %{name}.{side} = icmp {test} {I} %{name}.{side}s, <{lanes}>"
+    yield f"  %{name} = and <{L} x i1> %{name}.lo, %{name}.hi"
 
 
 def _stretch(L, name, source, target, then):
@@ -399,26 +415,34 @@ def gather_text(L) -> str:
 
     With a step of 2, a vector is every other number of two: the even ones, and in the last vector,
     which ends with the row, the odd ones of two that begin one number earlier; so nothing beyond
-    the last number is read. Other steps, and short rows, go number by number.
+    the last number is read. A row of one vector is read under masks. Other steps go number by
+    number.
     """
     V = f"<{L} x float>"
     lines = ["define void @gather(ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, "
              "i64 %lo, i64 %hi, ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
              "  %count = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
-             "  %skipped = mul i64 %lo, %step", f"  %end = sub i64 %count, {L}",
+             f"  %end = sub i64 %count, {L}",
              "  %two = icmp eq i64 %step, 2", f"  %long = icmp sgt i64 %count, {L}",
              "  %pairs = and i1 %two, %long", "  %some = icmp sgt i64 %count, 0",
+             "  %lo.2 = mul i64 %lo, 2", "  %hi.2 = mul i64 %hi, 2", "  %end.in = sub i64 %hi.2, 1",
+             *_lanes(L, "in0", "%lo.2", "%end.in"), *_lanes(L, "in1", "%lo.2", "%end.in", L),
+             *_lanes(L, "to.width", "0", "%width"),
              *(line for name, count in (("zero", "%width"), ("before", "%lo"), ("after", "%beyond"))
                for line in _parts_of(L, name, count)),
-             *_rows_of("%skipped"),
+             *_rows_of(L, "%step"),
+             "short:", "  br i1 %two, label %short.two, label %before",
+             "short.two:", *_every_other(L, "x.short", "%row.from", "0", 0, ("%in0", "%in1")),
+             *_store_short(L, "%x.short"),
              *_stretch(L, "before", None, "%target", "middle"),
              "middle:", "  br i1 %pairs, label %pair, label %few",
              "pair:", "  %v = phi i64 [0, %middle], [%v.next, %pair]", "  %v.2 = mul i64 %v, 2",
-             *_every_other(L, "even", "%v.2", 0), "  %q = getelementptr float, ptr %target.lo, i64 %v",
+             *_every_other(L, "even", "%source", "%v.2", 0),
+             "  %q = getelementptr float, ptr %target.lo, i64 %v",
              f"  store {V} %even, ptr %q, align 4", f"  %v.next = add i64 %v, {L}",
              "  %v.more = icmp slt i64 %v.next, %end", "  br i1 %v.more, label %pair, label %ending",
              "ending:", "  %end.2 = mul i64 %end, 2", "  %end.1 = sub i64 %end.2, 1",
-             *_every_other(L, "odd", "%end.1", 1),
+             *_every_other(L, "odd", "%source", "%end.1", 1),
              "  %q.end = getelementptr float, ptr %target.lo, i64 %end",
              f"  store {V} %odd, ptr %q.end, align 4", "  br label %after",
              "few:", "  br i1 %some, label %one, label %after",
@@ -432,31 +456,43 @@ def gather_text(L) -> str:
     return "\n".join(lines)
 
 
-def _rows_of(skipped):
+def _rows_of(L, step):
     """The loop over rows: where %source and %target are, and whether there is anything to copy."""
-    return ["  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
+    return ["  %any = icmp sgt i64 %rows, 0", f"  %narrow = icmp sle i64 %width, {L}",
+            f"  %skipped = mul i64 %lo, {step}", "  br i1 %any, label %row, label %done",
             "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
             "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
-            "  %inside = and i1 %below, %above",
-            "  %f = mul i64 %r, %from_row", f"  %f.lo = add i64 %f, {skipped}",
-            "  %source = getelementptr float, ptr %from, i64 %f.lo",
+            "  %inside = and i1 %below, %above", "  %f = mul i64 %r, %from_row",
+            "  %row.from = getelementptr float, ptr %from, i64 %f",
+            "  %source = getelementptr float, ptr %row.from, i64 %skipped",
             "  %t = mul i64 %r, %to_row", "  %target = getelementptr float, ptr %to, i64 %t",
             "  %target.lo = getelementptr float, ptr %target, i64 %lo",
             "  %target.hi = getelementptr float, ptr %target, i64 %hi",
-            "  br i1 %inside, label %before, label %zero"]
+            "  br i1 %inside, label %there, label %zero",
+            "there:", "  br i1 %narrow, label %short, label %before"]
+
+
+def _store_short(L, value):
+    """All of a row that is not wider than a vector."""
+    yield (f"  call void @llvm.masked.store.v{L}f32.p0(<{L} x float> {value}, ptr align 4 %target, "
+           f"<{L} x i1> %to.width)")
+    yield "  br label %row.end"
 
 
 _ROW_END = ["row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
             "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
 
 
-def _every_other(L, name, begin, odd):
-    """%{name}: every other one of the 2 L numbers from %source + begin on."""
+def _every_other(L, name, source, begin, odd, masks=None):
+    """%{name}: every other one of the 2 L numbers from source + begin on."""
     V = f"<{L} x float>"
     for half in (0, 1):
         yield f"  %{name}.far{half} = add i64 {begin}, {half * L}"
-        yield f"  %{name}.p{half} = getelementptr float, ptr %source, i64 %{name}.far{half}"
-        yield f"  %{name}.x{half} = load {V}, ptr %{name}.p{half}, align 4"
+        yield f"  %{name}.p{half} = getelementptr float, ptr {source}, i64 %{name}.far{half}"
+        yield f"  %{name}.x{half} = " + (
+            f"call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %{name}.p{half}, "
+            f"<{L} x i1> {masks[half]}, {V} zeroinitializer)" if masks else
+            f"load {V}, ptr %{name}.p{half}, align 4")
     picks = ", ".join(f"i32 {2 * k + odd}" for k in range(L))
     yield f"  %{name} = shufflevector {V} %{name}.x0, {V} %{name}.x1, <{L} x i32> <{picks}>"
 

@@ -51,11 +51,12 @@ def get(name: str, progress: bool = True):
 
 def figures(name: str) -> dict:
     """What the cached model was measured to be worth: its scores, seconds and steps; {} if it is
-    not in the cache."""
-    file = path(recipe(name))
-    if not file.exists():
+    not in the cache, or its file is damaged, which `get` names and makes again."""
+    try:
+        content = path(recipe(name)).read_bytes()
+        return json.loads(weights.files.read_metadata(content).get(ABOUT, "{}"))
+    except (FileNotFoundError, ValueError, AttributeError):  # no file, no JSON, no dictionary
         return {}
-    return json.loads(weights.files.read_metadata(file.read_bytes()).get(ABOUT, "{}"))
 
 
 def folder() -> pathlib.Path:
