@@ -114,6 +114,13 @@ def test_the_ladder_of_a_tiny_convolution():
     assert [len(run) for run in result.fast.times] == [2, 2]
 
 
+@pytest.mark.parametrize("stride, applies", [((1, 1), True), ((2, 1), False)])
+def test_a_rung_that_does_not_apply_is_left_out(stride, applies):
+    case = Conv2d(2, 3, 9, 7, 5, (3, 3), stride, (1, 1))
+    names = [m.name for m in ladder.climb(case, MACHINE, SHORT).rungs]
+    assert ("cpu_winograd" in names) == applies and names[-1] == "cpu"
+
+
 def wrong(kernel, how):
     """The kernel's `cpu` variant with its result changed."""
     right = kernel.variants["cpu"]

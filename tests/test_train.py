@@ -141,6 +141,12 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_numbers(tmp_path):
     assert run(tmp_path / "part") and same(tmp_path / "whole", tmp_path / "part")
 
 
+def test_the_process_that_compiles_and_those_after_it_agree(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYVISION_CACHE", str(tmp_path / "cache"))
+    assert run(tmp_path / "compiled") and run(tmp_path / "cached")
+    assert same(tmp_path / "compiled", tmp_path / "cached")
+
+
 KILLS = 10
 
 

@@ -112,6 +112,16 @@ def use_variant(name: str | None):
         _forced.variant, _forced.seen = before
 
 
+USUAL = "as usual"
+
+
+def as_usual() -> None:
+    """Note, for `use_variant`, that a variant does not apply and what is usual runs instead: the
+    set has `USUAL` then."""
+    if _forced.seen is not None:
+        _forced.seen.add(USUAL)
+
+
 @contextlib.contextmanager
 def rehearse():
     """Inside the block and in this thread no kernel computes: results hold anything.
@@ -160,8 +170,13 @@ class Jit:
 
     @functools.cached_property
     def helper(self):
-        """Numba's dispatcher, for calls from compiled code: a part of its callers, kept with them."""
-        return self._dispatcher(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+        """Numba's dispatcher, for calls from compiled code: a part of its callers, kept with them.
+
+        Inlined always: else a caller's copy of a helper is a weak symbol, which the process that
+        compiles both resolves to the helper's own, differently optimised code, and a process that
+        reads the caller from the cache to the caller's; their last bits differed.
+        """
+        return self._dispatcher(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
     def _dispatcher(self, **options):
         prepare()

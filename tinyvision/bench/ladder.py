@@ -20,7 +20,7 @@ from tinyvision.bench.machine import Machine
 from tinyvision.device import cupy, to_device
 from tinyvision.engine import as_array, recording
 from tinyvision.gradcheck import variants_of
-from tinyvision.kernel import use_variant
+from tinyvision.kernel import USUAL, use_variant
 
 LONGEST = 0.1             # seconds: rungs that would take longer are timed on a smaller case
 TOLERANCE = 1e-4          # of the largest element: beyond it a float32 result is wrong
@@ -125,7 +125,8 @@ def climb(case, machine: Machine, options: Options) -> Result:
     here, absent = peers.of(case, options)
     result = Result(case, machine, options.device, absent=absent)
     first, *stages = stages_of(case, options)
-    rungs = [name for name in first.rungs if first.passes(first.ours(name), result)]
+    rungs = [name for name in first.rungs
+             if first.passes(first.ours(name), result) and name not in first.usual]
     for stage in stages:
         stage.trusted = next(name for name in (*TRUSTED, *rungs) if name in rungs)
     stages = [first, *stages]
@@ -163,6 +164,7 @@ class Stage:
 
     def __init__(self, case, options: Options):
         self.case, self.options, self.errors, self.trusted = case, options, {}, "reference"
+        self.usual = set()                                   # rungs that do not apply
 
     @functools.cached_property
     def arrays(self):
@@ -187,8 +189,10 @@ class Stage:
 
         @contextlib.contextmanager
         def around():
-            with use_variant(variant), recording(self.case.recorded):
+            with use_variant(variant) as seen, recording(self.case.recorded):
                 yield
+            if USUAL in seen:
+                self.usual.add(rung)
         arrays = [to_device(a, self.options.device) if isinstance(a, np.ndarray) else a
                   for a in self.arrays]
         with use_variant(variant):

@@ -51,7 +51,7 @@ import functools
 
 import numpy as np
 
-from tinyvision.kernel import jit, scratch, threads
+from tinyvision.kernel import as_usual, jit, scratch, threads
 from tinyvision.ops.matmul_fast import DEPTH, OWN, cut, multiply_panels, tools
 from tinyvision.ops.program import ROOM, Program, arrays, step
 from tinyvision.ops.conv2d_plan import spread
@@ -168,7 +168,12 @@ def pays(*args) -> bool:
 
 def where_it_applies(method, usual):
     """The rung `cpu_winograd`: `method`, and where that does not apply the `usual` rung."""
-    return lambda *args: (method if applies(*args) else usual)(*args)
+    def rung(*args):
+        if applies(*args):
+            return method(*args)
+        as_usual()
+        usual(*args)
+    return rung
 
 
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
