@@ -292,15 +292,17 @@ def test_random_sizes_run_and_a_slow_one_fails(monkeypatch, numpy_as_peer):
 
 
 # --- training -------------------------------------------------------------------------------------
-def test_training_of_both_sides_is_the_same():
+@pytest.mark.parametrize("name", ["segnet", "resnet", "unet"])
+def test_training_of_both_sides_is_the_same(name):
     pytest.importorskip("torch")
-    task = train.Task("segnet", "tiny", (2, 3, 16, 16), 6, dense=True, goals={"torch": 1e9})
+    task = train.Task(name, "tiny", (2, 3, 16, 16), train.TASKS[name].classes,
+                      dense=train.TASKS[name].dense, goals={"torch": 1e9})
     result = train.measure(task, SHORT, fresh=False)
     assert not result.failed and result.met("torch") is True
     assert set(result.times) == set(train.SIDES)
     text = train.table(result)
     assert "PyTorch, channels last" in text and "✓" in text
-    assert json.loads(json.dumps(train.as_dict(result)))["task"] == "segnet"
+    assert json.loads(json.dumps(train.as_dict(result)))["task"] == name
 
 
 def test_training_that_differs_is_noticed():

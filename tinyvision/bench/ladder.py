@@ -174,9 +174,11 @@ class Stage:
     @functools.cached_property
     def _truth(self):
         arrays = self.arrays if self.case.discrete else in_float64(self.arrays)
-        with use_variant(self.trusted if self.trusted != self.options.device else None) as seen:
-            truth = timing.Contender("truth", self.case.ours(*arrays), convert=plain).arrays()
-            return truth, rungs_of(seen, self.options.device)
+        variant = self.trusted if self.trusted != self.options.device else None
+        with use_variant(variant):
+            truth = timing.Contender("truth", self.case.ours(*arrays), convert=plain)
+        with use_variant(variant) as seen:                   # what runs in the call, not before it
+            return truth.arrays(), rungs_of(seen, self.options.device)
 
     @property
     def rungs(self):

@@ -31,7 +31,7 @@ def _panel(axes, part, results) -> None:
     every = [m for result in results for m in result.rungs]
     low, high = (f(m.operations / m.moved for m in every) for f in (min, max))
     ridge = machine.peak / machine.bandwidth
-    x = np.geomspace(min(low, ridge) / 3, max(high, ridge) * 3, 200)
+    x = np.geomspace(min(low, ridge) / 3, max(high, ridge) * 30, 200)    # words on the right
     axes.loglog(x, np.minimum(machine.peak, x * machine.bandwidth) / 1e9, color=INK, linewidth=1.6)
     axes.annotate(f"peak {machine.peak / 1e9:.0f} GFLOP/s", (x[-1], machine.peak / 1e9),
                   (0, 4), textcoords="offset points", ha="right", fontsize=8, color=INK)
@@ -47,7 +47,8 @@ def _panel(axes, part, results) -> None:
     for result in results:
         _stem(axes, result)
     axes.set(title=f"{results[0].case.operation}, {part}" if _alike(results) else part,
-             xlabel="operations a byte", ylim=(None, 3 * machine.peak / 1e9))
+             xlabel="operations a byte",
+             ylim=(None, 3 * max(machine.peak, *(m.operations / m.seconds for m in every)) / 1e9))
     axes.grid(color=LINE, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
 
