@@ -34,6 +34,9 @@ from tinyvision.ops.conv2d_tasks import padded, sizes_at, task_of
 from tinyvision.simd import copy, multiply, tiles, turn, weave
 from tinyvision.worker import address, floats, longs, worker
 
+NARROW, TALL_IS = 4, 8                     # pixels of an image turned sideways: across, down
+
+
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
     """conv2d_kernel on tiles."""
     _correlate(False, x, w, bias, (S, T), (P, Q), (D, E), G, y)
@@ -51,6 +54,13 @@ def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
         return
     if x.shape[1] == G and depthwise(transposed, x, w, bias, stride, padding, dilation, G, y):
         return
+    if narrow(x.shape, y.shape, stride if transposed else (1, 1)):
+        turned = np.empty((*y.shape[:2], *y.shape[:1:-1]), y.dtype)
+        _correlate(transposed, sideways(x), sideways(w), bias, stride[::-1], padding[::-1],
+                   dilation[::-1], G, turned)
+        for b in range(y.shape[3]):                          # quicker than all pixels at once
+            y[..., b] = turned[:, :, b]
+        return
     p = conv2d_plan.correlation(transposed, x.shape, w.shape, y.shape, stride, padding, dilation, G,
                                 tiles().lanes, threads())
     room = address(scratch("rooms", (p.workers, p.room)))
@@ -60,6 +70,16 @@ def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
         tall_share(p.workers, p.address, address(x), filters, address(y), room)
     else:
         wide_share(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
+
+
+def narrow(x, y, phases):
+    """Whether rows have one pixel (of each phase), and columns many: better turned sideways."""
+    return y[3] <= phases[1] and y[2] >= TALL_IS * phases[0] and x[3] <= NARROW
+
+
+def sideways(a):
+    """A copy with rows and columns swapped."""
+    return np.ascontiguousarray(a.swapaxes(2, 3))
 
 
 @worker
