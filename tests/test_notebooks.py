@@ -52,6 +52,7 @@ class TestNotebook:
         nbformat = pytest.importorskip("nbformat", reason=reason)
         search = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(search))
+        monkeypatch.setenv("TINYVISION_ZOO_EPOCHS", "1")         # cold, a zoo takes minutes
         notebook = nbformat.read(path, as_version=4)
         nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3",
                                 resources={"metadata": {"path": str(tmp_path)}}).execute()

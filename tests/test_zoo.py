@@ -65,6 +65,20 @@ def test_a_model_is_trained_once(cache, trainings):
     assert len(files(cache)) == 1 and not files(cache, ".checkpoint")
 
 
+def test_fewer_epochs_for_tests_are_another_file(cache, trainings, monkeypatch):
+    whole = zoo.get("small", progress=False)
+    monkeypatch.setenv("TINYVISION_ZOO_EPOCHS", "1")
+    assert zoo.figures("small") == {}
+    short = zoo.get("small", progress=False)
+    assert zoo.figures("small")["steps"] == 6 and state(short) != state(whole)
+    monkeypatch.delenv("TINYVISION_ZOO_EPOCHS")
+    assert state(zoo.get("small")) == state(whole) and zoo.figures("small")["steps"] == 12
+    assert len(files(cache)) == 2 and trainings == ["small"] * 2
+    monkeypatch.setenv("TINYVISION_ZOO_EPOCHS", "one")
+    with pytest.raises(ValueError, match="TINYVISION_ZOO_EPOCHS is 'one', expected a whole number"):
+        zoo.get("small")
+
+
 def test_random_numbers_go_on_as_if_nothing_was(trainings):
     tv.manual_seed(3)
     expected = tv.device.generator().random(4).tolist()

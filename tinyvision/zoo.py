@@ -6,11 +6,15 @@ A file's name ends with a hash of what the weights depend on (`recipe.key`), so 
 recipe, generator or layer means another file. A file carries a checksum; a damaged one is named and
 made again. A training that is killed goes on from its checkpoint at the next call. Two processes
 that ask at once: one trains, the other waits.
+
+For tests of what uses a model, not of what it is worth: TINYVISION_ZOO_EPOCHS=1 trains for one
+epoch. Such a model has another key, so it never takes the place of the real one.
 """
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import sys
 import warnings
@@ -39,7 +43,7 @@ def get(name: str, progress: bool = True):
     Raises:
         ValueError: there is no such model.
     """
-    chosen = recipe(name)
+    chosen = _recipe(name)
     file = path(chosen)
     model = _load(chosen, file)
     if model is not None:
@@ -53,7 +57,7 @@ def figures(name: str) -> dict:
     """What the cached model was measured to be worth: its scores, seconds and steps; {} if it is
     not in the cache, or its file is damaged, which `get` names and makes again."""
     try:
-        content = path(recipe(name)).read_bytes()
+        content = path(_recipe(name)).read_bytes()
         return json.loads(weights.files.read_metadata(content).get(ABOUT, "{}"))
     except (FileNotFoundError, ValueError, AttributeError):  # no file, no JSON, no dictionary
         return {}
@@ -67,6 +71,14 @@ def folder() -> pathlib.Path:
 def path(chosen) -> pathlib.Path:
     """The file of a recipe's weights."""
     return folder() / f"{chosen.name}-{key(chosen)}.safetensors"
+
+
+def _recipe(name):
+    """The recipe of that name, with as many epochs as TINYVISION_ZOO_EPOCHS says if it is set."""
+    epochs = os.environ.get("TINYVISION_ZOO_EPOCHS")
+    if epochs and not epochs.isdecimal():
+        raise ValueError(f"TINYVISION_ZOO_EPOCHS is {epochs!r}, expected a whole number")
+    return recipe(name, epochs=int(epochs) if epochs else None)
 
 
 def _load(chosen, file):

@@ -12,6 +12,8 @@ HOMES = {
     "roofline": "speed", "tile_heights": "speed",
     "training": "progress", "confusion": "progress", "scores": "progress",
     "label_grid": "maps", "overlays": "maps", "histogram": "maps",
+    "label_grids": "segmentation", "contexts": "segmentation", "mistakes": "segmentation",
+    "u_shape": "segmentation",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",
