@@ -34,3 +34,14 @@ def here(*shape):
 def test_two_devices_are_refused(call, words):
     with pytest.raises(tv.DeviceError, match=words):
         call()
+
+
+@pytest.mark.parametrize("name, more", [("relu", ()), ("softmax", (1,)), ("max_pool2d", (2,)),
+                                        ("interpolate", (9,)), ("conv2d", (np.ones((2, 3, 3, 3)),))])
+def test_numbers_of_the_other_byte_order_are_the_same_numbers(name, more):
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8), np.float32)
+    swapped = x.astype(x.dtype.newbyteorder())
+    more = tuple(m.astype("f4") if isinstance(m, np.ndarray) else m for m in more)
+    got, expected = (getattr(tv.ops, name)(a, *more).numpy() for a in (swapped, x))
+    np.testing.assert_array_equal(got, expected)
+    assert got.dtype.isnative and tv.Tensor(swapped).dtype == np.float32

@@ -361,6 +361,23 @@ def test_a_window_wider_than_memory_is_an_error_at_once():
         Conv2d((1, 1), (1 << 40, 1 << 40), (1 << 40, 1 << 40)).forward(x, w)
 
 
+def test_a_result_larger_than_memory_names_its_bytes():
+    x, w = np.ones((1, 1, 4, 4), "f4"), np.ones((1, 1, 3, 3), "f4")
+    with pytest.raises(MemoryError, match=r"2000000002\) needs 1.6e\+19 bytes"):
+        tv.ops.conv2d(x, w, padding=10 ** 9)
+
+
+@pytest.mark.parametrize("stride", [7, 1000, 1 << 40])
+def test_a_stride_beyond_the_image_takes_no_time(stride):
+    x, w = tv.Tensor(numbers(1, 2, 5, 5), True), numbers(3, 2, 3, 3)
+    y = tv.ops.conv2d(x, w, stride=stride)
+    y.sum().backward()
+    expected = np.zeros((1, 2, 5, 5))
+    expected[0, :, :3, :3] = w.sum(0)
+    assert y.shape == (1, 3, 1, 1)
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_same_from_run_to_run():
     x, w, y = numbers(3, 16, 30, 31), numbers(40, 16, 3, 3), numbers(3, 40, 28, 29)
     op = Conv2d((1, 1), (0, 0), (1, 1), 1)

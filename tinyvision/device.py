@@ -5,6 +5,7 @@ This is the only module that imports CuPy, and it does so when a GPU is first as
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -63,8 +64,16 @@ def zeros(shape, like):
 
 
 def empty(shape, like):
-    """An array of the dtype and on the device of `like`, to be written: it holds anything."""
-    return module_of(like).empty(shape, like.dtype)
+    """An array of the dtype and on the device of `like`, to be written: it holds anything.
+
+    Raises:
+        MemoryError: there cannot be one; says how many bytes.
+    """
+    try:
+        return module_of(like).empty(shape, like.dtype)
+    except ValueError as error:                              # NumPy's, which does not say
+        size = math.prod(shape) * like.dtype.itemsize
+        raise MemoryError(f"an array of shape {tuple(shape)} needs {size:.3g} bytes") from error
 
 
 def scatter_add(out, index, values) -> None:
@@ -92,7 +101,8 @@ def contiguous(*arrays):
 
 def _is_ready(a, dtype):
     """Whether a kernel can take `a` as it is: np.require would cost more than a small kernel."""
-    return type(a) is np.ndarray and a.flags.carray and a.dtype == dtype and dtype.char in "fd"
+    return (type(a) is np.ndarray and a.flags.carray and a.dtype == dtype and dtype.char in "fd"
+            and dtype.isnative)
 
 
 _generator = np.random.default_rng(0)

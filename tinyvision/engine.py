@@ -232,9 +232,10 @@ class Tensor:
 
 
 def as_array(data):
-    """Arrays as they are; a Tensor's array; numbers and lists as a float32 array."""
+    """Arrays as they are (in this machine's byte order); a Tensor's array; numbers and lists as a
+    float32 array."""
     if isinstance(data, ndarray):
-        return data
+        return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
     if isinstance(data, Tensor):
         return data._data
     if isinstance(data, np.generic):

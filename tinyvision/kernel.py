@@ -244,18 +244,19 @@ def _tell_of_compiling():
     from numba.core import event
 
     class Compiling(event.Listener):
-        depth, spent, began = 0, 0.0, 0.0
+        depth, spent, began, ours, told = 0, 0.0, 0.0, False, False
 
         def on_start(self, what):
-            self.began = self.began if self.depth else time.perf_counter()
+            if not self.depth:
+                self.began, self.ours = time.perf_counter(), _ours(what.data["dispatcher"])
             self.depth += 1
 
         def on_end(self, what):
-            self.depth -= 1
-            before = self.spent
-            if not self.depth and _ours(what.data["dispatcher"]):
-                self.spent += time.perf_counter() - self.began
-            if before <= PATIENCE < self.spent:
+            self.depth -= 1                                  # what is left: those that called it
+            spent = self.spent + self.ours * (time.perf_counter() - self.began)
+            self.spent = self.spent if self.depth else spent
+            if spent > PATIENCE and not self.told:
+                self.told = True
                 print("tinyvision: compiling kernels for this machine; they are kept in "
                       f"{cache_folder()}", file=sys.stderr, flush=True)
     event.register("numba:compile", Compiling())

@@ -62,7 +62,8 @@ def depthwise_weight(x, y, stride, padding, dilation, G, w) -> bool:
 def plan(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan for arrays of these shapes; None where the tile is better."""
     axes = tuple(zip(w[2:], stride, padding, dilation))
-    down, across = (transposed_taps(*a) if transposed else forward_taps(*a) for a in axes)
+    down, across = (transposed_taps(*a, size) if transposed else forward_taps(*a)
+                    for a, size in zip(axes, y[2:]))
     sizes = _sizes(x, w, y, G, lanes, transposed=transposed)
     kind = "roll", w[2]
     if rolls(kind, x, w, y, down, across, lanes):

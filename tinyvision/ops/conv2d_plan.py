@@ -56,11 +56,15 @@ def forward_taps(K, S, P, D):
     return Taps(1, S, (tuple(k * D - P for k in range(K)),), (tuple(range(K)),))
 
 
-def transposed_taps(K, S, P, D):
-    """Of its transpose: output a S + r meets a + (r + P - k D) / S, where that is a whole number."""
-    windows = tuple(tuple(k for k in range(K) if (r + P - k * D) % S == 0) for r in range(S))
-    offsets = tuple(tuple((r + P - k * D) // S for k in windows[r]) for r in range(S))
-    return Taps(S, 1, offsets, windows)
+def transposed_taps(K, S, P, D, A):
+    """Of its transpose: output a S + r meets a + (r + P - k D) / S, where that is a whole number.
+
+    Of A outputs: where S is more, only a = 0 is there, and r < A.
+    """
+    phases = min(S, A)
+    windows = tuple(tuple(k for k in range(K) if (r + P - k * D) % S == 0) for r in range(phases))
+    offsets = tuple(tuple((r + P - k * D) // S for k in windows[r]) for r in range(phases))
+    return Taps(phases, 1, offsets, windows)
 
 
 # --- the plans ------------------------------------------------------------------------------------
@@ -157,7 +161,8 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
         x, y = ((*shape[:2], 1, shape[2] * shape[3]) for shape in (x, y))    # a map is one row
     t, (N, O, A, B), C, window = tiles(), y, x[1] // G, w[2:]
     F, axes = O // G, tuple(zip(window, stride, padding, dilation))
-    down, across = (transposed_taps(*a) if transposed else forward_taps(*a) for a in axes)
+    down, across = (transposed_taps(*a, size) if transposed else forward_taps(*a)
+                    for a, size in zip(axes, (A, B)))
     M, K = down.phases, across.phases
     grid = -(-A // M), -(-B // K)
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
