@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from tinyvision import nn, optim
 from tinyvision.data import (CIFAR10, MNIST, VOC_CLASSES, CocoCaptions, CocoDetection,
-                             CocoPanoptic, DataError, ImageFolder, ImageMaskFolder, TiffStack,
-                             VisualGenomeRegions, VisualGenomeRelationships, VOCDetection,
-                             VOCSegmentation, polygons_to_mask, read_idx, read_image, read_map,
-                             read_segments, read_tiff, rle_area, rle_decode, rle_encode,
+                             CocoPanoptic, DataError, DataLoader, ImageFolder, ImageMaskFolder,
+                             Subset, TiffStack, VisualGenomeRegions, VisualGenomeRelationships,
+                             VOCDetection, VOCSegmentation, polygons_to_mask, read_idx, read_image,
+                             read_map, read_segments, read_tiff, rle_area, rle_decode, rle_encode,
                              segment_colours)
+from tinyvision.train import fit
 
 RED, GREY = (255, 0, 51), (128, 128, 128)
 
@@ -318,9 +320,20 @@ BOX, IMAGE = ("annotations", 0), ("images", 0)
     (put(BOX, "category_id", 2), "annotation 1 is of category 2, out of range: there are (1, 18"),
     (put(BOX, "bbox", [2, 3, 40, 5]), "annotation 1: the box (2, 3, 42, 8) reaches outside; the"),
     (put(BOX, "bbox", [2, 3, -1, 5]), "annotation 1: the box (2, 3, 1, 8) is empty"),
-    (put(BOX, "bbox", [float("nan")] * 4), "annotation 1: the box (nan, nan, nan, nan)"),
-    (put(BOX, "bbox", [2, 3, 4]), "annotation 1: bbox is four numbers x, y, w, h; got [2, 3, 4]"),
-    (put(BOX, "bbox", "large"), "annotation 1: bbox is four numbers x, y, w, h; got large"),
+    (put(BOX, "bbox", [float("nan")] * 4), "bbox is four finite numbers x, y, w, h; got [nan,"),
+    (put(BOX, "bbox", [2, 3, 4]), "annotation 1: bbox is four finite numbers x, y, w, h; got"),
+    (put(BOX, "bbox", "large"), "annotation 1: bbox is four finite numbers x, y, w, h; got large"),
+    (put(BOX, "area", None), "annotation 1: the area is None, expected a number of at least 0"),
+    (put(BOX, "area", float("nan")), "annotation 1: the area is nan, expected a number"),
+    (put(BOX, "iscrowd", "no"), "annotation 1: iscrowd is 'no', expected 0 or 1"),
+    (put(BOX, "keypoints", None), "annotation 1: keypoints are None, expected x, y, v of 3 points"),
+    (put(BOX, "keypoints", [1, "x", 2] * 3), "keypoints are 9 numbers, [1, 'x', 2"),
+    (put(BOX, "keypoints", [float("nan"), 2, 2] * 3), "keypoints are 9 numbers, [nan, 2, 2"),
+    (put(BOX, "keypoints", [1, 2, 3] * 3), "annotation 1: a keypoint is visible 3, expected"),
+    (put(BOX, "category_id", [1]), "entry 0 of 'annotations' has the category_id [1], expected a"),
+    (put(IMAGE, "file_name", 3), "entry 0 of 'images' has the file_name 3, expected a text"),
+    (put(("categories", 0), "skeleton", [[1]]), "has the bone [1] in its skeleton, expected two"),
+    (put(("categories", 0), "id", 18), "two categories have the id 18"),
     (put(IMAGE, "height", "tall"), "image 285 has the size ('tall', 30)"),
     (put(IMAGE, "id", 139), "two images have the id 139"),
     (lambda c: c["annotations"][0].pop("bbox"), "entry 0 of 'annotations' needs id, image_id"),
@@ -358,7 +371,8 @@ def test_missing_and_damaged_files_of_coco(coco):
     ({"size": [20, 30], "counts": [610, -10]}, "a run of -10 pixels"),
     ({"size": [20, 30], "counts": "abc\x7f"}, "compressed counts are damaged or cut short"),
     ({"size": [20, 30], "counts": "PPPPPPPPPPPPPPPP0"}, "damaged or cut short"),
-    (None, "expected polygons or an RLE, got None"),
+    (None, "expected polygons or an RLE (size, counts), got None"),
+    ({"counts": [600]}, "expected polygons or an RLE (size, counts), got {'counts': [600]}"),
 ])
 def test_damaged_masks_name_their_annotation(coco, segmentation, words):
     rewrite(coco, put(BOX, "segmentation", segmentation))
@@ -368,8 +382,8 @@ def test_damaged_masks_name_their_annotation(coco, segmentation, words):
 
 def test_wrong_keypoints_name_their_annotation(coco):
     rewrite(coco, put(("annotations", 1), "keypoints", [1, 2, 2]))
-    with raises("annotation 2: keypoints are 3 numbers, expected x, y, v of 3 points, 9 numbers"):
-        CocoDetection(*coco[:2])[1]
+    with raises("annotation 2: keypoints are 3 numbers, [1, 2, 2], expected x, y, v of 3 points"):
+        CocoDetection(*coco[:2])
 
 
 def test_coco_captions(coco):
@@ -855,7 +869,7 @@ def test_wrong_pictures_beside_masks(pairs):
         ImageMaskFolder(*pairs, num_classes=2)[1]
     grey_picture(masks / "a.png", np.zeros((30, 20)))
     with raises(masks / "a.png", "is 30 x 20 (H x W), but", "a.jpg is 20 x 30"):
-        ImageMaskFolder(*pairs, num_classes=3)[0]
+        ImageMaskFolder(*pairs, num_classes=3)
     (masks / "a.png").unlink()
     with raises(f"{masks}: has no file for 'a' in {images} (1 such names)"):
         ImageMaskFolder(*pairs, num_classes=3)
@@ -946,3 +960,72 @@ def test_stacks_that_are_cut_short(isbi, keep):
     cut(isbi[0], keep)
     with raises(isbi[0], ""):
         TiffStack(isbi[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_numbers_that_are_not_finite_are_named(tmp_path, value):
+    numbers = np.ones((3, 4), np.float32)
+    numbers[1, 2] = value
+    (tmp_path / "a.idx").write_bytes(b"\0\0\x0d\x02" + struct.pack(">II", 3, 4)
+                                     + numbers.astype(">f4").tobytes())
+    with raises(tmp_path / "a.idx", f"has {value} at (1, 2), expected finite numbers"):
+        read_idx(tmp_path / "a.idx")
+    with raises(f"a.tif: has {value} at (0, 1, 2), expected finite numbers"):
+        TiffStack(tiff(tmp_path / "a.tif", [numbers]))
+
+
+# --- all of a data set at once --------------------------------------------------------------------
+def test_a_data_set_without_mistakes_passes(coco, voc, genome, panoptic):
+    root, path, _, _ = panoptic
+    for data in (CocoDetection(*coco[:2]), VOCDetection(voc), VOCSegmentation(voc),
+                 CocoPanoptic(root, path), VisualGenomeRegions(genome[0]),
+                 VisualGenomeRelationships(genome[0])):
+        assert data.check() is None
+
+
+def test_a_check_of_coco_finds_what_reading_would(coco):
+    root, path, _ = coco
+    rewrite(coco, put(BOX, "segmentation", None))
+    with raises("instances.json: annotation 1: segmentation: expected polygons"):
+        CocoDetection(root, path).check()
+    picture(root / "000000000139.jpg", (21, 30))
+    with raises("000000000139.jpg: is 21 x 30 (H x W), but", "instances.json says 20 x 30"):
+        CocoDetection(root, path, masks=False).check()
+
+
+def test_a_check_of_panoptic_maps(panoptic):
+    root, path, _, _ = panoptic
+    Image.new("RGB", (30, 21)).save(path.parent / "panoptic" / "000000000139.png")
+    with raises("000000000139.png", "is 21 x 30 (H x W), but its image is 20 x 30"):
+        CocoPanoptic(root, path).check()
+
+
+def test_a_check_of_voc(voc):
+    base = voc / "VOCdevkit" / "VOC2012"
+    grey_picture(base / "SegmentationClass/2007_000027.png", np.full((20, 30), 21), palette=True)
+    with raises("2007_000027.png: the label 21 is out of range"):
+        VOCSegmentation(voc).check()
+    picture(base / "JPEGImages/2007_000027.jpg", (20, 31))
+    with raises("2007_000027.jpg: is 20 x 31 (H x W), but"):
+        VOCDetection(voc).check()
+
+
+def test_a_check_of_folders(pairs, tmp_path):
+    assert ImageMaskFolder(*pairs, num_classes=3).check() is None
+    with raises(pairs[1] / "b.png", "label 2 is out of range"):
+        ImageMaskFolder(*pairs, num_classes=2).check()
+    picture(tmp_path / "classes" / "cat" / "a.png").write_bytes(b"")
+    with raises("a.png: no picture that Pillow can read"):
+        ImageFolder(tmp_path / "classes").check()
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: Subset(data, [1])])
+def test_a_training_does_not_begin_with_files_that_are_wrong(pairs, wrap):
+    """The second file's label is found before the first step, whatever comes first."""
+    def loss(images, targets):
+        raise AssertionError("a step was made")
+    model = nn.Sequential(nn.Conv2d(3, 2, 1))
+    model.loss = loss
+    loader = DataLoader(wrap(ImageMaskFolder(*pairs, num_classes=2)))
+    with raises(pairs[1] / "b.png", "label 2 is out of range"):
+        fit(model, loader, optim.SGD(model.parameters()), 1, progress=False)

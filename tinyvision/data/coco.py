@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.data import files, target
+from tinyvision.data import coco_check, files, target
 from tinyvision.data.files import DataError
 from tinyvision.data.rle import polygons_to_mask, rle_decode
 
 
-class _Coco:
+class _Coco(files.Files):
     """The images of an annotation file, and what is annotated on each."""
     needs = ("id", "image_id")
 
@@ -35,14 +35,7 @@ class _Coco:
 
     def _table(self, content, name, keys):
         """The list under that name, every entry of which has these keys."""
-        entries = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise DataError(f"{self.path}: expected a list under {name!r}, as COCO's files have")
-        for k, entry in enumerate(entries):
-            if not isinstance(entry, dict) or not entry.keys() >= set(keys):
-                raise DataError(f"{self.path}: entry {k} of {name!r} needs {', '.join(keys)}; "
-                                f"got {str(entry)[:80]}")
-        return entries
+        return coco_check.table(self.path, content, name, keys)
 
     def _check_images(self):
         there = {file.name for file in self.root.iterdir()}
@@ -78,12 +71,26 @@ class _Coco:
         """(H, W) of image k, as the file says."""
         return self.images[k]["height"], self.images[k]["width"]
 
-    def image(self, k):
-        """Picture number k, float32 (3, H, W) in [0, 1]; its size is what the file says."""
-        path = self.root / self.images[k]["file_name"]
-        image = files.read_image(path)
-        files.check_same_size(path, image.shape[1:], f"{self.path} says", self.size(k))
-        return image
+    def picture(self, k):
+        """The file of picture number k."""
+        return self.root / self.images[k]["file_name"]
+
+    def __getitem__(self, k):
+        image = files.read_image(self.picture(k))
+        self._check_size(k, image.shape[1:])
+        return image, self.truth(k)
+
+    def check_item(self, k):
+        """The annotations, and the size of the picture."""
+        self._check_size(k, files.picture_size(self.picture(k)))
+        self.truth(k)
+
+    def _check_size(self, k, size):
+        files.check_same_size(self.picture(k), size, f"{self.path} says", self.size(k))
+
+    def truth(self, k) -> dict:
+        """The target of image k."""
+        raise NotImplementedError(f"{type(self).__name__}.truth")
 
 
 class CocoCaptions(_Coco):
@@ -93,9 +100,10 @@ class CocoCaptions(_Coco):
     """
     needs = ("id", "image_id", "caption")
 
-    def __getitem__(self, k):
+    def truth(self, k):
+        """The sentences of image k."""
         captions = tuple(a["caption"].strip() for a in self.annotations[k])
-        return self.image(k), {"captions": captions, "image_id": self.images[k]["id"]}
+        return {"captions": captions, "image_id": self.images[k]["id"]}
 
 
 class CocoDetection(_Coco):
@@ -112,8 +120,9 @@ class CocoDetection(_Coco):
 
     Raises:
         DataError: a file is missing or damaged, an annotation of an image or category that is not
-            listed, a box outside its image: when it is opened. When an item is read: its picture is
-            damaged or has another size, or a mask or its keypoints are damaged.
+            listed, a box outside its image, keypoints that are none: when it is opened. When an item
+            is read, or by `check()`: its picture is damaged or has another size, or a mask is
+            damaged.
     """
     needs = ("id", "image_id", "category_id", "bbox")
 
@@ -125,7 +134,7 @@ class CocoDetection(_Coco):
         self._check_annotations()
 
     def _categories(self, categories):
-        categories = sorted(categories, key=lambda c: c["id"])
+        categories = coco_check.categories(self.path, categories)
         self.category_ids = tuple(c["id"] for c in categories)
         self.names = tuple(c["name"] for c in categories)
         self._label = {number: label for label, number in enumerate(self.category_ids)}
@@ -141,6 +150,7 @@ class CocoDetection(_Coco):
             if a["category_id"] not in self._label:
                 raise DataError(f"{self._where(a)} is of category {a['category_id']!r}, "
                                 f"out of range: there are {self.category_ids}")
+            coco_check.details(self._where(a), a, len(self.keypoint_names))
         boxes = self._corners([a for _, a in flat])
         real = ~((boxes[:, 0] == boxes[:, 2]) | (boxes[:, 1] == boxes[:, 3]))
         flat = [pair for pair, is_real in zip(flat, real) if is_real]
@@ -155,15 +165,16 @@ class CocoDetection(_Coco):
     def _corners(self, annotations):
         """The boxes of annotations as corners, float64 (M, 4), not yet checked."""
         for a in annotations:
-            if not is_box(a["bbox"]):
-                raise DataError(f"{self._where(a)}: bbox is four numbers x, y, w, h; "
+            if not coco_check.is_numbers(a["bbox"], 4):
+                raise DataError(f"{self._where(a)}: bbox is four finite numbers x, y, w, h; "
                                 f"got {str(a['bbox'])[:80]}")
         boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         return boxes
 
-    def __getitem__(self, k):
-        image, annotations, boxes = self.image(k), self.annotations[k], self.boxes[k]
+    def truth(self, k):
+        """The target of image k."""
+        annotations, boxes = self.annotations[k], self.boxes[k]
         found = {"boxes": boxes.copy(),
                  "labels": np.array([self._label[a["category_id"]] for a in annotations], np.int64),
                  "area": np.array([a.get("area", area) for a, area in
@@ -174,7 +185,7 @@ class CocoDetection(_Coco):
             found["masks"] = self._masks(annotations, self.size(k))
         if self.keypoint_names:
             found["keypoints"] = self._keypoints(annotations)
-        return image, found
+        return found
 
     def _masks(self, annotations, size):
         masks = np.zeros((len(annotations), *size), bool)
@@ -189,20 +200,10 @@ class CocoDetection(_Coco):
         K = len(self.keypoint_names)
         points = np.zeros((len(annotations), K, 3), np.float32)
         for row, a in zip(points, annotations):
-            numbers = a.get("keypoints", [0] * 3 * K)
-            if len(numbers) != 3 * K:
-                raise DataError(f"{self._where(a)}: keypoints are {len(numbers)} numbers, expected "
-                                f"x, y, v of {K} points, {3 * K} numbers")
-            row[:] = np.reshape(numbers, (K, 3))
+            row[:] = np.reshape(a.get("keypoints", [0] * 3 * K), (K, 3))
         points[..., :2] += 0.5
         points[points[..., 2] == 0] = 0
         return points
-
-
-def is_box(bbox) -> bool:
-    """Whether that is a list of four numbers."""
-    return isinstance(bbox, list) and len(bbox) == 4 and all(
-        isinstance(v, (int, float)) for v in bbox)
 
 
 def segmentation_mask(segmentation, size) -> np.ndarray:
@@ -213,8 +214,8 @@ def segmentation_mask(segmentation, size) -> np.ndarray:
     """
     if isinstance(segmentation, list):
         return polygons_to_mask(segmentation, *size)
-    if not isinstance(segmentation, dict):
-        raise DataError(f"expected polygons or an RLE, got {segmentation!r}")
+    if not isinstance(segmentation, dict) or not segmentation.keys() >= {"size", "counts"}:
+        raise DataError(f"expected polygons or an RLE (size, counts), got {str(segmentation)[:80]}")
     if tuple(segmentation["size"]) != tuple(size):
         raise DataError(f"the RLE's size {tuple(segmentation['size'])} is not the image's {size}")
     return rle_decode(segmentation)

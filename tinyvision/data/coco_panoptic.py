@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.data import files, target
+from tinyvision.data import coco_check, files, target
 from tinyvision.data.coco import _Coco
 from tinyvision.data.files import DataError
 
@@ -29,8 +29,8 @@ class CocoPanoptic(_Coco):
 
     Raises:
         DataError: a file is missing or damaged, an image has no annotation or two, a category is
-            unknown: when it is opened. When an item is read: a PNG has another size than its
-            picture, or other segments than the JSON file says.
+            unknown: when it is opened. When an item is read, or by `check()`: a PNG has another size
+            than its picture, or other segments than the JSON file says.
     """
     needs = ("image_id", "file_name", "segments_info")
 
@@ -39,7 +39,7 @@ class CocoPanoptic(_Coco):
         self.segment_root = files.existing(segment_root or str(annFile).removesuffix(".json"),
                                            "folder")
         categories = self._table(self.content, "categories", ("id", "name", "isthing"))
-        categories = sorted(categories, key=lambda c: c["id"])
+        categories = coco_check.categories(self.path, categories)
         self.category_ids = tuple(c["id"] for c in categories)
         self.names = tuple(c["name"] for c in categories)
         self.isthing = np.array([c["isthing"] for c in categories], bool)
@@ -63,21 +63,21 @@ class CocoPanoptic(_Coco):
                                 f"are {self.category_ids}")
         files.existing(self.segment_root / annotation["file_name"])
 
-    def __getitem__(self, k):
-        image, (annotation,) = self.image(k), self.annotations[k]
+    def truth(self, k):
+        """The target of image k."""
+        annotation, = self.annotations[k]
         path = self.segment_root / annotation["file_name"]
         panoptic = read_segments(path)
-        files.check_same_size(path, panoptic.shape, "its image is", image.shape[1:])
+        files.check_same_size(path, panoptic.shape, "its image is", self.size(k))
         info = annotation["segments_info"]
         ids = np.array([s["id"] for s in info], np.int64)
         self._check_segments(path, panoptic, ids)
         masks = panoptic == ids[:, None, None]
         labels = np.array([self._label[s["category_id"]] for s in info], np.int64)
-        return image, {"panoptic": panoptic, "segment_ids": ids, "labels": labels, "masks": masks,
-                       "isthing": self.isthing[labels], "boxes": target.mask_boxes(masks),
-                       "iscrowd": np.array([s.get("iscrowd", 0) for s in info], bool),
-                       "area": masks.sum((1, 2), dtype=np.float32),
-                       "image_id": self.images[k]["id"]}
+        return {"panoptic": panoptic, "segment_ids": ids, "labels": labels, "masks": masks,
+                "isthing": self.isthing[labels], "boxes": target.mask_boxes(masks),
+                "iscrowd": np.array([s.get("iscrowd", 0) for s in info], bool),
+                "area": masks.sum((1, 2), dtype=np.float32), "image_id": self.images[k]["id"]}
 
     def _check_segments(self, path, panoptic, ids):
         drawn = np.unique(panoptic)

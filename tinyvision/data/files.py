@@ -74,6 +74,24 @@ def suffixes(folder, endings) -> dict[str, pathlib.Path]:
     return {file.stem: file for file in sorted(files)}
 
 
+class Files:
+    """A data set that lies in files; subclasses say what item k's annotation is made of."""
+
+    def check(self) -> None:
+        """Read every annotation and the header of every picture, once, so that whatever is wrong is
+        said now and not in the middle of a training.
+
+        Raises:
+            DataError: the first mistake; names the file and the value.
+        """
+        for k in range(len(self)):
+            self.check_item(k)
+
+    def check_item(self, k) -> None:
+        """All of item k but its pixels."""
+        raise NotImplementedError(f"{type(self).__name__}.check_item")
+
+
 # --- pictures -------------------------------------------------------------------------------------
 def open_picture(path):
     """The Pillow image, not yet decoded.
@@ -128,6 +146,17 @@ def read_map(path) -> np.ndarray:
                             f"this picture is {picture.mode}")
         return picture
     return _decoded(path, numbers).astype(np.int64)
+
+
+def check_finite(path, array) -> None:
+    """Refuse numbers of a file that are infinite or not a number.
+
+    Raises:
+        DataError: names the file, the first such number and its place.
+    """
+    if array.dtype.kind == "f" and not (fine := np.isfinite(array)).all():
+        place = tuple(int(k[0]) for k in np.nonzero(~fine))
+        raise DataError(f"{path}: has {array[place]} at {place}, expected finite numbers")
 
 
 def check_same_size(path, size, other, expected) -> None:

@@ -9,7 +9,7 @@ from tinyvision.data.files import DataError
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
-class ImageFolder:
+class ImageFolder(files.Files):
     """One folder a class: item k is (image float32 (3, H, W) in [0, 1], label).
 
         ROOT/cat/any name.jpg
@@ -44,6 +44,10 @@ class ImageFolder:
         path, label = self.samples[k]
         return files.read_image(path, self.mode), label
 
+    def check_item(self, k):
+        """Whether the picture is one."""
+        files.picture_size(self.samples[k][0])
+
 
 def _pictures(folder):
     found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES and f.is_file())
@@ -53,7 +57,7 @@ def _pictures(folder):
     return found
 
 
-class ImageMaskFolder:
+class ImageMaskFolder(files.Files):
     """Pictures and maps of the classes of their pixels: item k is (image, semantic int64 (H, W)).
 
         IMAGES/any name.jpg
@@ -67,8 +71,9 @@ class ImageMaskFolder:
         mode: "RGB", or "L" for grey images (1, H, W).
 
     Raises:
-        DataError: a folder is missing or empty, a picture has no map or a map no picture. When an
-            item is read: a damaged file, sizes that differ, a label out of range.
+        DataError: a folder is missing or empty, a picture has no map or a map no picture, or one of
+            another size. When an item is read, or by `check()`: a damaged file, a label out of
+            range.
     """
 
     def __init__(self, images, masks, num_classes, ignored=255, mode="RGB"):
@@ -79,15 +84,27 @@ class ImageMaskFolder:
                             f"({len(alone)} such names)")
         self.ids = list(self.images)
         self.num_classes, self.ignored, self.mode = num_classes, ignored, mode
+        for name in self.ids:
+            self._check_size(name, *(files.picture_size(folder[name])
+                                     for folder in (self.images, self.masks)))
+
+    def _check_size(self, name, image, mask):
+        files.check_same_size(self.masks[name], mask, f"{self.images[name]} is", image)
 
     def __len__(self):
         return len(self.ids)
 
     def __getitem__(self, k):
-        name = self.ids[k]
-        image = files.read_image(self.images[name], self.mode)
-        labels = files.read_map(self.masks[name])
-        files.check_same_size(self.masks[name], labels.shape, f"{self.images[name]} is",
-                              image.shape[1:])
+        image = files.read_image(self.images[self.ids[k]], self.mode)
+        return image, self._labels(k, image.shape[1:])
+
+    def check_item(self, k):
+        """The map, and the size of its picture."""
+        self._labels(k, files.picture_size(self.images[self.ids[k]]))
+
+    def _labels(self, k, size):
+        """Map number k, as large as its picture."""
+        name, labels = self.ids[k], files.read_map(self.masks[self.ids[k]])
+        self._check_size(name, size, labels.shape)
         target.check_labels(labels, self.num_classes, self.masks[name], self.ignored)
-        return image, np.where(labels == self.ignored, -1, labels)
+        return np.where(labels == self.ignored, -1, labels)

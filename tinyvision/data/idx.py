@@ -24,7 +24,8 @@ def read_idx(path) -> np.ndarray:
     """The array in an IDX file (compressed or not), in this machine's byte order.
 
     Raises:
-        DataError: missing, no IDX file, cut short, or with bytes left over.
+        DataError: missing, no IDX file, cut short, with bytes left over, or with a number that is
+            not finite.
     """
     raw = _uncompressed(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES:
@@ -35,7 +36,9 @@ def read_idx(path) -> np.ndarray:
     if len(raw) != expected:
         raise DataError(f"{path}: has {len(raw)} bytes, but its header promises {expected}, "
                         f"an array {shape}")
-    return np.frombuffer(raw, dtype, offset=start).astype(dtype.newbyteorder("=")).reshape(shape)
+    found = np.frombuffer(raw, dtype, offset=start).astype(dtype.newbyteorder("=")).reshape(shape)
+    files.check_finite(path, found)
+    return found
 
 
 def _uncompressed(path):

@@ -23,7 +23,8 @@ def read_tiff(path) -> np.ndarray:
     float32).
 
     Raises:
-        DataError: missing, damaged, cut short, pages of several sizes, or in colours.
+        DataError: missing, damaged, cut short, pages of several sizes, or in colours, a number that
+            is not finite.
     """
     with warnings.catch_warnings():
         # Pillow only warns of a page's description that ends in the middle.
@@ -34,7 +35,9 @@ def read_tiff(path) -> np.ndarray:
         if page.shape != pages[0].shape or page.dtype != pages[0].dtype:
             raise DataError(f"{path}: page {k} is {page.dtype} {page.shape}, the first "
                             f"{pages[0].dtype} {pages[0].shape}")
-    return np.array(pages)
+    volume = np.array(pages)
+    files.check_finite(path, volume)
+    return volume
 
 
 def _pages(path, picture):

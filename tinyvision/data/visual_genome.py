@@ -24,7 +24,7 @@ from tinyvision.data.files import DataError
 FOLDERS = ("VG_100K", "VG_100K_2")
 
 
-class _VisualGenome:
+class _VisualGenome(files.Files):
     """The pictures that a file of annotations speaks of, and those annotations."""
 
     def __init__(self, root, name, key):
@@ -55,17 +55,28 @@ class _VisualGenome:
         """(H, W) of image k, as image_data.json says."""
         return self.sizes[self.entries[k][0]]
 
-    def image(self, k):
-        """Picture number k, float32 (3, H, W) in [0, 1]."""
-        path = self.pictures[str(self.entries[k][0])]
+    def __getitem__(self, k):
+        path = self.picture(k)
         image = files.read_image(path)
         files.check_same_size(path, image.shape[1:], "image_data.json says", self.size(k))
-        return image
+        return image, self.truth(k)
+
+    def check_item(self, k):
+        """The annotation, and the size of the picture."""
+        path = self.picture(k)
+        files.check_same_size(path, files.picture_size(path), "image_data.json says", self.size(k))
+        self.truth(k)
+
+    def picture(self, k):
+        """The file of picture number k."""
+        return self.pictures[str(self.entries[k][0])]
 
     def _boxes(self, k, places, width, height):
         """Boxes (M, 4), not yet clipped, from dictionaries with x, y and these keys."""
         try:
             boxes = [(p["x"], p["y"], p["x"] + p[width], p["y"] + p[height]) for p in places]
+            if not np.isfinite(boxes).all():
+                raise ValueError(f"got {str(boxes)[:80]}")
             return np.array(boxes, np.float32).reshape(-1, 4)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: image {self.entries[k][0]}: a box needs numbers x, y, "
@@ -87,16 +98,17 @@ class VisualGenomeRegions(_VisualGenome):
 
     Raises:
         DataError: a file is missing or damaged, or speaks of an image that is not there: when it is
-            opened. When an item is read: a damaged picture or box.
+            opened. When an item is read, or by `check()`: a damaged picture or box.
     """
 
     def __init__(self, root):
         super().__init__(root, "region_descriptions.json", "regions")
 
-    def __getitem__(self, k):
+    def truth(self, k):
+        """The target of image k."""
         number, regions = self.entries[k]
         phrases = [str(region.get("phrase", "")).strip() for region in regions]
-        return self.image(k), self._inside(k, {
+        return self._inside(k, {
             "boxes": self._boxes(k, regions, "width", "height"),
             "phrases": np.array(phrases, np.str_), "image_id": number})
 
@@ -137,7 +149,8 @@ class VisualGenomeRelationships(_VisualGenome):
                             "subject and object with object_id and name; "
                             f"got {str(relation)[:80]}")
 
-    def __getitem__(self, k):
+    def truth(self, k):
+        """The target of image k."""
         number, relations = self.entries[k]
         things = {r[role]["object_id"]: r[role] for r in relations for role in ("subject", "object")
                   if _name(r[role]) in self._label}
@@ -147,7 +160,7 @@ class VisualGenomeRelationships(_VisualGenome):
                    if r["predicate"].lower() in self._predicate
                    and {r["subject"]["object_id"], r["object"]["object_id"]} <= place.keys()]
         labels = [self._label[_name(thing)] for thing in things.values()]
-        return self.image(k), self._inside(k, {
+        return self._inside(k, {
             "boxes": self._boxes(k, things.values(), "w", "h"),
             "labels": np.array(labels, np.int64),
             "relations": np.array(triples, np.int64).reshape(-1, 3), "image_id": number})

@@ -26,7 +26,7 @@ VOC_CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "
 BORDER = 255               # in the PNG files: pixels between objects, of no class
 
 
-class _VOC:
+class _VOC(files.Files):
     """The files of one image set: all of them are there."""
 
     def __init__(self, root, year, image_set, task, names, folders):
@@ -48,9 +48,9 @@ class _VOC:
             raise DataError(f"{self._path(folder, missing[0] + ending)}: there is no such file, "
                             f"but {self.list} lists {missing[0]} ({len(missing)} such names)")
 
-    def image(self, k):
-        """Picture number k, float32 (3, H, W) in [0, 1]."""
-        return files.read_image(self._path("JPEGImages", self.ids[k] + ".jpg"))
+    def picture(self, k):
+        """The file of picture number k."""
+        return self._path("JPEGImages", self.ids[k] + ".jpg")
 
 
 class VOCDetection(_VOC):
@@ -66,7 +66,8 @@ class VOCDetection(_VOC):
 
     Raises:
         DataError: a file is missing or damaged, a class is unknown, a box lies outside its image:
-            when it is opened. When an item is read: its picture is damaged or has another size.
+            when it is opened. When an item is read, or by `check()`: its picture is damaged or has
+            another size.
     """
 
     def __init__(self, root, year="2012", image_set="train", names=VOC_CLASSES):
@@ -75,10 +76,17 @@ class VOCDetection(_VOC):
                             for name in self.ids]
 
     def __getitem__(self, k):
-        image, annotation = self.image(k), self.annotations[k]
-        path = self._path("JPEGImages", self.ids[k] + ".jpg")
-        files.check_same_size(path, image.shape[1:], f"{annotation.path} says", annotation.size)
-        return image, {**annotation.target(), "image_id": range(len(self))[k]}
+        image = files.read_image(self.picture(k))
+        self._check_size(k, image.shape[1:])
+        return image, {**self.annotations[k].target(), "image_id": range(len(self))[k]}
+
+    def check_item(self, k):
+        """The size of the picture; its boxes were looked at when the data set was opened."""
+        self._check_size(k, files.picture_size(self.picture(k)))
+
+    def _check_size(self, k, size):
+        annotation = self.annotations[k]
+        files.check_same_size(self.picture(k), size, f"{annotation.path} says", annotation.size)
 
 
 @dataclass(frozen=True)
@@ -149,8 +157,9 @@ class VOCSegmentation(_VOC):
         image_set: chooses ImageSets/Segmentation/{image_set}.txt.
 
     Raises:
-        DataError: a file is missing: when it is opened. When an item is read: it is damaged, a mask
-            has another size than its image, a label is out of range, an object has two classes.
+        DataError: a file is missing: when it is opened. When an item is read, or by `check()`: it is
+            damaged, a mask has another size than its image, a label is out of range, an object has
+            two classes.
     """
 
     def __init__(self, root, year="2012", image_set="train", names=VOC_CLASSES):
@@ -158,23 +167,31 @@ class VOCSegmentation(_VOC):
                          {"SegmentationClass": ".png", "SegmentationObject": ".png"})
 
     def __getitem__(self, k):
-        image = self.image(k)
-        classes, objects = (self._map(folder, k, image) for folder in
+        image = files.read_image(self.picture(k))
+        return image, {**self._truth(k, image.shape[1:]), "image_id": range(len(self))[k]}
+
+    def check_item(self, k):
+        """Both maps, and the size of their picture."""
+        self._truth(k, files.picture_size(self.picture(k)))
+
+    def _truth(self, k, size):
+        """What the two maps say of a picture of that size."""
+        classes, objects = (self._map(folder, k, size) for folder in
                             ("SegmentationClass", "SegmentationObject"))
         path = self._path("SegmentationClass", self.ids[k] + ".png")
         target.check_labels(classes, len(self.names) + 1, path, ignored=BORDER)
         marks = [mark for mark in np.unique(objects) if mark not in (0, BORDER)]
         masks = np.array([objects == mark for mark in marks], bool).reshape(-1, *objects.shape)
         labels = [self._class_of(path, classes[mask]) for mask in masks]
-        return image, {"semantic": np.where(classes == BORDER, -1, classes), "masks": masks,
-                       "labels": np.array(labels, np.int64), "boxes": target.mask_boxes(masks),
-                       "area": masks.sum((1, 2), dtype=np.float32),
-                       "iscrowd": np.zeros(len(masks), bool), "image_id": range(len(self))[k]}
+        return {"semantic": np.where(classes == BORDER, -1, classes), "masks": masks,
+                "labels": np.array(labels, np.int64), "boxes": target.mask_boxes(masks),
+                "area": masks.sum((1, 2), dtype=np.float32),
+                "iscrowd": np.zeros(len(masks), bool)}
 
-    def _map(self, folder, k, image):
+    def _map(self, folder, k, size):
         path = self._path(folder, self.ids[k] + ".png")
         pixels = files.read_map(path)
-        files.check_same_size(path, pixels.shape, "its image is", image.shape[1:])
+        files.check_same_size(path, pixels.shape, "its image is", size)
         return pixels
 
     def _class_of(self, path, classes):

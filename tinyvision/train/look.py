@@ -1,7 +1,8 @@
 """A look at the data before the first step, so that no training time is lost to a bad item.
 
-Data sets in memory (`TensorDataset`, and subsets of one) are looked at as a whole. Those that read
-files check every file when it is read, and `fit` says which items a batch had that went wrong.
+Data sets in memory (`TensorDataset`, and subsets of one) are looked at as a whole. Those in files
+read all their annotations once (`check()`); of others, `fit` says which items a batch had that went
+wrong.
 """
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tinyvision import device
 from tinyvision.data import DataError, Subset, TensorDataset, default_collate
+from tinyvision.data.files import Files
 from tinyvision.data.loader import order
 from tinyvision.engine import Tensor, no_grad
 from tinyvision.train.nonfinite import first_bad
@@ -19,14 +21,14 @@ IGNORED = -1
 
 def look(model, loader) -> None:
     """Refuse a data set in memory in which an item is not finite, or has another shape than the
-    first, or a label that the model has no class for.
+    first, or a label that the model has no class for; and files that contradict each other.
 
     Raises:
         DataError: names item and value.
     """
     dataset, job = loader.dataset, loader.job
     if not in_memory(dataset):
-        return
+        return check_files(dataset)
     same = job.collate is default_collate and job.transforms is None
     first = [np.shape(part) for part in dataset[0]]
     extremes = {}
@@ -36,6 +38,14 @@ def look(model, loader) -> None:
         _note_labels(extremes, k, dataset[k])
     if same and job.batch_transforms is None:
         _try_labels(model, dataset, extremes)
+
+
+def check_files(dataset) -> None:
+    """Let a data set that lies in files, or a subset of one, look through them."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    if isinstance(dataset, Files):
+        dataset.check()
 
 
 def in_memory(dataset) -> bool:
