@@ -16,6 +16,7 @@ from tinyvision.data.shapes_questions import ANSWERS, KINDS, all_questions
 from tinyvision.data.shapes_relations import PREDICATES
 from tinyvision.data.shapes_render import render
 from tinyvision.data.shapes_scenes import rendered
+from tinyvision.data.shapes_truth import attributes
 
 DIFFICULTIES = ("easy", "medium", "hard")
 NUMBERS = "no one two three four five six seven eight nine ten".split()
@@ -274,3 +275,15 @@ def test_nothing_can_be_described_too():
     assert {q.answer for q in empty.questions[0]} == {"zero"}
     assert empty.labels[0].shape == (0,) and empty.boxes[0].shape == (0, 4)
     assert empty.keypoints[0].shape[0] == 0 and empty[0][1]["masks"].shape == (0, 64, 64)
+
+
+def test_what_is_kept_with_a_scene_follows_the_map_and_is_not_shared():
+    """Annotations share their first steps; another map of the same scene is looked at anew."""
+    scenes = shapes(1, seed=4)
+    scene, seen = scenes.scenes[0], scenes.instances[0]
+    first = attributes(scene, seen)
+    assert attributes(scene, seen.copy()) == first and attributes(scene, seen) is not first
+    first.clear()
+    assert len(attributes(scene, seen)) == len(scene.objects)
+    without = np.where(seen == 1, 0, seen)
+    assert attributes(scene, without)[0].area == 0 < attributes(scene, seen)[0].area

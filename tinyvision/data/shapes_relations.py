@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.data.shapes_memory import once_a_scene
 from tinyvision.data.shapes_render import footprint
 from tinyvision.data.shapes_truth import attributes
 
@@ -64,12 +65,14 @@ COMPARING = {
 PREDICATES = tuple(SPATIAL)
 
 
+@once_a_scene
 def relations(scene, visible):
     """All spatial `Relation`s, sorted by subject and object: "left of", "right of", "above",
     "below" (one direction a pair at most), "in front of" and "behind"."""
     return holding(SPATIAL, attributes(scene, visible), coverings(scene))
 
 
+@once_a_scene
 def comparisons(scene, visible):
     """All `Relation`s that compare: "larger than", "smaller than", "the same colour as", "the
     same shape as"."""
@@ -82,6 +85,7 @@ def holding(predicates, things, covers):
             for word, holds in predicates.items() if holds(a, b, covers)]
 
 
+@once_a_scene
 def coverings(scene):
     """(M, M) bool: whether object i lies in front of object j and over `COVERS` of it."""
     whole = [footprint(shape, scene.size) for shape in scene.objects]

@@ -10,6 +10,7 @@ import numpy as np
 from tinyvision.data.outlines import LANDMARKS, landmark_points
 from tinyvision.data.shapes_colours import colour_name
 from tinyvision.data.shapes_ground import STUFF, bands
+from tinyvision.data.shapes_memory import once_a_scene
 from tinyvision.data.shapes_render import footprint, signed_distance, to_picture
 
 LARGE = 0.055        # a thing is large when it shows at least this part of the picture
@@ -152,6 +153,7 @@ class Thing:
         return (x0 + x1) / 2, (y0 + y1) / 2
 
 
+@once_a_scene
 def attributes(scene, visible):
     """A `Thing` for each object: shape, colour, size, place, ground, box, area, hidden, cut."""
     below = bands(scene.ground, scene.size)
