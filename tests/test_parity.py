@@ -103,7 +103,7 @@ APART = {                                  # examples that PyTorch answers other
     **{(name, note): "another generator draws" for name, note in (
         ("dropout", ""), ("dropout2d", ""), ("stochastic_depth", "row"),
         ("stochastic_depth", "batch"))}}
-WRT = {                                    # whose gradients are compared, where it is not the example's
+WRT = {                                    # other gradients than the example's are compared
     ("complete_box_iou_loss", "a factor is no function"): (0, 1), ("embedding", "padding"): (0,),
     ("binary_cross_entropy", "weighted"): (0, 1),            # PyTorch has none of a weight
     ("binary_cross_entropy_with_logits", "weighted"): (0, 1)}
