@@ -255,10 +255,15 @@ def test_mistakes_of_use_are_one_sentence(words, hint, capsys):
     assert hint in message and "\n" not in message
 
 
-def test_the_command_line_is_rebuilt_from_the_options():
-    line = ["bench", "conv2d", "--random", "4", "--seed", "7", "--threads", "1", "--runs", "2",
-            "--device", "cpu", "--quick"]
-    assert commands.words(cli.parser().parse_args(line)) == line
+def test_the_command_line_is_rebuilt_from_the_options(monkeypatch):
+    line, seen = ["bench", "conv2d", "--random", "4", "--seed", "7", "--threads", "1", "--runs", "2",
+                  "--device", "cpu", "--quick"], []
+
+    def check(options):
+        seen.append(commands.words(options))
+        raise ValueError("that is enough")
+    monkeypatch.setattr(commands, "_check", check)
+    assert cli.main(line) == 2 and seen == [line]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -98,7 +98,7 @@ def words(options) -> list[str]:
     """The command line that gives these options."""
     found = ["bench", *options.operations]
     for name, value in vars(options).items():
-        if name not in ("command", "operations", "run") and value not in (None, False):
+        if name not in ("command", "line", "operations", "run") and value not in (None, False):
             found += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return found
 
