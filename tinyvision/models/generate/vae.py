@@ -33,7 +33,7 @@ class VAE(Module):
         variance: of a pixel, given its code: how exact a reconstruction has to be.
     """
 
-    def __init__(self, size=32, latent=16, channels=(16, 32, 64), in_channels=3, beta=1.0,
+    def __init__(self, size=32, latent=32, channels=(32, 64, 128), in_channels=3, beta=1.0,
                  variance=0.02):
         if size % 2 ** len(channels):
             raise ValueError(f"VAE: size is {size}, expected a multiple of {2 ** len(channels)}, "
@@ -115,6 +115,6 @@ def vae(latent: int = 20) -> VAE:
     return VAE(64, latent, (32, 64, 128, 256))
 
 
-def tiny_vae(latent: int = 16) -> VAE:
+def tiny_vae(latent: int = 32) -> VAE:
     """For images of 32x32, three halvings of 32 to 128 channels."""
-    return VAE(32, latent, (32, 64, 128))
+    return VAE(32, latent)
