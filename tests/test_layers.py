@@ -11,7 +11,9 @@ IMAGE, SIGNAL, ROWS = (2, 4, 6, 8), (3, 4, 9), (5, 4)
 LAYERS = (                                 # the same expression for both libraries, input
     ("Conv2d(4, 6, (3, 2), 2, 1, groups=2)", IMAGE),
     ("ConvTranspose2d(4, 6, 3, 2, 1, 1)", IMAGE), ("AvgPool2d(2)", IMAGE),
-    ("MaxPool2d(3, 2, 1)", IMAGE), ("Upsample(scale_factor=2, mode='bilinear')", IMAGE),
+    ("AvgPool2d(3, 2, 1, True, False)", IMAGE), ("AvgPool2d((2, 3), divisor_override=5)", IMAGE),
+    ("MaxPool2d(3, 2, 1)", IMAGE), ("MaxPool2d(2, 3, 1, 2, ceil_mode=True)", IMAGE),
+    ("Upsample(scale_factor=2, mode='bilinear')", IMAGE),
     ("Linear(8, 3)", IMAGE), ("LayerNorm(8)", IMAGE), ("LayerNorm((6, 8), 1e-3, bias=False)", IMAGE),
     ("GroupNorm(2, 4)", IMAGE), ("GELU()", IMAGE), ("GELU('tanh')", IMAGE), ("ReLU()", IMAGE),
     ("Conv1d(4, 6, 3, 2, 1, 2, groups=2)", SIGNAL), ("Conv1d(4, 5, 1, bias=False)", SIGNAL),
@@ -84,6 +86,7 @@ def test_modules_of_losses_know_their_weights():
     (lambda: nn.Conv1d(3, 4, 0), "Conv1d: kernel_size is 0, expected at least 1"),
     (lambda: nn.Conv1d(3, 4, 3, groups=2), "Conv1d: groups=2 does not divide in_channels=3"),
     (lambda: nn.ConvTranspose1d(3, 4, 3, stride=0), "ConvTranspose1d: stride is 0"),
+    (lambda: nn.MaxPool2d(3, dilation=0), "MaxPool2d: dilation is 0, expected at least 1"),
     (lambda: nn.PReLU(0), "PReLU: num_parameters is 0"),
     (lambda: nn.PReLU(3)(np.ones((2, 4, 5, 5), "f4")), "prelu: weight has shape (3,), expected (1,)"),
     (lambda: nn.Dropout(1.5), "Dropout: p is 1.5, expected a probability"),

@@ -50,6 +50,19 @@ def test_a_state_that_does_not_fit_changes_nothing():
         network.load_state_dict(state)
 
 
+def test_parts_of_containers():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4))
+    assert list(net.children()) == list(net) and [n for n, _ in net.named_children()] == [*"012"]
+    assert isinstance(net[:2], nn.Sequential) and net[:2][0] is net[0] and net[-1] is net[2]
+    assert list(nn.ModuleList(net)[1:].extend([net[0]])) == [net[1], net[2], net[0]]
+    assert [b.shape for b in net.buffers()] == [(4,), (4,), ()]
+    named = nn.ModuleDict({"a": net[0]})
+    named["b"] = net[1]
+    assert list(named) == ["a", "b"] and len(named) == 2 and "b" in named and "c" not in named
+    assert list(named.values()) == [net[0], net[1]] and list(named.state_dict()) == ["a.weight",
+                                                                                     "a.bias"]
+
+
 def test_train_and_eval_reach_every_module():
     network = small_network()
     assert all(not m.training for m in network.eval().modules())

@@ -222,51 +222,6 @@ class Flatten(Module):
         return ops.flatten(x, self.start_dim, self.end_dim)
 
 
-class _Pool(Module):
-    """A layer without parameters: an operation and its arguments."""
-
-    def __init__(self, kernel_size, stride=None, padding=0):
-        name, stride = type(self).__name__, kernel_size if stride is None else stride
-        for argument, value, least in (("kernel_size", kernel_size, 1), ("stride", stride, 1),
-                                       ("padding", padding, 0)):
-            pair(name, argument, value, least)
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-    def extra_repr(self):
-        """Kernel, stride, padding."""
-        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class MaxPool2d(_Pool):
-    """The largest value of every window, and with return_indices where it stood."""
-
-    def __init__(self, kernel_size, stride=None, padding=0, return_indices=False):
-        super().__init__(kernel_size, stride, padding)
-        self.return_indices = return_indices
-
-    def forward(self, x):
-        """(N, C, H, W) -> (N, C, A, B), or a pair with the indices."""
-        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding,
-                              return_indices=self.return_indices)
-
-
-class MaxUnpool2d(_Pool):
-    """Every value put back where its maximum stood, zeros elsewhere."""
-
-    def forward(self, x, indices, output_size=None):
-        """(N, C, A, B) and its indices -> (N, C, H, W)."""
-        return ops.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding,
-                                output_size)
-
-
-class AvgPool2d(_Pool):
-    """The mean of every window."""
-
-    def forward(self, x):
-        """(N, C, H, W) -> (N, C, A, B)."""
-        return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
-
-
 class Upsample(Module):
     """`ops.interpolate`."""
 

@@ -95,23 +95,27 @@ class Module:
         self._buffer_names = (*self._buffer_names, name)
         setattr(self, name, Tensor(value))
 
-    def children(self) -> Iterator[tuple[str, Module]]:
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of every direct child, in the order in which they were assigned."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
 
+    def children(self) -> Iterator[Module]:
+        """Every direct child."""
+        return (child for _, child in self.named_children())
+
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
         yield self
-        for _, child in self.children():
+        for child in self.children():
             yield from child.modules()
 
     def _named(self, chosen, prefix="") -> Iterator[tuple[str, Tensor]]:
         for name, value in vars(self).items():
             if isinstance(value, Tensor) and chosen(self, name, value):
                 yield prefix + name, value
-        for name, child in self.children():
+        for name, child in self.named_children():
             yield from child._named(chosen, f"{prefix}{name}.")
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -129,8 +133,12 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(dotted name, module) of this module, named `prefix`, and of all below it."""
         yield prefix, self
-        for name, child in self.children():
+        for name, child in self.named_children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def buffers(self) -> Iterator[Tensor]:
+        """The state that is not learned."""
+        return (value for _, value in self.named_buffers())
 
     def _state(self):
         return self._named(lambda module, name, value: name in module._parameter_names
@@ -187,7 +195,7 @@ class Module:
 
     def apply(self, function) -> Module:
         """Call `function` with every module, children first; returns the module."""
-        for _, child in self.children():
+        for child in self.children():
             child.apply(function)
         function(self)
         return self
@@ -206,64 +214,10 @@ class Module:
 
     def __repr__(self):
         lines = [f"({name}): " + repr(child).replace("\n", "\n  ")
-                 for name, child in self.children()]
+                 for name, child in self.named_children()]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for repr."""
         return ""
-
-
-class ModuleList(Module):
-    """Modules in a list; children are named 0, 1, 2, ... It has no forward of its own."""
-
-    def __init__(self, modules=()):
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> ModuleList:
-        """Add a module at the end; returns the list."""
-        setattr(self, str(len(self)), module)
-        return self
-
-    def __len__(self):
-        return sum(1 for _ in self.children())
-
-    def __iter__(self):
-        return (child for _, child in self.children())
-
-    def __getitem__(self, k):
-        return list(self)[k]
-
-
-class Sequential(ModuleList):
-    """Modules applied one after the other; children are named 0, 1, 2, ..."""
-
-    def __init__(self, *modules):
-        super().__init__(modules)
-
-    def forward(self, x):
-        """x through every module in turn."""
-        for module in self:
-            x = module(x)
-        return x
-
-
-class ModuleDict(Module):
-    """Modules by name, in the order in which they were added."""
-
-    def __init__(self, modules=None):
-        for name, module in (modules or {}).items():
-            setattr(self, name, module)
-
-    def __getitem__(self, name):
-        return dict(self.children())[name]
-
-    def keys(self):
-        """The names."""
-        return dict(self.children()).keys()
-
-    def items(self):
-        """(name, module)."""
-        return dict(self.children()).items()

@@ -11,8 +11,9 @@ import copy
 from tinyvision import ops
 from tinyvision.nn.attention import MultiheadAttention, probability
 from tinyvision.nn.init import is_placeholder
+from tinyvision.nn.containers import ModuleList
 from tinyvision.nn.layers import LayerNorm, Linear
-from tinyvision.nn.module import Module, ModuleList
+from tinyvision.nn.module import Module
 
 
 class _Layer(Module):
