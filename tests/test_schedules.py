@@ -10,7 +10,10 @@ SCHEDULES = [
     ("LinearLR", (), dict(start_factor=0.1, total_iters=20)),
     ("CosineAnnealingLR", (40,), dict(eta_min=0.001)), ("CosineAnnealingLR", (100,), {}),
     ("LambdaLR", (lambda t: 1 / (1 + t),), {}),
-    ("OneCycleLR", (), dict(max_lr=[0.5, 0.05], total_steps=101)),
+    ("OneCycleLR", ([0.5, 0.05], 101), {}),
+    ("OneCycleLR", (0.5, None, 3, 50, 0.2, "linear"), dict(three_phase=True)),
+    ("OneCycleLR", (0.5, 120), dict(base_momentum=0.5, max_momentum=[0.9, 0.8], three_phase=True)),
+    ("OneCycleLR", (0.5, 130), dict(cycle_momentum=False)),
     ("OneCycleLR", (), dict(max_lr=0.5, total_steps=150, pct_start=0.2, anneal_strategy="linear",
                             div_factor=10, final_div_factor=100))]
 
@@ -34,16 +37,37 @@ def pair(torch, name="SGD", **options):
 def test_rates_over_a_hundred_steps_are_pytorchs(name, positional, options):
     torch = pytest.importorskip("torch")
     a, mine, b, theirs = pair(torch, "SGD", momentum=0.9)
-    extra = {"cycle_momentum": False} if name == "OneCycleLR" else {}
     one = getattr(ours, name)(mine, *positional, **options)
-    other = getattr(torch.optim.lr_scheduler, name)(theirs, *positional, **options, **extra)
+    other = getattr(torch.optim.lr_scheduler, name)(theirs, *positional, **options)
     rng = np.random.default_rng(1)
     for _ in range(100):
         np.testing.assert_allclose(one.get_last_lr(), other.get_last_lr(), rtol=1e-10, atol=1e-16)
+        np.testing.assert_allclose(momenta(mine), momenta(theirs), rtol=1e-12)
         for p, q in zip(a, b):
             g = rng.standard_normal(p.shape)
             p.grad, q.grad = tv.Tensor(g), torch.tensor(g)
         mine.step(), theirs.step(), one.step(), other.step()
+    for p, q in zip(a, b):
+        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+def momenta(optimizer):
+    return [group["momentum"] for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_one_cycle_changes_adams_first_beta(name):
+    torch = pytest.importorskip("torch")
+    a, mine, b, theirs = pair(torch, name)
+    one = ours.OneCycleLR(mine, 0.1, 100)
+    other = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.1, 100)
+    rng = np.random.default_rng(4)
+    for _ in range(99):
+        for p, q in zip(a, b):
+            g = rng.standard_normal(p.shape)
+            p.grad, q.grad = tv.Tensor(g), torch.tensor(g)
+        mine.step(), theirs.step(), one.step(), other.step()
+        assert mine.param_groups[1]["betas"] == pytest.approx(theirs.param_groups[1]["betas"])
     for p, q in zip(a, b):
         np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-9, atol=1e-12)
 
@@ -150,6 +174,8 @@ P = tv.Tensor(np.ones(2), requires_grad=True)
     (lambda: tv.optim.RMSprop([P], alpha=-1), "RMSprop: alpha is -1"),
     (lambda: ours.LinearLR(tv.optim.SGD([P]), 0), "start_factor=0"),
     (lambda: ours.OneCycleLR(tv.optim.SGD([P]), 1, 10, anneal_strategy="sin"), "'sin'"),
+    (lambda: ours.OneCycleLR(tv.optim.SGD([P]), 1), "total_steps is None, expected"),
+    (lambda: ours.OneCycleLR(tv.optim.Optimizer([P], lr=1, weight_decay=0), 1, 9), "no momentum"),
     (lambda: ours.SequentialLR(tv.optim.SGD([P]), [], []), "0 schedulers and 0")])
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import numbers
 
 
 class LRScheduler:
@@ -132,28 +133,40 @@ class SequentialLR(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """Up to max_lr and down to almost nothing, along two half cosines (Smith & Topin 2018).
+    """Up to max_lr and down to almost nothing, and the momentum down and up again (Smith & Topin
+    2018). Arguments as in PyTorch.
 
     Args:
         max_lr: the highest rate, of all groups or one each.
-        total_steps: of the whole cycle.
+        total_steps: of the whole cycle; or else epochs times steps_per_epoch.
         pct_start: the share of the way up.
+        anneal_strategy: "cos" (half cosines) or "linear".
+        cycle_momentum: whether the momentum (Adam's first beta) changes, too.
+        base_momentum, max_momentum: its least, at the highest rate, and its greatest.
         div_factor: the first rate is max_lr / div_factor.
         final_div_factor: the last rate is the first / final_div_factor.
-        anneal_strategy: "cos" or "linear".
+        three_phase: down to the first rate as fast as up, then to the last.
 
-    Momentum stays as it is (PyTorch's cycle_momentum=False).
+    Raises:
+        ValueError: no steps, an unknown strategy, no momentum to change; a step after the last.
     """
 
-    def __init__(self, optimizer, max_lr, total_steps, pct_start=0.3, anneal_strategy="cos",
-                 div_factor=25.0, final_div_factor=1e4):
+    def __init__(self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None,
+                 pct_start=0.3, anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85,
+                 max_momentum=0.95, div_factor=25.0, final_div_factor=1e4, three_phase=False):
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(f'OneCycleLR: anneal_strategy is {anneal_strategy!r}, expected "cos" or '
                              '"linear"')
-        highs = max_lr if isinstance(max_lr, (list, tuple)) else [max_lr] * len(optimizer.param_groups)
-        self.total_steps, self.top = total_steps, float(pct_start * total_steps) - 1
+        self.total_steps = _steps(total_steps, epochs, steps_per_epoch)
         self.linear, self.factors = anneal_strategy == "linear", (div_factor, final_div_factor)
-        for group, high in zip(optimizer.param_groups, highs, strict=True):
+        top, last = float(pct_start * self.total_steps) - 1, self.total_steps - 1
+        self.knots = (0, top, 2 * top, last) if three_phase else (0, top, last)
+        groups = optimizer.param_groups
+        self.momenta = list(zip(*(_for_each(m, groups) for m in (base_momentum, max_momentum))))
+        if cycle_momentum and not all(g.keys() & {"momentum", "betas"} for g in groups):
+            raise ValueError("OneCycleLR: the optimizer has no momentum; say cycle_momentum=False")
+        self.cycle_momentum = cycle_momentum
+        for group, high in zip(groups, _for_each(max_lr, groups), strict=True):
             group["lr"] = high
         super().__init__(optimizer)
 
@@ -162,12 +175,40 @@ class OneCycleLR(LRScheduler):
         if t >= self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} of a cycle of {self.total_steps} steps")
         first = base / self.factors[0]
-        if t <= self.top:
-            return self._between(first, base, t / self.top)
-        return self._between(base, first / self.factors[1],
-                             (t - self.top) / (self.total_steps - 1 - self.top))
+        values = first, base, *((first,) if len(self.knots) == 4 else ()), first / self.factors[1]
+        return self._along(values, t)
 
-    def _between(self, start, end, share):
+    def momentum(self, least, greatest, t):
+        """The momentum after t steps: least where the rate is highest."""
+        return self._along((greatest, least, greatest, greatest)[:len(self.knots)], t)
+
+    def _set(self):
+        super()._set()
+        for group, ends in zip(self.optimizer.param_groups, self.momenta):
+            if self.cycle_momentum:
+                value = self.momentum(*ends, self.last_epoch)
+                group.update({"betas": (value, *group["betas"][1:])} if "betas" in group else
+                             {"momentum": value})
+
+    def _along(self, values, t):
+        """Between the values at the knots before and after t."""
+        k = next((k for k, knot in enumerate(self.knots[1:-1]) if t <= knot), len(self.knots) - 2)
+        (left, right), (start, end) = self.knots[k:k + 2], values[k:k + 2]
+        share = (t - left) / (right - left) if right != left else 1.0
         if self.linear:
             return start + (end - start) * share
         return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+def _steps(total_steps, epochs, steps_per_epoch):
+    if total_steps is None and None not in (epochs, steps_per_epoch):
+        total_steps = epochs * steps_per_epoch
+    if not isinstance(total_steps, numbers.Integral) or total_steps < 1:
+        raise ValueError(f"OneCycleLR: total_steps is {total_steps}, expected a number of at least "
+                         "1, or epochs and steps_per_epoch")
+    return total_steps
+
+
+def _for_each(value, groups):
+    """One value for each group."""
+    return value if isinstance(value, (list, tuple)) else [value] * len(groups)

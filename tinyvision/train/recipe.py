@@ -109,7 +109,8 @@ def train(chosen: Recipe, splits: Splits, checkpoint=None, progress: bool = True
         loader = DataLoader(splits.train, chosen.batch_size, shuffle=True, drop_last=True)
         optimizer = optim.AdamW(model.parameters(), chosen.lr, weight_decay=chosen.weight_decay)
         steps = chosen.epochs * len(loader)
-        schedule = optim.lr_scheduler.OneCycleLR(optimizer, chosen.lr, steps + 1)
+        schedule = optim.lr_scheduler.OneCycleLR(optimizer, chosen.lr, steps + 1,
+                                                   cycle_momentum=False)
         history = fit(model, loader, optimizer, chosen.epochs, schedule=schedule,
                       metric=lambda model: chosen.measure(model, splits),
                       checkpoint=checkpoint, progress=progress)
