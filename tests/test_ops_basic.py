@@ -193,15 +193,26 @@ def test_shape_operations_equal_numpys():
             (ops.flatten(a, 0, 1), a.reshape(6, 4)), (ops.permute(a, (1, 2, 0)), a.transpose(1, 2, 0)),
             (ops.permute(a, -1, 0, 1), a.transpose(2, 0, 1)), (ops.transpose(a), a.swapaxes(1, 2)),
             (ops.cat([a, a], -1), np.concatenate([a, a], -1)), (ops.stack([a, a], 1), np.stack([a, a], 1)),
-            (ops.pad(a, (1, 0, 0, 2), 7.0), np.pad(a, [(0, 0), (0, 2), (1, 0)], constant_values=7))]:
+            (ops.pad(a, (1, 0, 0, 2), value=7.0), np.pad(a, [(0, 0), (0, 2), (1, 0)], constant_values=7))]:
         np.testing.assert_array_equal(ours.data, theirs)
 
 
 def test_pad_equals_pytorchs():
     torch = pytest.importorskip("torch")
     for margins, value in [((1, 2), 0.0), ((1, 2, 3, 0), -np.inf), ((-1, 1, 2, -1), 5.0), ((0, 0, 0, 0, 1, 1), 2.0)]:
-        compare(lambda a: ops.pad(a, margins, value), lambda a: torch.nn.functional.pad(a, margins, value=value),
+        compare(lambda a: ops.pad(a, margins, value=value), lambda a: torch.nn.functional.pad(a, margins, value=value),
                 numbers(2, 3, 4))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_with_other_places_equals_numpys(mode):
+    a, names = numbers(3, 4, 5), {"replicate": "edge", "circular": "wrap"}
+    for margins in ((2, 1), (0, 3, 2, 1), (1, 0, 0, 2, 2, 1)):
+        pairs = [margins[k:k + 2] for k in range(len(margins) - 2, -1, -2)]
+        wide = np.pad(a, [(0, 0)] * (3 - len(pairs)) + pairs, names.get(mode, mode))
+        np.testing.assert_array_equal(ops.pad(a, margins, mode).numpy(), wide)
+    np.testing.assert_array_equal(ops.pad(a, (-1, 2), mode).numpy(),
+                                  ops.pad(a, (0, 2), mode).numpy()[..., 1:])
 
 
 def test_cat_of_tensors_of_several_sizes_gives_each_its_gradient():
@@ -263,6 +274,9 @@ BAD = [
     (lambda: ops.cat([A, A], 2), "cat: dim 2 is out of range for a tensor with 2 axes"),
     (lambda: ops.pad(A, (1,)), "pad: padding must be pairs for at most 2 axes, got (1,)"),
     (lambda: ops.pad(A, (1,) * 6), "pad: padding must be pairs for at most 2 axes"),
+    (lambda: ops.pad(A, (3, 0), "reflect"), "pad: mode 'reflect' reaches 2 places beyond an axis of 3"),
+    (lambda: ops.pad(A, (0, 4), "circular"), "pad: mode 'circular' reaches 3 places beyond an axis"),
+    (lambda: ops.pad(A, (1, 1), "mirror"), "pad: mode is 'mirror', expected constant, reflect"),
     (lambda: ops.matmul(A, A), "matmul: inner sizes differ: (2, 3) @ (2, 3)"),
     (lambda: ops.matmul(A, np.float32(3)), "matmul: shapes (2, 3) and (), expected at least one axis each"),
     (lambda: ops.linear(A, np.zeros((4, 2))), "linear: weight has shape (4, 2) and x (2, 3)"),

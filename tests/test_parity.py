@@ -61,7 +61,7 @@ SAME = ("adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "batch_norm"
         "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "dropout", "dropout2d", "elu",
         "embedding", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
         "interpolate", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool2d",
-        "max_unpool2d", "mish", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6",
+        "max_unpool2d", "mish", "pad", "pixel_shuffle", "pixel_unshuffle", "prelu", "relu", "relu6",
         "scaled_dot_product_attention", "selu", "silu", "softmax", "softplus")
 TORCHS = ("abs", "broadcast_to", "cat", "clamp", "exp", "flatten", "gru_cell", "log", "lstm_cell",
           "matmul", "mean", "neg", "reshape", "rnn_relu_cell", "rnn_tanh_cell", "sigmoid", "sqrt",
@@ -80,7 +80,6 @@ PEERS = {
     "maximum": of_two(torch.maximum), "minimum": of_two(torch.minimum),
     "amax": lambda x, dim=None, keepdim=False: torch.amax(x, () if dim is None else dim, keepdim),
     "amin": lambda x, dim=None, keepdim=False: torch.amin(x, () if dim is None else dim, keepdim),
-    "pad": lambda x, padding, value=0.0: F.pad(x, padding, "constant", value),
     "gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
     "grid_sample": lambda x, grid, mode="bilinear", padding_mode="zeros", align_corners=False:
         F.grid_sample(x, grid, mode, padding_mode, align_corners),
@@ -328,9 +327,12 @@ def main():
     for module in (one, two, three):
         module.ops = Either()
     for name in sorted(PEERS):
-        worst = [max(w for e in all_examples(d) if e.name == name for w in errors(e, d))
-                 for d in TOLERANCE]
-        print(f"{name:50} {worst[0]:.1e} {worst[1]:.1e}")
+        try:
+            worst = [max(w for e in all_examples(d) if e.name == name for w in errors(e, d))
+                     for d in TOLERANCE]
+            print(f"{name:50} {worst[0]:.1e} {worst[1]:.1e}")
+        except pytest.skip.Exception as reason:
+            print(f"{name:50} {reason}")
     for row in TABLE:
         worst = [max(layer_errors(row, d)) for d in TOLERANCE]
         print(f"{row[0][:50]:50} {worst[0]:.1e} {worst[1]:.1e}")

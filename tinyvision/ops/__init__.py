@@ -36,14 +36,15 @@ from tinyvision.ops.loss_regression import (gaussian_kl, huber_loss, l1_loss, ms
 from tinyvision.ops.matmul import linear, matmul
 from tinyvision.ops.max_pool2d import adaptive_max_pool2d, max_pool2d, max_unpool2d
 from tinyvision.ops.nms import batched_nms, nms, soft_nms
+from tinyvision.ops.pad import pad
 from tinyvision.ops.pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from tinyvision.ops.ps_roi import ps_roi_align, ps_roi_pool
 from tinyvision.ops.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from tinyvision.ops.roi_align import roi_align
 from tinyvision.ops.roi_pool import roi_pool
 from tinyvision.ops.select import abs, amax, amin, clamp, maximum, minimum, where
-from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, pad, permute, reshape, stack,
-                                  sum, take, transpose)
+from tinyvision.ops.shape import (broadcast_to, cat, flatten, mean, permute, reshape, stack, sum,
+                                  take, transpose)
 from tinyvision.ops.softmax import log_softmax, softmax
 from tinyvision.ops import (batch_norm_cuda, conv2d_cuda, layer_norm_cuda,  # isort: skip
                             nms_cuda, roi_align_cuda, roi_pool_cuda)

@@ -108,7 +108,13 @@ def shapes(r):
     yield Example("stack", "", lambda x, y: ops.stack([x, y], -1), (a, c), linear_in=(0, 1))
     for note, padding, value in (("", (1, 2, 3, 0), 0.0), ("value", (1, 2), 0.7),
                                  ("crop", (-1, 2, 0, -1), 0.0)):
-        yield Example("pad", note, lambda x, p=padding, v=value: ops.pad(x, p, v), (a,), **linear)
+        yield Example("pad", note, lambda x, p=padding, v=value: ops.pad(x, p, value=v), (a,),
+                      **linear)
+    for mode in ("reflect", "replicate", "circular"):
+        yield Example("pad", mode, lambda x, m=mode: ops.pad(x, (2, 1, 0, 2), m),
+                      (r.normal(2, 3, 4, 5),), **linear)
+    yield Example("pad", "reflect and crop", lambda x: ops.pad(x, (3, -1), "reflect"), (a,),
+                  **linear)
     yield from takes(a)
 
 

@@ -263,27 +263,3 @@ def stack(tensors, dim=0) -> Tensor:
     shape = list(shapes.pop())
     shape.insert(dim if dim >= 0 else len(shape) + 1 + dim, 1)
     return cat([reshape(t, *shape) for t in tensors], dim)
-
-
-def pad(a, padding, value=0.0) -> Tensor:
-    """Constant margins: padding is (left, right, top, bottom, ...), last axis first.
-
-    Like `torch.nn.functional.pad`, mode constant; negative margins crop.
-    """
-    shape = as_array(a).shape
-    if not isinstance(padding, (tuple, list)) or len(padding) % 2 or len(padding) > 2 * len(shape):
-        raise ValueError(f"pad: padding must be pairs for at most {len(shape)} axes, got {padding}")
-    margins = [(0, 0)] * (len(shape) - len(padding) // 2)
-    margins += [tuple(padding[i:i + 2]) for i in range(len(padding) - 2, -1, -2)]
-    if any(n + lo + hi < 0 for n, (lo, hi) in zip(shape, margins)):
-        raise ValueError(f"pad: padding {padding} crops more than there is (a is {shape})")
-    crop = tuple(slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(shape, margins))
-    inner = tuple(slice(max(lo, 0), max(lo, 0) + s.stop - s.start)
-                  for s, (lo, _) in zip(crop, margins))
-    outer = tuple(n + lo + hi for n, (lo, hi) in zip(shape, margins))
-    padded = Put(inner, outer)(Take(crop)(a))
-    if value == 0.0:
-        return padded
-    frame = np.full(outer, value, as_array(a).dtype)
-    frame[inner] = 0.0
-    return padded + frame
