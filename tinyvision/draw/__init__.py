@@ -13,7 +13,7 @@ HOMES = {
     "training": "progress", "confusion": "progress", "scores": "progress",
     "label_grid": "maps", "overlays": "maps", "histogram": "maps",
     "label_grids": "segmentation", "contexts": "segmentation", "mistakes": "segmentation",
-    "u_shape": "segmentation",
+    "map_rows": "segmentation", "u_shape": "segmentation",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",

@@ -2,6 +2,7 @@
 the U of a U-Net.
 
     label_grids([truth, predicted], ["truth", "predicted"])
+    map_rows(images, {"truth": masks, "predicted": predicted})
     contexts(image, (row, column), [16, 28, 44])
     mistakes(images, masks, {"U-Net": predicted})
     u_shape(tv.models.unet(), (1, 1, 572, 572))
@@ -15,7 +16,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from tinyvision.draw.board import Board, to_array, to_matrix
 from tinyvision.draw.maps import class_fill, class_name
 from tinyvision.draw.palette import ACCENT, COLOURS, GREY, INK, category, tint
-from tinyvision.draw.pictures import displayable, label_rows, panels, show
+from tinyvision.draw.pictures import (coloured, displayable, label_rows, panels, put_legend,
+                                         show)
 from tinyvision.draw.tiles import box, canvas, word
 
 
@@ -50,6 +52,31 @@ def put_labels(board, x, labels, title):
         board.words(x + labels.shape[1] / 2, -0.5, title, weight="bold", size=10)
 
 
+# --- maps below their images ----------------------------------------------------------------------
+def map_rows(images, maps, names=None, side=1.3):
+    """Images above any number of maps of classes, one row each, with a legend.
+
+    images (N, 3, H, W) in [0, 1]; maps: a dictionary of names and (N, H, W) integers, 0 the
+    background, -1 ignored (grey); names: of the classes from 1 on.
+    """
+    pictures, maps = [displayable(image) for image in to_array(images)], dict(maps)
+    n, highest = len(pictures), 0
+    figure, axes = panels(1 + len(maps), n, side, 0.04)
+    for axis, image in zip(axes, pictures):
+        show(axis, image)
+    for r, (name, rows) in enumerate(maps.items(), 1):
+        rows = to_array(rows)
+        expected = (n, *pictures[0].shape[:2])
+        if rows.shape != expected:
+            raise ValueError(f"map_rows: {name!r} has shape {rows.shape}, expected {expected}.")
+        highest = max(highest, int(rows.max(initial=0)))
+        for axis, one in zip(axes[r * n:], rows):
+            axis.imshow(coloured(one), interpolation="nearest")
+    label_rows(axes[::n], ["image", *maps])
+    put_legend(figure, names or [f"class {k}" for k in range(1, highest + 1)])
+    return figure
+
+
 # --- what a pixel sees ----------------------------------------------------------------------------
 def contexts(image, pixel, sizes, titles=None, side=1.9):
     """An image (3, H, W) with square windows around one pixel, and what is in each of them.
@@ -77,7 +104,7 @@ def contexts(image, pixel, sizes, titles=None, side=1.9):
 
 
 # --- where a network errs -------------------------------------------------------------------------
-def mistakes(images, masks, predictions, side=1.4):
+def mistakes(images, masks, predictions, side=1.6):
     """Images, and below them, pale, the same with all pixels marked that are wrong.
 
     images (N, 3, H, W) in [0, 1]; masks (N, H, W) integers, -1 is not judged; predictions: a
