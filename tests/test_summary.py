@@ -38,6 +38,15 @@ def test_the_table_can_be_read():
     assert text.splitlines()[-1].split() == ["total", "258", f"{216 + 7776 + 432:,}"]
 
 
+@pytest.mark.parametrize("build", [tv.models.tiny_segnet, tv.models.tiny_unet, tv.models.tiny_resnet,
+                                   tv.models.tiny_vae])
+def test_every_small_model_has_a_summary(build):
+    model = build()
+    size = 64 if model.__class__.__name__ in ("SegNet", "UNet") else 32
+    assert nn.summary(model, (1, 3, size, size)).parameters == sum(
+        p.size for p in model.parameters())
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_nothing_is_computed_and_nothing_remains(training):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.0), nn.ReLU(),

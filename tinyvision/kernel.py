@@ -136,9 +136,14 @@ def rehearse():
         _forced.rehearsal = before
 
 
+def rehearsing() -> bool:
+    """Whether this is a rehearsal: what is in arrays must not be looked at."""
+    return _forced.rehearsal is not None
+
+
 def rehearsed(name, *args) -> bool:
     """Whether this is a rehearsal: then the call is noted, and must not be made."""
-    if _forced.rehearsal is None:
+    if not rehearsing():
         return False
     _forced.rehearsal.append((name, tuple(getattr(a, "shape", ()) for a in args)))
     return True
