@@ -169,3 +169,13 @@ def test_a_few_steps_make_reconstructions_better():
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_models_by_name():
+    assert {"resnet50", "tiny_resnet"} <= set(models.list_models("classify")) < set(
+        models.list_models())
+    assert isinstance(models.get_model("tiny_unet", num_classes=3), models.UNet)
+    with pytest.raises(ValueError, match="there is no model 'resnet51'; there are resnet101"):
+        models.get_model("resnet51")
+    with pytest.raises(ValueError, match="task is 'sing', expected one of classify"):
+        models.list_models("sing")

@@ -41,7 +41,7 @@ SCALAR_EXPRESSIONS = {
     "p ** np.float64(3)": lambda p: p ** np.float64(3), "2.0 ** p": lambda p: 2.0 ** p, "-p": lambda p: -p,
     "mean": ops.mean, "mean over 1": lambda p: ops.mean(p, 1), "sum": ops.sum, "sqrt": ops.sqrt,
     "exp": ops.exp, "log": ops.log, "tanh": ops.tanh, "sigmoid": ops.sigmoid, "relu": ops.relu,
-    "leaky_relu": ops.leaky_relu, "pad": lambda p: ops.pad(p, (1, 1), 3.0), "p[0]": lambda p: p[0],
+    "leaky_relu": ops.leaky_relu, "pad": lambda p: ops.pad(p, (1, 1), value=3.0), "p[0]": lambda p: p[0],
     "p * mask": lambda p: p * (p > 0), "p * counts": lambda p: p * np.arange(4),
 }
 

@@ -109,6 +109,65 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, stop):
     assert same(tmp_path / "whole", tmp_path / "part")
 
 
+def small(loss=None):
+    """A model with that loss, its loader and its optimizer."""
+    class Small(nn.Linear):
+        def loss(self, images, targets):
+            scores = self(images)
+            return {"cross_entropy": tv.ops.cross_entropy(scores, targets)} if loss is None else loss
+
+    rng = np.random.default_rng(0)
+    pairs = data.TensorDataset(rng.random((12, 4), np.float32), rng.integers(0, 3, 12))
+    model = Small(4, 3)
+    return model, data.DataLoader(pairs, 4, shuffle=True), optim.SGD(model.parameters(), 0.1)
+
+
+def test_epochs_count_from_here_on(tmp_path):
+    model, loader, optimizer = small()
+    for _ in loader:                                         # somebody looked into it, and left
+        break
+    for epochs in (2, 2, 1):
+        history = train.fit(model, loader, optimizer, epochs, progress=False)
+        assert history.steps == 3 * epochs
+    file = tmp_path / "checkpoint"
+    assert train.fit(model, loader, optimizer, 2, checkpoint=file, progress=False).steps == 6
+    assert train.fit(model, loader, optimizer, 3, checkpoint=file, progress=False).steps == 9
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5])
+def test_epochs_are_whole_and_some(epochs):
+    with pytest.raises(ValueError, match="epochs is .*, expected a whole number of at least 1"):
+        train.fit(*small(), epochs, progress=False)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    (model, loader, _), (_, _, other) = small(), small()
+    with pytest.raises(ValueError, match="the optimizer has none of the model's parameters"):
+        train.fit(model, loader, other, 1, progress=False)
+
+
+def test_what_is_no_loader_is_refused():
+    model, loader, optimizer = small()
+    with pytest.raises(TypeError, match="TensorDataset, expected a DataLoader"):
+        train.fit(model, loader.dataset, optimizer, 1, progress=False)
+
+
+@pytest.mark.parametrize("loss, said", [
+    (tv.Tensor(1.0), "loss gave Tensor, expected a dict of named losses"),
+    ({}, "loss gave dict, expected a dict of named losses"),
+    ({"a": tv.Tensor([1.0, 2.0])}, r"the loss 'a' is of shape \(2,\), expected a Tensor of one"),
+    ({"a": np.float32(1)}, "the loss 'a' is of float32, expected a Tensor of one")])
+def test_losses_of_the_wrong_kind_are_one_sentence(loss, said):
+    with pytest.raises(TypeError, match=said):
+        train.fit(*small(loss), 1, progress=False)
+
+
+def test_a_model_without_a_loss_is_refused():
+    model, loader, optimizer = small()
+    with pytest.raises(TypeError, match=r"Sequential has no method loss\(images, targets\)"):
+        train.fit(nn.Sequential(model), loader, optimizer, 1, progress=False)
+
+
 SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})

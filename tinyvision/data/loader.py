@@ -119,6 +119,11 @@ class DataLoader:
         self.seed, self.epoch, self.batch = (int(state[k]) for k in ("seed", "epoch", "batch"))
         self._begun, self._turn = False, self._turn + 1
 
+    def restart(self) -> None:
+        """Leave an epoch that was begun: the next loop is a whole one."""
+        if self._begun or self.batch:
+            self.epoch, self.batch, self._begun = self.epoch + 1, 0, False
+
     def __iter__(self):
         """The batches of the next epoch, or the rest of the one that `load_state_dict` named."""
         if self._begun:                                      # an epoch, and left before its end

@@ -41,6 +41,10 @@ class Scenes:
     def __len__(self):
         return len(self.images)
 
+    def __repr__(self):
+        return (f"Scenes({len(self)} of {self.images.shape[2]} x {self.images.shape[3]} pixels: "
+                f"{', '.join(self.names)})")
+
     def __getitem__(self, chosen):
         """Of a number k: (image, target), as of every data set (see `data.target`): boxes, labels,
         masks, area, iscrowd, image_id, semantic, and `extras`. Of a slice or an array of numbers:

@@ -64,7 +64,7 @@ def picture(model, splits: Splits, n: int = 24, wrong: int = 8):
     labels, scores = answers(model, splits)
     chosen = first_and_wrong(labels == scores.argmax(1), n, wrong)
     said = [(splits.names[scores[k].argmax()], splits.names[labels[k]]) for k in chosen]
-    titles = [a if a == truth else f"{a}: no, {truth}" for a, truth in said]
+    titles = [a if a == truth else f"{a}\n(is {truth})" for a, truth in said]
     figure = draw.images([splits.held_out[k][0] for k in chosen], titles, columns=8, side=1.15)
     for axes, (a, truth) in zip(figure.axes, said):
         axes.title.set_color(axes.title.get_color() if a == truth else ACCENT)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tinyvision import device, optim
+from tinyvision.data import DataLoader
 from tinyvision.engine import Tensor
 from tinyvision.train import checkpoint as files
 from tinyvision.train.checkpoint import CheckpointError
@@ -74,6 +75,8 @@ def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip
         model: a Module with `loss(images, targets)`, a dict of named losses, whose sum is
             minimised.
         data: a DataLoader of batches (images, targets).
+        epochs: how often all of it is gone through, from here on, or, where there is a checkpoint,
+            from where that training began.
         optimizer: of the model's parameters.
         schedule: an `optim.lr_scheduler`; its `step()` is called after every step.
         metric: a function of the model, called in inference mode after every epoch; gives a number
@@ -91,14 +94,16 @@ def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip
         CheckpointError: the checkpoint is damaged, or of another model, optimizer or data set.
         DataError: the data set, in memory, has an item that is not finite, of another shape, or
             with a label out of range; says which, before the first step.
-        ValueError: the model refuses a batch; says which items.
+        TypeError, ValueError: `data` is no DataLoader, the model has no such loss, the optimizer
+            none of its parameters, epochs is less than 1; the model refuses a batch; says which.
     """
+    _check(model, data, optimizer, epochs)
     run = Run(model, data, optimizer, schedule, checkpoint)
     history = run.resume()
     look(model, data)
     bar = _bar(epochs * len(data), history.steps, progress)
     began, saved = time.perf_counter() - history.seconds, time.perf_counter()
-    while data.epoch < epochs:
+    while data.epoch < run.first + epochs:
         model.train()
         for images, targets in data:
             history.add(_step(run, images, targets, clip_norm), optimizer.lr)
@@ -116,6 +121,34 @@ def fit(model, data, optimizer, epochs: int, *, schedule=None, metric=None, clip
         run.save(history)
     bar.close()
     return history
+
+
+def _check(model, data, optimizer, epochs):
+    """Refuse what would train nothing, or fail far from here."""
+    if not isinstance(data, DataLoader):
+        raise TypeError(f"fit: data is a {type(data).__name__}, expected a DataLoader of it, as in "
+                        "DataLoader(data, batch_size=32, shuffle=True)")
+    if not callable(getattr(model, "loss", None)):
+        raise TypeError(f"fit: {type(model).__name__} has no method loss(images, targets) that gives "
+                        'a dict of losses, such as {"cross_entropy": ...}')
+    if not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ValueError(f"fit: epochs is {epochs!r}, expected a whole number of at least 1")
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError("fit: the optimizer has none of the model's parameters; make it with "
+                         "model.parameters()")
+
+
+def _named_losses(model, losses):
+    """The dict that a model's loss gave."""
+    if not isinstance(losses, dict) or not losses:
+        raise TypeError(f"fit: {type(model).__name__}.loss gave {type(losses).__name__}, expected a "
+                        'dict of named losses, such as {"cross_entropy": ...}')
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.size != 1:
+            what = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"fit: the loss {name!r} is of {what}, expected a Tensor of one number")
+    return losses
 
 
 def _step(run, images, targets, clip_norm):
@@ -153,18 +186,19 @@ class Run:
     optimizer: object
     schedule: object
     path: object
+    first: int = 0             # the epoch of the data in which the training began
 
     def losses(self, images, targets) -> dict:
         """The model's; a batch that it refuses is named."""
         try:
-            return self.model.loss(images, targets)
+            return _named_losses(self.model, self.model.loss(images, targets))
         except ValueError as error:
             items = ", ".join(map(str, items_of_batch(self.data)))
             raise ValueError(f"{self.where()}, items {items}: {error}") from error
 
     def where(self) -> str:
         """The step, for sentences."""
-        return f"step {self.data.batch} of epoch {self.data.epoch + 1}"
+        return f"step {self.data.batch} of epoch {self.data.epoch - self.first + 1}"
 
     def save(self, history) -> None:
         """Write the checkpoint, if there is to be one."""
@@ -173,11 +207,13 @@ class Run:
                 "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule and self.schedule.state_dict(),
                 "data": self.data.state_dict(), "random": device.generator().bit_generator.state,
-                "history": history.tree()})
+                "history": history.tree(), "first": self.first})
 
     def resume(self) -> History:
         """Go on from the checkpoint, if it is there; the history so far."""
         if not self.path or not pathlib.Path(self.path).exists():
+            self.data.restart()
+            self.first = self.data.epoch
             return History()
         tree = files.load(self.path)
         try:
@@ -188,6 +224,7 @@ class Run:
             if self.schedule is not None:
                 self.schedule.load_state_dict(tree["schedule"])
             self.data.load_state_dict(tree["data"])
+            self.first = tree["first"]
             device.generator().bit_generator.state = tree["random"]
             return History.of_tree(tree["history"])
         except (KeyError, ValueError) as error:
