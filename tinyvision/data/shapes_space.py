@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.data.shapes_solids import normals
+from tinyvision.kernel import jit
 
 LIGHT = np.array([0.45, -0.75, -0.5]) / np.linalg.norm([0.45, -0.75, -0.5])     # towards the light
 FINE = 2             # pictures are drawn this much larger and averaged, for smooth edges
@@ -128,40 +129,39 @@ def rasterize(points, closeness, faces, size):
     points (V, 2) in pixels; closeness (V,): 1 / depth, which, unlike depth, is linear on the
     picture; of several triangles the closest is seen.
     """
-    seen = np.full(size * size, -1)
+    seen, best = np.full((size, size), -1), np.full((size, size), -np.inf)
     corners = points[faces]                                                  # (F, 3, 2)
     first = np.maximum(0, np.floor(corners.min(1) - 0.5)).astype(int)
     last = np.minimum(size - 1, np.ceil(corners.max(1) - 0.5)).astype(int)
     extent = (last - first + 1).max(1)
-    found = [covered(corners, closeness[faces], first, 2 ** k, size, np.flatnonzero(
-        (extent > 2 ** k // 2) & (extent <= 2 ** k))) for k in range(2 + int(size).bit_length())]
-    pixels, owners, close = (np.concatenate(parts) for parts in zip(*found))
-    order = np.argsort(close, kind="stable")
-    seen[pixels[order]] = owners[order]         # of several values for a pixel the last one stays
-    return seen.reshape(size, size)
+    order = np.argsort(np.ceil(np.log2(np.maximum(extent, 1))), kind="stable")   # small ones first
+    fill(corners, closeness[faces], first, last, order, seen, best)
+    return seen
 
 
-def covered(corners, closeness, first, extent, size, chosen):
-    """(pixels, faces, closeness) of all pixels that the chosen faces cover; they lie in windows of
-    extent x extent pixels that begin at `first`."""
-    column, row = np.tile(np.arange(extent), extent), np.repeat(np.arange(extent), extent)
-    x, y = first[chosen, 0, None] + column, first[chosen, 1, None] + row     # (F, P)
-    a, b, c = np.moveaxis(corners[chosen], 1, 0)
-    parts = [edge_side(b, c, x, y), edge_side(c, a, x, y), edge_side(a, b, x, y)]
-    area = sum(parts)
-    inside = ((np.minimum.reduce(parts) >= 0) | (np.maximum.reduce(parts) <= 0)) & (area != 0)
-    inside &= (x < size) & (y < size)
-    face, pixel = np.nonzero(inside)
-    weights = np.stack([part[inside] for part in parts], -1) / area[inside][:, None]
-    close = (weights * closeness[chosen][face]).sum(-1)
-    return (y[inside] * size + x[inside]), chosen[face], close
+@jit
+def fill(corners, closeness, first, last, order, seen, best):
+    """Every triangle's pixels, where none before it is closer."""
+    for f in order:
+        (ax, ay), (bx, by), (cx, cy) = corners[f, 0], corners[f, 1], corners[f, 2]
+        for y in range(first[f, 1], last[f, 1] + 1):
+            for x in range(first[f, 0], last[f, 0] + 1):
+                a = edge_side(bx, by, cx, cy, x, y)
+                b = edge_side(cx, cy, ax, ay, x, y)
+                c = edge_side(ax, ay, bx, by, x, y)
+                area = a + b + c
+                if area != 0 and ((a >= 0 and b >= 0 and c >= 0) or (a <= 0 and b <= 0 and c <= 0)):
+                    close = (a / area * closeness[f, 0] + b / area * closeness[f, 1]
+                             + c / area * closeness[f, 2])
+                    if close >= best[y, x]:
+                        best[y, x], seen[y, x] = close, f
 
 
-def edge_side(a, b, x, y):
-    """On which side of the line from a to b (F, 2) the centres of pixels (F, P) lie: twice the
-    signed area of the triangle that they make."""
-    across, down = (b - a).T[:, :, None]
-    return across * (y + 0.5 - a[:, 1, None]) - down * (x + 0.5 - a[:, 0, None])
+@jit
+def edge_side(ax, ay, bx, by, x, y):
+    """On which side of the line from a to b the centre of pixel (x, y) lies: twice the signed area
+    of the triangle that they make."""
+    return (bx - ax) * (y + 0.5 - ay) - (by - ay) * (x + 0.5 - ax)
 
 
 def lit(solid):
