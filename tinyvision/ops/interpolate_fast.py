@@ -288,61 +288,73 @@ def few(p, x, weights, out, room):
 # --- every pair of the two ------------------------------------------------------------------------
 @real_worker(fastmath=True)
 def shrink_by_one(job, k):
+    """Down, then across: windows that move by a pixel."""
     shrink(job, k, reals, by_one)
 
 
 @real_worker(fastmath=True)
 def shrink_by_two(job, k):
+    """Down, then across: windows that move by two."""
     shrink(job, k, reals, by_two)
 
 
 @real_worker(fastmath=True)
 def shrink_paired(job, k):
+    """Down, then across: pairs of windows that move by a pixel."""
     shrink(job, k, reals, paired)
 
 
 @real_worker(fastmath=True)
 def shrink_single(job, k):
+    """Down, then across: windows of one pixel."""
     shrink(job, k, reals, single)
 
 
 @real_worker(fastmath=True)
 def shrink_few(job, k):
+    """Down, then across: windows of at most two pixels."""
     shrink(job, k, reals, few)
 
 
 @real_worker(fastmath=True)
 def shrink_nothing(job, k):
+    """Down, then across: windows that have nothing in common."""
     shrink(job, k, reals, nothing)
 
 
 @real_worker(fastmath=True)
 def enlarge_by_one(job, k):
+    """Across, then down: windows that move by a pixel."""
     enlarge(job, k, reals, by_one)
 
 
 @real_worker(fastmath=True)
 def enlarge_by_two(job, k):
+    """Across, then down: windows that move by two."""
     enlarge(job, k, reals, by_two)
 
 
 @real_worker(fastmath=True)
 def enlarge_paired(job, k):
+    """Across, then down: pairs of windows that move by a pixel."""
     enlarge(job, k, reals, paired)
 
 
 @real_worker(fastmath=True)
 def enlarge_single(job, k):
+    """Across, then down: windows of one pixel."""
     enlarge(job, k, reals, single)
 
 
 @real_worker(fastmath=True)
 def enlarge_few(job, k):
+    """Across, then down: windows of at most two pixels."""
     enlarge(job, k, reals, few)
 
 
 @real_worker(fastmath=True)
 def enlarge_nothing(job, k):
+    """Across, then down: windows that have nothing in common."""
     enlarge(job, k, reals, nothing)
 
 

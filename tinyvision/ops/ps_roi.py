@@ -11,57 +11,29 @@ thousand regions cost no more than their bins. Lectures: K10; Dai et al. 2016 (R
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, empty, module_of
-from tinyvision.engine import Op, Tensor
+from tinyvision.device import module_of
+from tinyvision.engine import Tensor
 from tinyvision.kernel import Kernel
 from tinyvision.ops import ps_roi_fast
 from tinyvision.ops.check import at_least
 from tinyvision.ops.regions import region_arguments
-from tinyvision.ops.roi_align import reach, weights
+from tinyvision.ops.roi_align import RoIAlign, bilinear, tables
 from tinyvision.ops.roi_pool import round_half_away
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PSRoI(Op):
+class PSRoI(RoIAlign):
     """y[k,c,p,q] = sum of rows[k,p,h] cols[k,q,w] x[batch[k],(c P + p) Q + q,h,w]."""
-    tables: tuple    # batch (K,), rows (K, P, H), cols (K, Q, W), and the `reach` of those two
 
-    def forward(self, x):
-        x, = contiguous(x)
-        (K, P, _), Q = self.tables[1].shape, self.tables[2].shape[1]
-        y = empty((K, x.shape[1] // (P * Q), P, Q), like=x)
-        ps_roi_kernel(x, *self.tables, y)
-        return y
+    def kernels(self):
+        """What reads the bins, and what spreads them over the channels that they were read from."""
+        return ps_roi_kernel, ps_roi_adjoint_kernel
 
-    def backward(self, g, y, x):
-        return PSRoIAdjoint(self, x.shape)(g),
-
-    def __repr__(self):
-        return f"PSRoI({len(self.tables[0])} RoIs)"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PSRoIAdjoint(Op):
-    """Every bin spread over the pixels of the channel that it was read from."""
-    read: PSRoI
-    shape: tuple
-
-    def forward(self, y):
-        y, = contiguous(y)
-        x = empty(self.shape, like=y)
-        ps_roi_adjoint_kernel(y, *self.read.tables, x)
-        return x
-
-    def backward(self, g, x, y):
-        return self.read(g),
-
-    def __repr__(self):
-        return f"PSRoIAdjoint({self.shape})"
+    def channels(self, C, P, Q):
+        """Of the bins, where x has C."""
+        return C // (P * Q)
 
 
 def ps_roi_pool(input, boxes, output_size, spatial_scale=1.0) -> Tensor:
@@ -89,7 +61,7 @@ def ps_roi_pool(input, boxes, output_size, spatial_scale=1.0) -> Tensor:
     corners = round_half_away(rois[:, 1:] * x.dtype.type(spatial_scale))
     rows, cols = (means(corners[:, axis], corners[:, axis + 2], size[1 - axis], x.shape[3 - axis])
                   for axis in (1, 0))
-    return _read(rois, rows, cols)(input)
+    return PSRoI(tables(rois, rows, cols))(input)
 
 
 def ps_roi_align(input, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1) -> Tensor:
@@ -109,11 +81,7 @@ def ps_roi_align(input, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1
     name = "ps_roi_align"
     x, rois, size = _arguments(name, input, boxes, output_size, spatial_scale)
     at_least(name, "sampling_ratio", sampling_ratio, -np.inf)
-    kind = x.dtype.type
-    corners = rois[:, 1:] * kind(spatial_scale) - kind(0.5)
-    rows, cols = (weights(corners[:, axis], corners[:, axis + 2], size[1 - axis], x.shape[3 - axis],
-                          sampling_ratio, False) for axis in (1, 0))
-    return _read(rois, rows, cols)(input)
+    return PSRoI(bilinear(x, rois, size, spatial_scale, sampling_ratio, True))(input)
 
 
 def _arguments(name, input, boxes, output_size, spatial_scale):
@@ -123,10 +91,6 @@ def _arguments(name, input, boxes, output_size, spatial_scale):
         raise ValueError(f"{name}: input has {x.shape[1]} channels, expected a multiple of "
                          f"{P} x {Q} bins = {P * Q}")
     return x, rois, (P, Q)
-
-
-def _read(rois, rows, cols):
-    return PSRoI((rois[:, 0].astype(np.int32), rows, cols, reach(rows), reach(cols)))
 
 
 def means(start, end, count, size):

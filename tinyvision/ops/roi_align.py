@@ -35,18 +35,26 @@ class RoIAlign(Op):
     """y[k,c,p,q] = sum of rows[k,p,h] cols[k,q,w] x[batch[k],c,h,w]."""
     tables: tuple    # batch (K,), rows (K, P, H), cols (K, Q, W), and the `reach` of those two
 
+    def kernels(self):
+        """What reads the bins, and what spreads them: its adjoint."""
+        return roi_align_kernel, roi_align_adjoint_kernel
+
+    def channels(self, C, P, Q):
+        """Of the bins, where x has C."""
+        return C
+
     def forward(self, x):
         x, = contiguous(x)
-        rows, cols = self.tables[1:3]
-        y = empty((len(rows), x.shape[1], rows.shape[1], cols.shape[1]), like=x)
-        roi_align_kernel(x, *self.tables, y)
+        (K, P, _), Q = self.tables[1].shape, self.tables[2].shape[1]
+        y = empty((K, self.channels(x.shape[1], P, Q), P, Q), like=x)
+        self.kernels()[0](x, *self.tables, y)
         return y
 
     def backward(self, g, y, x):
         return RoIAlignAdjoint(self, x.shape)(g),
 
     def __repr__(self):
-        return f"RoIAlign({len(self.tables[0])} RoIs)"
+        return f"{type(self).__name__}({len(self.tables[0])} RoIs)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,14 +66,14 @@ class RoIAlignAdjoint(Op):
     def forward(self, y):
         y, = contiguous(y)
         x = empty(self.shape, like=y)
-        roi_align_adjoint_kernel(y, *self.align.tables, x)
+        self.align.kernels()[1](y, *self.align.tables, x)
         return x
 
     def backward(self, g, x, y):
         return self.align(g),
 
     def __repr__(self):
-        return f"RoIAlignAdjoint({self.shape})"
+        return f"{type(self.align).__name__}Adjoint({self.shape})"
 
 
 def roi_align(input, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1,
@@ -92,11 +100,21 @@ def roi_align(input, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1,
     """
     x, rois, size = region_arguments("roi_align", input, boxes, output_size, spatial_scale)
     at_least("roi_align", "sampling_ratio", sampling_ratio, -np.inf)
+    return RoIAlign(bilinear(x, rois, size, spatial_scale, sampling_ratio, aligned))(input)
+
+
+def bilinear(x, rois, size, spatial_scale, sampling_ratio, aligned):
+    """The tables of bins that are means of bilinear samples of x."""
     kind = x.dtype.type
     corners = rois[:, 1:] * kind(spatial_scale) - kind(0.5 if aligned else 0)
-    rows, cols = (weights(corners[:, axis], corners[:, axis + 2], size[1 - axis], x.shape[3 - axis],
-                          sampling_ratio, not aligned) for axis in (1, 0))
-    return RoIAlign((rois[:, 0].astype(np.int32), rows, cols, reach(rows), reach(cols)))(input)
+    return tables(rois, *(
+        weights(corners[:, axis], corners[:, axis + 2], size[1 - axis], x.shape[3 - axis],
+                sampling_ratio, not aligned) for axis in (1, 0)))
+
+
+def tables(rois, rows, cols):
+    """What the ops hold: whose image, the weights, and where they are not zero."""
+    return rois[:, 0].astype(np.int32), rows, cols, reach(rows), reach(cols)
 
 
 def weights(start, end, count, size, sampling_ratio, grow):
