@@ -352,7 +352,7 @@ def copy_text(L) -> str:
              "ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
              "  %between = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
              *(line for name, count in ends.items() for line in _parts_of(L, name, count)),
-             *_lanes(L, "in", "%lo", "%hi"), *_lanes(L, "to.width", "0", "%width"),
+             *lanes_between(L, "in", "%lo", "%hi"), *lanes_between(L, "to.width", "0", "%width"),
              *_rows_of(L, "1"),
              "short:",
              f"  %x.short = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %row.from, "
@@ -370,10 +370,10 @@ def _parts_of(L, name, count):
     yield f"  %{name}.even = sub i64 {count}, %{name}.rest"
     yield f"  %{name}.some = icmp sgt i64 %{name}.even, 0"
     yield f"  %{name}.odd = icmp sgt i64 %{name}.rest, 0"
-    yield from _lanes(L, f"{name}.mask", "0", f"%{name}.rest")
+    yield from lanes_between(L, f"{name}.mask", "0", f"%{name}.rest")
 
 
-def _lanes(L, name, lo, hi, first=0):
+def lanes_between(L, name, lo, hi, first=0):
     """%{name}: the lanes whose number, counted from `first`, is at least lo and below hi."""
     I, lanes = f"<{L} x i64>", ", ".join(f"i64 {first + n}" for n in range(L))
     for side, count, test in (("lo", lo, "sle"), ("hi", hi, "sgt")):
@@ -426,8 +426,8 @@ def gather_text(L) -> str:
              "  %two = icmp eq i64 %step, 2", f"  %long = icmp sgt i64 %count, {L}",
              "  %pairs = and i1 %two, %long", "  %some = icmp sgt i64 %count, 0",
              "  %lo.2 = mul i64 %lo, 2", "  %hi.2 = mul i64 %hi, 2", "  %end.in = sub i64 %hi.2, 1",
-             *_lanes(L, "in0", "%lo.2", "%end.in"), *_lanes(L, "in1", "%lo.2", "%end.in", L),
-             *_lanes(L, "to.width", "0", "%width"),
+             *lanes_between(L, "in0", "%lo.2", "%end.in"), *lanes_between(L, "in1", "%lo.2", "%end.in", L),
+             *lanes_between(L, "to.width", "0", "%width"),
              *(line for name, count in (("zero", "%width"), ("before", "%lo"), ("after", "%beyond"))
                for line in _parts_of(L, name, count)),
              *_rows_of(L, "%step"),

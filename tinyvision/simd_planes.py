@@ -79,7 +79,7 @@ def roll_text(L, K, vectors) -> str:
         lines += [f"  %w.far{k} = mul i64 %w_step, {k}",
                   f"  %w.at{k} = getelementptr float, ptr %w, i64 %w.far{k}",
                   *_everywhere(L, f"w{k}", f"%w.at{k}")]
-    lines += [*_edge_masks(L, K, vectors), *_columns_mask(L, "%columns"), f"  %turns = add i64 %rows, {K - 1}",
+    lines += [*_edge_masks(L, K, vectors), *simd.lanes_between(L, "mask", "0", "%columns"), f"  %turns = add i64 %rows, {K - 1}",
               "  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
               "row:                                     ; one row of the image",
               "  %q = phi i64 [0, %entry], [%q.next, %next]"]
@@ -119,7 +119,7 @@ def match_text(L, K, vectors) -> str:
     V, every, taps = f"<{L} x float>", range(vectors), [(i, j) for i in range(K) for j in range(K)]
     lines = [f"define void @{_name((MATCH, K), vectors)}(ptr %x, i64 %x_row, i64 %first, i64 %last, ptr %y, "
              "i64 %y_row, i64 %rows, i64 %columns, ptr %out, ptr %masks) {", "entry:",
-             f"  %rest = sub i64 %columns, {(vectors - 1) * L}", *_columns_mask(L, "%rest"),
+             f"  %rest = sub i64 %columns, {(vectors - 1) * L}", *simd.lanes_between(L, "mask", "0", "%rest"),
              *_edge_masks(L, K, vectors), f"  %turns = add i64 %rows, {K - 1}",
              "  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
              "row:                                     ; one row of x",
@@ -184,7 +184,7 @@ def slide_text(L, together, vectors) -> str:
              "ptr %windows, ptr %places, i64 %taps, ptr %y, i64 %y_row, i64 %rows, i64 %columns, "
              "ptr %bias) {", "entry:",
              f"  %end = sub i64 %columns, {L}", f"  %bottom = sub i64 %rows, {R}",
-             *_everywhere(L, "bias", "%bias"), *_columns_mask(L, "%columns"),
+             *_everywhere(L, "bias", "%bias"), *simd.lanes_between(L, "mask", "0", "%columns"),
              "  %some = icmp sgt i64 %taps, 0", "  %any = icmp sgt i64 %rows, 0",
              "  br i1 %any, label %row, label %done",
              "row:", "  %q = phi i64 [0, %entry], [%q.next, %store]",
@@ -225,14 +225,6 @@ def _everywhere(L, name, place):
     yield f"  %{name}.one = load float, ptr {place}"
     yield f"  %{name}.1 = insertelement {V} poison, float %{name}.one, i32 0"
     yield f"  %{name}.all = shufflevector {V} %{name}.1, {V} poison, <{L} x i32> zeroinitializer"
-
-
-def _columns_mask(L, columns):
-    """%mask: the first so many lanes."""
-    I = f"<{L} x i64>"
-    yield f"  %columns.1 = insertelement {I} poison, i64 {columns}, i32 0"
-    yield f"  %columns.all = shufflevector {I} %columns.1, {I} poison, <{L} x i32> zeroinitializer"
-    yield f"  %mask = icmp sgt {I} %columns.all, <{', '.join(f'i64 {n}' for n in range(L))}>"
 
 
 def _edge_masks(L, K, vectors):

@@ -24,8 +24,8 @@ import functools
 from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops.conv2d_plan import (ROLL, SERIAL, SLIDE, Plan, forward_taps, geometry, machine,
                                         spread, tables_of, transposed_taps)
-from tinyvision.ops.conv2d_tasks import copy_band, sizes_at, task_of
-from tinyvision.simd import tiles, weave
+from tinyvision.ops.conv2d_tasks import copy_band, in_turn, sizes_at, task_of
+from tinyvision.simd import tiles
 from tinyvision.simd_planes import match, planes, roll, slide
 from tinyvision.worker import address, floats, longs, worker
 
@@ -227,7 +227,7 @@ def slide_phase(p, room, r, w, bias, y, rows):
         slide_runs(p, room, tap, starts[r * p.K + s + 1] - tap, w, bias,
                    line + 4 * s * rows * p.pitch, p.pitch, rows, pixels)
     for a in range(rows):
-        interleave(p, line + 4 * a * p.pitch, rows * p.pitch, y + 4 * a * p.M * p.B)
+        in_turn(p, line + 4 * a * p.pitch, rows * p.pitch, y + 4 * a * p.M * p.B)
 
 
 @jit
@@ -240,16 +240,3 @@ def slide_runs(p, room, tap, taps, w, bias, y, y_row, rows, columns):
         slide(functions[vectors - 1 + (kinds if rows >= TOGETHER // vectors else 0)],
               (room + 4 * b * p.T, p.S * p.width, w, p.windows + 8 * tap, p.places + 8 * tap, taps,
                y + 4 * b, y_row, rows, count, bias))
-
-
-@jit
-def interleave(p, line, far, y):
-    """y[b K + s] = line[s, b], for a row of y."""
-    if p.K == 2:
-        weave(p.weave, (line, line + 4 * far, y, p.B))
-        return
-    to = floats(y)
-    for s in range(p.K):
-        source = floats(line + 4 * s * far)
-        for b in range((p.B - s + p.K - 1) // p.K):
-            to[b * p.K + s] = source[b]

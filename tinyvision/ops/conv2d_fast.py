@@ -30,8 +30,8 @@ from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops import conv2d_plan
 from tinyvision.ops.conv2d_depthwise_fast import depthwise
 from tinyvision.ops.conv2d_plan import CHAIN, TALL
-from tinyvision.ops.conv2d_tasks import padded, sizes_at, task_of
-from tinyvision.simd import copy, multiply, tiles, turn, weave
+from tinyvision.ops.conv2d_tasks import in_turn, padded, sizes_at, task_of
+from tinyvision.simd import copy, multiply, tiles, turn
 from tinyvision.worker import address, floats, longs, worker
 
 NARROW, TALL_IS = 4, 8                     # pixels of an image turned sideways: across, down
@@ -268,13 +268,6 @@ def interleave(p, room, y, count):
     line, far = room + 4 * p.line, p.A * p.B
     if p.K == 1:
         copy(p.copy, (line, p.pitch, 0, count, 0, p.B, y, far, count, p.B))
-    elif p.K == 2:
-        for f in range(count):
-            row = line + 4 * f * p.pitch
-            weave(p.weave, (row, row + 4 * p.block * p.pitch, y + 4 * f * far, p.B))
     else:
-        source, to = floats(line), floats(y)
-        for s in range(p.K):
-            for f in range(count):
-                for b in range((p.B - s + p.K - 1) // p.K):
-                    to[f * far + b * p.K + s] = source[(s * p.block + f) * p.pitch + b]
+        for f in range(count):
+            in_turn(p, line + 4 * f * p.pitch, p.block * p.pitch, y + 4 * f * far)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from tinyvision.kernel import jit
 from tinyvision.ops.conv2d_plan import SIZES
-from tinyvision.simd import copy, gather
-from tinyvision.worker import record
+from tinyvision.simd import copy, gather, weave
+from tinyvision.worker import floats, record
 
 sizes_at = record("sizes_at", SIZES)
 
@@ -58,3 +58,16 @@ def inside(start, step, size, count):
     """The k, from and below which 0 <= start + k step < size; at most `count`."""
     first = min(count, max(0, -(start // step)))
     return first, max(first, min(count, (size - 1 - start) // step + 1))
+
+
+@jit
+def in_turn(p, line, far, y):
+    """y[b K + s] = line[s, b], for a row of y; `far` is between the lines."""
+    if p.K == 2:
+        weave(p.weave, (line, line + 4 * far, y, p.B))
+        return
+    to = floats(y)
+    for s in range(p.K):
+        source = floats(line + 4 * s * far)
+        for b in range((p.B - s + p.K - 1) // p.K):
+            to[b * p.K + s] = source[b]
