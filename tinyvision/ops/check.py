@@ -66,3 +66,18 @@ def same_device(name, **arrays):
         found = ", ".join(f"{argument} on {place}" for argument, place in places.items())
         raise DeviceError(f"{name}: {found}, expected one device; "
                           'move them with .to("gpu") or .to("cpu")')
+
+
+def labels_of(name, input, target):
+    """(input's shape (N, C, ...), the labels (N, ...)): whole numbers, one for each place.
+
+    Raises:
+        ValueError: shapes that do not fit, or labels that are not whole.
+    """
+    shape, labels = as_array(input).shape, as_array(target)
+    if len(shape) < 2 or labels.shape != (shape[0], *shape[2:]):
+        raise ValueError(f"{name}: target has shape {labels.shape}, input {shape}; expected "
+                         "input's shape without its class axis 1")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{name}: target is {labels.dtype}, expected whole-number labels")
+    return shape, labels

@@ -23,7 +23,7 @@ from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.kernel import Kernel
 from tinyvision.ops import cross_entropy_fast
-from tinyvision.ops.check import same_device
+from tinyvision.ops.check import labels_of, same_device
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.shape import reshape, sum
 from tinyvision.ops.softmax import softmax
@@ -131,12 +131,7 @@ def _labels(input, target, ignore_index):
 
     Smallest and largest label are found faster than every label is compared.
     """
-    shape, labels = as_array(input).shape, as_array(target)
-    if len(shape) < 2 or labels.shape != (shape[0], *shape[2:]):
-        raise ValueError(f"cross_entropy: target has shape {labels.shape}, input {shape}; "
-                         "expected input's shape without its class axis 1")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"cross_entropy: target is {labels.dtype}, expected whole-number labels")
+    shape, labels = labels_of("cross_entropy", input, target)
     xp = module_of(labels)
     if not (labels.dtype == np.int64 and xp is np and labels.flags.carray):
         labels = xp.array(labels, np.int64, order="C")       # kernels take one dtype and layout

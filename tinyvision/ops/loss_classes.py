@@ -14,7 +14,7 @@ from tinyvision.device import module_of
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.ops.activation import relu
 from tinyvision.ops.arithmetic import exp, log
-from tinyvision.ops.check import same_device
+from tinyvision.ops.check import labels_of, same_device
 from tinyvision.ops.loss_regression import REDUCTIONS, reduced, same_shape
 from tinyvision.ops.select import where
 from tinyvision.ops.shape import reshape, sum, take
@@ -61,12 +61,7 @@ def right_places(name, input, target, ignore_index=None):
     Raises:
         ValueError: shapes that do not fit, labels out of range or not whole.
     """
-    shape, labels = as_array(input).shape, as_array(target)
-    if len(shape) < 2 or labels.shape != (shape[0], *shape[2:]):
-        raise ValueError(f"{name}: target has shape {labels.shape}, input {shape}; expected "
-                         "input's shape without its class axis 1")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{name}: target is {labels.dtype}, expected whole-number labels")
+    shape, labels = labels_of(name, input, target)
     kept = labels == labels if ignore_index is None else labels != ignore_index
     wrong = labels[((labels < 0) | (labels >= shape[1])) & kept]
     if wrong.size:

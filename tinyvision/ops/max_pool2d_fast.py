@@ -50,12 +50,14 @@ def put_plane(y, places, up, across, x):
 # --- 2 x 2 ----------------------------------------------------------------------------------------
 @real_worker
 def choose_halves(job, k):
+    """`max_of_four` with places of 32 bits."""
     p = sizes(job)
     max_of_four(p, k, reals(p.x), reals(p.y), ints(p.places))
 
 
 @real_worker
 def choose_halves_long(job, k):
+    """With places of 64 bits."""
     p = sizes(job)
     max_of_four(p, k, reals(p.x), reals(p.y), longs(p.places))
 
@@ -86,12 +88,14 @@ def later(value, place, best, at):
 
 @real_worker
 def put_halves(job, k):
+    """`one_of_four` with places of 32 bits."""
     p = sizes(job)
     one_of_four(p, k, reals(p.x), reals(p.y), ints(p.places))
 
 
 @real_worker
 def put_halves_long(job, k):
+    """With places of 64 bits."""
     p = sizes(job)
     one_of_four(p, k, reals(p.x), reals(p.y), longs(p.places))
 
@@ -116,12 +120,14 @@ def one_of_four(p, k, x, y, places):
 # --- all other windows ----------------------------------------------------------------------------
 @real_worker
 def choose_windows(job, k):
+    """`max_of_windows` with places of 32 bits."""
     p = sizes(job)
     max_of_windows(p, k, reals(p.x), reals(p.y), ints(p.places), reals(p.room + 16 * k * p.W))
 
 
 @real_worker
 def choose_windows_long(job, k):
+    """With places of 64 bits."""
     p = sizes(job)
     max_of_windows(p, k, reals(p.x), reals(p.y), longs(p.places), reals(p.room + 16 * k * p.W))
 
@@ -195,12 +201,14 @@ def one_by_one(p, columns, first, end, high, where, y, places):
 
 @real_worker
 def put_windows(job, k):
+    """`add_to_places` with places of 32 bits."""
     p = sizes(job)
     add_to_places(p, k, reals(p.x), reals(p.y), ints(p.places))
 
 
 @real_worker
 def put_windows_long(job, k):
+    """With places of 64 bits."""
     p = sizes(job)
     add_to_places(p, k, reals(p.x), reals(p.y), longs(p.places))
 
@@ -225,12 +233,14 @@ def add_to_places(p, k, x, y, places):
 # --- taking ---------------------------------------------------------------------------------------
 @real_worker
 def take(job, k):
+    """`take_from_places` with places of 32 bits."""
     p = sizes(job)
     take_from_places(p, k, reals(p.x), reals(p.y), ints(p.places))
 
 
 @real_worker
 def take_long(job, k):
+    """With places of 64 bits."""
     p = sizes(job)
     take_from_places(p, k, reals(p.x), reals(p.y), longs(p.places))
 
