@@ -179,3 +179,20 @@ def test_models_by_name():
         models.get_model("resnet51")
     with pytest.raises(ValueError, match="task is 'sing', expected one of classify"):
         models.list_models("sing")
+
+
+def test_torchvisions_resnet50_loads_and_gives_the_same_numbers(tmp_path):
+    torch = pytest.importorskip("torch")
+    try:
+        from torchvision.models import resnet50
+    except (ImportError, RuntimeError) as error:             # not here, or built for another torch
+        pytest.skip(f"torchvision: {error}")
+    torch.manual_seed(0)
+    theirs, x = resnet50(weights=None), images(2, 3, 96, 96)
+    with torch.no_grad():
+        theirs(torch.randn(4, 3, 64, 64))                    # statistics other than 0 and 1
+        torch.save(theirs.eval().state_dict(), tmp_path / "resnet50.pth")
+        expected = theirs(torch.tensor(x.numpy())).numpy()
+    ours = models.resnet50().eval()
+    tv.weights.load_weights(ours, tmp_path / "resnet50.pth")
+    np.testing.assert_allclose(ours(x).numpy(), expected, rtol=0, atol=1e-5 * abs(expected).max())
