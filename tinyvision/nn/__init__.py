@@ -11,8 +11,8 @@ from tinyvision.nn.containers import ModuleDict, ModuleList, Sequential
 from tinyvision.nn.deformable_attention import MultiScaleDeformableAttention
 from tinyvision.nn.init import skip_init
 from tinyvision.nn.layers import (GELU, BatchNorm1d, BatchNorm2d, Conv2d, ConvTranspose2d,
-                                  CrossEntropyLoss, Flatten, GroupNorm, LayerNorm, Linear, ReLU,
-                                  Upsample)
+                                  CrossEntropyLoss, Flatten, FrozenBatchNorm2d, GroupNorm, LayerNorm,
+                                  Linear, ReLU, Upsample)
 from tinyvision.nn.losses import (BCELoss, BCEWithLogitsLoss, DiceLoss, HuberLoss, KLDivLoss,
                                   L1Loss, MSELoss, MultiMarginLoss, NLLLoss, SmoothL1Loss)
 from tinyvision.nn.module import Module, Parameter

@@ -149,6 +149,30 @@ class BatchNorm2d(_BatchNorm):
     axes = 4,
 
 
+class FrozenBatchNorm2d(Module):
+    """Batch norm of (N, C, H, W) with statistics, weight and bias that are given, not learned.
+
+    Detectors have it in a trunk trained beforehand: their batches are too small for statistics.
+    Torchvision's name and keys.
+    """
+
+    def __init__(self, num_features, eps=1e-5):
+        C = at_least("FrozenBatchNorm2d", "num_features", num_features, 1)
+        self.num_features, self.eps = C, eps
+        for name, fill in (("weight", np.ones), ("bias", np.zeros), ("running_mean", np.zeros),
+                           ("running_var", np.ones)):
+            self.register_buffer(name, fill(C, np.float32))
+
+    def forward(self, x):
+        """The same shape."""
+        return ops.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                              False, 0.0, self.eps)
+
+    def extra_repr(self):
+        """The channels."""
+        return str(self.num_features)
+
+
 class LayerNorm(Module):
     """`ops.layer_norm` over the last axes; weight 1 and bias 0 at first."""
 

@@ -22,24 +22,24 @@ BLOCKS = {18: (2, 2, 2, 2),                                  # 11,689,512
           152: (3, 8, 36, 3)}                                # 60,192,808
 
 
-def projection(in_channels: int, channels: int, stride: int) -> Sequential | None:
+def projection(in_channels: int, channels: int, stride: int, norm) -> Sequential | None:
     """The shortcut: a 1x1 convolution where size or width changes, None where x can be added."""
     if stride == 1 and in_channels == channels:
         return None
-    return Sequential(Conv2d(in_channels, channels, 1, stride, bias=False), BatchNorm2d(channels))
+    return Sequential(Conv2d(in_channels, channels, 1, stride, bias=False), norm(channels))
 
 
 class BasicBlock(Module):
     """Two 3x3 convolutions (figure 5, left): ResNet-18 and 34."""
     expansion = 1
 
-    def __init__(self, in_channels, width, stride=1):
+    def __init__(self, in_channels, width, stride=1, norm=BatchNorm2d):
         self.conv1 = Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.relu = ReLU()
         self.conv2 = Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(width)
-        self.downsample = projection(in_channels, width, stride)
+        self.bn2 = norm(width)
+        self.downsample = projection(in_channels, width, stride, norm)
 
     def forward(self, x):
         """(N, in, H, W) -> (N, width, H / stride, W / stride)."""
@@ -53,15 +53,15 @@ class Bottleneck(Module):
     """1x1 down, 3x3, 1x1 up (figure 5, right): ResNet-50 and more."""
     expansion = 4
 
-    def __init__(self, in_channels, width, stride=1):
+    def __init__(self, in_channels, width, stride=1, norm=BatchNorm2d):
         self.conv1 = Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(width)
+        self.bn2 = norm(width)
         self.conv3 = Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = BatchNorm2d(4 * width)
+        self.bn3 = norm(4 * width)
         self.relu = ReLU()
-        self.downsample = projection(in_channels, 4 * width, stride)
+        self.downsample = projection(in_channels, 4 * width, stride, norm)
 
     def forward(self, x):
         """(N, in, H, W) -> (N, 4 width, H / stride, W / stride)."""
@@ -79,29 +79,32 @@ class ResNet(Module):
         block: BasicBlock or Bottleneck.
         blocks: how many in each stage; the first stage is as wide as `width`, each further one has
             twice the channels and half the size.
-        num_classes: the classes.
+        num_classes: the classes; None for a trunk without the last layer, for its `features`.
         width: of the stem and the first stage.
         stem: "imagenet" is a 7x7 convolution and a max-pool, a quarter of the size; "small" is a 3x3
             convolution that leaves the size as it is, as the paper has it for CIFAR (section 4.2).
+        norm: BatchNorm2d, or FrozenBatchNorm2d where batches are too small for statistics.
     """
 
-    def __init__(self, block, blocks, num_classes=1000, width=64, stem="imagenet"):
+    def __init__(self, block, blocks, num_classes=1000, width=64, stem="imagenet",
+                 norm=BatchNorm2d):
         if stem not in ("imagenet", "small"):
             raise ValueError(f'ResNet: stem is {stem!r}, expected "imagenet" or "small"')
         large = stem == "imagenet"
         self.conv1 = Conv2d(3, width, 7 if large else 3, 2 if large else 1, padding=3 if large else 1,
                             bias=False)
-        self.bn1 = BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.relu = ReLU()
         self.maxpool = MaxPool2d(3, stride=2, padding=1) if large else None
         self.stages, channels = len(blocks), width
         for k, count in enumerate(blocks):
             here, layers = width * 2 ** k, []
             for n in range(count):
-                layers.append(block(channels, here, 2 if k and n == 0 else 1))
+                layers.append(block(channels, here, 2 if k and n == 0 else 1, norm))
                 channels = here * block.expansion
             setattr(self, f"layer{k + 1}", Sequential(*layers))
-        self.fc = Linear(channels, num_classes)
+        self.fc = None if num_classes is None else Linear(channels, num_classes)
+        self.channels = [width * 2 ** k * block.expansion for k in range(len(blocks))]
         self.apply(_initialise)
 
     def features(self, x) -> list:

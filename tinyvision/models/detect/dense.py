@@ -1,0 +1,46 @@
+"""What dense detectors share (RPN, RetinaNet): heads that answer for every anchor of every map, and
+the anchors' targets of a batch. Sizes: N images, T anchors in all, A of them at a place."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyvision import boxes, ops
+
+
+class Anchored(NamedTuple):
+    """Anchors (T, 4), float32, level after level, and how many each level has."""
+    boxes: np.ndarray
+    levels: list
+
+
+def anchored(generator, images, maps) -> Anchored:
+    """The anchors of a batch's maps."""
+    levels = generator(images.shape[2:], [m.shape[2:] for m in maps])
+    return Anchored(np.concatenate(levels), [len(level) for level in levels])
+
+
+def per_anchor(maps, numbers: int):
+    """Head outputs [(N, A numbers, H, W)], one a map, as one (N, T, numbers), in the order of
+    `boxes.grid_anchors`."""
+    parts = []
+    for m in maps:
+        N, channels, H, W = m.shape
+        A = channels // numbers
+        m = ops.permute(m.reshape(N, A, numbers, H, W), (0, 3, 4, 1, 2))     # (N, H, W, A, numbers)
+        parts.append(m.reshape(N, H * W * A, numbers))
+    return ops.cat(parts, 1)
+
+
+def batch_targets(anchors, targets, high, low, force) -> tuple:
+    """(matched (N, T), labels (N, T), codes (N, T, 4)): `boxes.anchor_targets` of every image; the
+    label of what is not positive is -1."""
+    matched, labels, codes = [], [], []
+    for target in targets:
+        m, c = boxes.anchor_targets(anchors, target["boxes"], high, low, force)
+        names = np.append(target["labels"], -1)              # so that an image may have no objects
+        matched.append(m)
+        labels.append(np.where(m >= 0, names[np.maximum(m, -1)], -1))
+        codes.append(c)
+    return np.stack(matched), np.stack(labels), np.stack(codes)
