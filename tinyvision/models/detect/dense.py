@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyvision import boxes, ops
+from tinyvision.nn import Conv2d, init
 
 
 class Anchored(NamedTuple):
@@ -44,3 +45,11 @@ def batch_targets(anchors, targets, high, low, force) -> tuple:
         labels.append(np.where(m >= 0, names[np.maximum(m, -1)], -1))
         codes.append(c)
     return np.stack(matched), np.stack(labels), np.stack(codes)
+
+
+def begin_small(module) -> None:
+    """For `Module.apply`: convolutions begin with small weights and no bias (RetinaNet, section
+    4.1; Faster R-CNN, section 3.1.3)."""
+    if isinstance(module, Conv2d):
+        init.normal_(module.weight, std=0.01)
+        init.zeros_(module.bias)

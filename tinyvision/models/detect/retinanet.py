@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyvision import boxes, ops
 from tinyvision.models.classify.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
-from tinyvision.models.detect.dense import anchored, batch_targets, per_anchor
+from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
 from tinyvision.models.detect.fpn import BackboneWithFPN, ConvLevels
 from tinyvision.models.detect.images import Batch, ImageTransform, check_labels, prepared
 from tinyvision.nn import Conv2d, FrozenBatchNorm2d, Module, ReLU, Sequential, init
@@ -38,16 +38,6 @@ class Tower(Module):
         self.conv = Sequential(*(Sequential(Conv2d(channels, channels, 3, padding=1), ReLU())
                                  for _ in range(depth)))
 
-    def initialise(self):
-        """All convolutions here and in the subclass: small weights, no bias (section 4.1)."""
-        self.apply(_small)
-
-
-def _small(module):
-    if isinstance(module, Conv2d):
-        init.normal_(module.weight, std=0.01)
-        init.zeros_(module.bias)
-
 
 class ClassificationHead(Tower):
     """Scores, K an anchor."""
@@ -56,7 +46,7 @@ class ClassificationHead(Tower):
         super().__init__(channels, depth)
         self.num_classes = num_classes
         self.cls_logits = Conv2d(channels, anchors * num_classes, 3, padding=1)
-        self.initialise()
+        self.apply(begin_small)
         init.constant_(self.cls_logits.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, maps):
@@ -70,7 +60,7 @@ class RegressionHead(Tower):
     def __init__(self, channels, anchors, depth=4):
         super().__init__(channels, depth)
         self.bbox_reg = Conv2d(channels, anchors * 4, 3, padding=1)
-        self.initialise()
+        self.apply(begin_small)
 
     def forward(self, maps):
         """[(N, C, H, W)] -> (N, T, 4)."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from tinyvision import boxes, ops
 from tinyvision.device import generator
-from tinyvision.models.detect.dense import anchored, batch_targets, per_anchor
-from tinyvision.nn import Conv2d, Module, ReLU, Sequential, init
+from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
+from tinyvision.nn import Conv2d, Module, ReLU, Sequential
 
 BETA = 1 / 9                           # where smooth L1 turns from a square into a line
 
@@ -51,7 +51,7 @@ class RPNHead(Module):
         self.conv = Sequential(Sequential(Conv2d(channels, channels, 3, padding=1), ReLU()))
         self.cls_logits = Conv2d(channels, anchors, 1)
         self.bbox_pred = Conv2d(channels, 4 * anchors, 1)
-        self.apply(_small)
+        self.apply(begin_small)
 
     def forward(self, maps):
         """[(N, C, H, W)] -> scores (N, T), codes (N, T, 4)."""
@@ -59,12 +59,6 @@ class RPNHead(Module):
         scores = per_anchor([self.cls_logits(m) for m in maps], 1)           # (N, T, 1)
         codes = per_anchor([self.bbox_pred(m) for m in maps], 4)             # (N, T, 4)
         return scores.reshape(*scores.shape[:2]), codes
-
-
-def _small(module):
-    if isinstance(module, Conv2d):
-        init.normal_(module.weight, std=0.01)
-        init.zeros_(module.bias)
 
 
 class RegionProposalNetwork(Module):
