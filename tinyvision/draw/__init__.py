@@ -15,6 +15,7 @@ HOMES = {
     "label_grids": "segmentation", "contexts": "segmentation", "mistakes": "segmentation",
     "map_rows": "segmentation", "u_shape": "segmentation",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
+    "detections": "detection", "detection_rows": "detection",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",
     "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
