@@ -23,9 +23,9 @@ from tinyvision.device import generator
 from tinyvision.engine import Tensor
 from tinyvision.models.classify.resnet import BLOCKS, Bottleneck, ResNet
 from tinyvision.models.detect.fpn import BackboneWithFPN, PoolLevel
-from tinyvision.models.detect.images import ImageTransform, check_labels, prepared
+from tinyvision.models.detect.images import ImageTransform, beside, check_labels, prepared
 from tinyvision.models.detect.retinanet import TINY_TRANSFORM, tiny_backbone
-from tinyvision.models.detect.rpn import BETA, Proposing, RegionProposalNetwork
+from tinyvision.models.detect.rpn import Proposing, RegionProposalNetwork, box_loss
 from tinyvision.nn import FrozenBatchNorm2d, Linear, Module
 
 CODE_WEIGHTS = 10, 10, 5, 5            # regions are good already: their codes are small
@@ -101,7 +101,7 @@ def read_regions(images, maps, rois, size, how) -> Tensor:
     strides = [images.shape[2] // m.shape[2] for m in maps]
     lowest, highest = (int(np.log2(s)) for s in (strides[0], strides[-1]))
     level = boxes.assign_levels(rois[:, 1:], lowest, highest, *how.canonical) - lowest
-    parts = [ops.roi_align(m, Tensor(rois[level == k]).to(m.device), size, 1 / stride, 2,
+    parts = [ops.roi_align(m, beside(m, rois[level == k]), size, 1 / stride, 2,
                            how.aligned) for k, (m, stride) in enumerate(zip(maps, strides))]
     return ops.cat(parts, 0)[np.argsort(np.argsort(level, kind="stable"))]
 
@@ -164,7 +164,7 @@ class RoIHeads(Module):
         the regions."""
         scores, codes = self(images, maps, regions.rois)
         classes = regions.labels() + 1
-        return {"loss_classifier": ops.cross_entropy(scores, classes) if len(classes)
+        return {"loss_classifier": ops.cross_entropy(scores, beside(scores, classes)) if len(classes)
                 else ops.sum(scores),
                 "loss_box_reg": _box_loss(codes, classes, regions)}
 
@@ -198,8 +198,7 @@ def _box_loss(codes, classes, regions):
     positive, at = regions.positive(), np.flatnonzero(classes)
     truth = positive.of_objects("boxes", (0, 4))
     wanted = boxes.encode(truth, positive.rois[:, 1:], CODE_WEIGHTS)
-    total = ops.smooth_l1_loss(codes[at, classes[at]], wanted, "sum", BETA)
-    return total / max(len(classes), 1)
+    return box_loss(codes[at, classes[at]], wanted) / max(len(classes), 1)
 
 
 class FasterRCNN(Module):

@@ -84,6 +84,12 @@ class ImageTransform:
         return batch
 
 
+def beside(tensor, array) -> Tensor:
+    """An array that was chosen on the CPU, as a Tensor on the tensor's device, of its dtype if it is
+    floating."""
+    return Tensor(array.astype(tensor.dtype) if array.dtype.kind == "f" else array).to(tensor.device)
+
+
 def prepared(targets, batch: Batch) -> list[dict]:
     """The targets as a loss uses them: only `boxes.learnable` objects, boxes and keypoints in the
     batch's pixels. Masks stay as they are; `scale` (4,) leads from their pixels to the batch's.

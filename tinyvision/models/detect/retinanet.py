@@ -24,7 +24,7 @@ from tinyvision import boxes, ops
 from tinyvision.models.classify.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
 from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
 from tinyvision.models.detect.fpn import BackboneWithFPN, ConvLevels
-from tinyvision.models.detect.images import Batch, ImageTransform, check_labels, prepared
+from tinyvision.models.detect.images import Batch, ImageTransform, beside, check_labels, prepared
 from tinyvision.nn import Conv2d, FrozenBatchNorm2d, Module, ReLU, Sequential, init
 
 PRIOR = 0.01                           # what every score is at first
@@ -129,9 +129,9 @@ class RetinaNet(Module):
     def _class_loss(self, scores, matched, labels, share):
         """The focal loss of all anchors but those between positive and background."""
         counts = (matched != boxes.BETWEEN) * share          # (N, T)
-        truth = labels[..., None] == np.arange(self.num_classes)
-        losses = ops.sigmoid_focal_loss(scores, truth.astype(np.float32))    # (N, T, K)
-        return ops.sum(losses * counts[..., None].astype(np.float32))
+        truth = (labels[..., None] == np.arange(self.num_classes)).astype(np.float32)
+        losses = ops.sigmoid_focal_loss(scores, beside(scores, truth))       # (N, T, K)
+        return ops.sum(losses * beside(scores, counts[..., None]))
 
     def predict(self, images) -> list[dict]:
         """What is in each image: `boxes` (D, 4) float32 in its own pixels, `labels` (D,) int64 and
@@ -164,8 +164,8 @@ class RetinaNet(Module):
 def _box_loss(codes, matched, wanted, share):
     """L1 of the positive anchors' codes."""
     n, t = np.nonzero(matched >= 0)
-    each = ops.l1_loss(codes[n, t], wanted[n, t], reduction="none")          # (positives, 4)
-    return ops.sum(each * share[n].astype(np.float32))
+    each = ops.l1_loss(codes[n, t], beside(codes, wanted[n, t]), reduction="none")   # (P, 4)
+    return ops.sum(each * beside(codes, share[n]))
 
 
 def retinanet_resnet50_fpn(num_classes: int = 91) -> RetinaNet:

@@ -17,6 +17,7 @@ import numpy as np
 from tinyvision import boxes, ops
 from tinyvision.device import generator
 from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
+from tinyvision.models.detect.images import beside
 from tinyvision.nn import Conv2d, Module, ReLU, Sequential
 
 BETA = 1 / 9                           # where smooth L1 turns from a square into a line
@@ -109,8 +110,7 @@ class RegionProposalNetwork(Module):
         total = len(positives[0]) + len(negatives[0])
         chosen = tuple(map(np.concatenate, zip(positives, negatives)))
         return {"loss_objectness": _objectness(scores[chosen], len(positives[0])),
-                "loss_rpn_box_reg": ops.smooth_l1_loss(codes[positives], wanted[positives], "sum",
-                                                       BETA) / total}
+                "loss_rpn_box_reg": box_loss(codes[positives], wanted[positives]) / total}
 
 
 def sampled(matched, count, positive_fraction) -> tuple:
@@ -124,4 +124,9 @@ def sampled(matched, count, positive_fraction) -> tuple:
 def _objectness(scores, positives):
     """Binary cross-entropy of scores (S,), of which the first are objects."""
     truth = (np.arange(scores.shape[0]) < positives).astype(np.float32)
-    return ops.binary_cross_entropy_with_logits(scores, truth)
+    return ops.binary_cross_entropy_with_logits(scores, beside(scores, truth))
+
+
+def box_loss(codes, wanted):
+    """Smooth L1 of codes (S, 4), summed."""
+    return ops.smooth_l1_loss(codes, beside(codes, wanted), "sum", BETA)

@@ -18,6 +18,7 @@ import numpy as np
 from tinyvision import boxes, ops
 from tinyvision.models.detect.faster_rcnn import (FasterRCNN, Reading, Regions, RoIHeads, numbered,
                                                   read_regions, resnet50_rcnn, tiny_rcnn)
+from tinyvision.models.detect.images import beside
 from tinyvision.nn import Conv2d, ConvTranspose2d, Module, ReLU, Sequential, init
 
 LIKELY = 0.5                           # from this probability on, a pixel belongs to the object
@@ -85,8 +86,8 @@ class MaskHeads(RoIHeads):
         """Those of the box head and "loss_mask", the mean over the cells of the objects' regions."""
         losses, objects = super().loss(images, maps, regions), regions.positive()
         logits = self.masks(images, maps, objects.rois, objects.labels())
-        cost = ops.binary_cross_entropy_with_logits(
-            logits, mask_targets(objects, 2 * self.mask_size), reduction="sum")
+        truth = beside(logits, mask_targets(objects, 2 * self.mask_size))
+        cost = ops.binary_cross_entropy_with_logits(logits, truth, reduction="sum")
         return {**losses, "loss_mask": cost / max(logits.size, 1)}
 
     def predict(self, images, maps, proposals, sizes) -> list[dict]:
@@ -161,7 +162,7 @@ class KeypointHeads(RoIHeads):
         cells, there = boxes.heatmap_cells(points, objects.rois[:, 1:], S)
         targets = np.where(there, cells, -1).reshape(-1)
         x = x.reshape(K * N, S * S)
-        return {**losses, "loss_keypoint": ops.cross_entropy(x, targets) if there.any()
+        return {**losses, "loss_keypoint": ops.cross_entropy(x, beside(x, targets)) if there.any()
                 else ops.sum(x) * 0.0}
 
     def predict(self, images, maps, proposals, sizes) -> list[dict]:
