@@ -67,7 +67,7 @@ def load_weights(module, path, strict: bool = True, rename=None) -> Report:
         strict: load nothing unless all names and shapes fit. Otherwise what fits is loaded, so a
             network can be fine-tuned for other classes; look at the report.
         rename: a function from a name in the file to the module's name for it, or None to leave it
-            out.
+            out. If None, the module's own `name_of_weights`, where it has one.
 
     Returns:
         A Report; print it. Counts of batches (`num_batches_tracked`), which are no weights, and
@@ -77,6 +77,7 @@ def load_weights(module, path, strict: bool = True, rename=None) -> Report:
         FileNotFoundError: there is no such file.
         WeightsError: the file is damaged or refused, or strict and something does not fit.
     """
+    rename = rename or getattr(module, "name_of_weights", None)
     state = _renamed(read_weights(path), rename)
     report = compare(module, state, str(path))
     if strict and not report.complete:

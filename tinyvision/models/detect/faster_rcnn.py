@@ -22,8 +22,9 @@ from tinyvision import boxes, ops
 from tinyvision.device import generator
 from tinyvision.engine import Tensor
 from tinyvision.models.classify.resnet import BLOCKS, Bottleneck, ResNet
+from tinyvision.models.detect.detector import Detector
 from tinyvision.models.detect.fpn import BackboneWithFPN, PoolLevel
-from tinyvision.models.detect.images import ImageTransform, beside, check_labels, prepared
+from tinyvision.models.detect.images import ImageTransform, beside
 from tinyvision.models.detect.retinanet import TINY_TRANSFORM, tiny_backbone
 from tinyvision.models.detect.rpn import Proposing, RegionProposalNetwork, box_loss
 from tinyvision.nn import FrozenBatchNorm2d, Linear, Module
@@ -201,7 +202,7 @@ def _box_loss(codes, classes, regions):
     return box_loss(codes[at, classes[at]], wanted) / max(len(classes), 1)
 
 
-class FasterRCNN(Module):
+class FasterRCNN(Detector):
     """Boxes, classes and scores, in two stages.
 
     Args:
@@ -213,7 +214,7 @@ class FasterRCNN(Module):
 
     def __init__(self, backbone, rpn, roi_heads, transform=ImageTransform()):
         self.backbone, self.rpn, self.roi_heads = backbone, rpn, roi_heads
-        self.transform = transform
+        self.transform, self.labels = transform, roi_heads.num_classes - 1
 
     def forward(self, images, sizes):
         """A batch and the images' sizes in it to its maps, the RPN's answers, and its proposals."""
@@ -230,9 +231,7 @@ class FasterRCNN(Module):
         Raises:
             ValueError: images or targets that do not fit, a label out of range.
         """
-        batch = self.transform(images)
-        ready = prepared(targets, batch)
-        check_labels(ready, self.roi_heads.num_classes - 1)
+        batch, ready = self.prepare(images, targets)
         maps, answers, proposals = self(batch.images, batch.sizes)
         regions = self.roi_heads.sample(proposals, ready)
         return {**self.rpn.loss(answers, ready),

@@ -23,8 +23,9 @@ import numpy as np
 from tinyvision import boxes, ops
 from tinyvision.models.classify.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
 from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
+from tinyvision.models.detect.detector import Detector
 from tinyvision.models.detect.fpn import BackboneWithFPN, ConvLevels
-from tinyvision.models.detect.images import Batch, ImageTransform, beside, check_labels, prepared
+from tinyvision.models.detect.images import Batch, ImageTransform, beside
 from tinyvision.nn import Conv2d, FrozenBatchNorm2d, Module, ReLU, Sequential, init
 
 PRIOR = 0.01                           # what every score is at first
@@ -79,7 +80,7 @@ class Heads(Module):
         return self.classification_head(maps), self.regression_head(maps)
 
 
-class RetinaNet(Module):
+class RetinaNet(Detector):
     """Boxes, classes and scores.
 
     Args:
@@ -96,7 +97,7 @@ class RetinaNet(Module):
     def __init__(self, backbone, num_classes, anchors, depth=4, *, transform=ImageTransform(),
                  high=0.5, low=0.4, score_thresh=0.05, nms_thresh=0.5, candidates=1000,
                  detections=300):
-        self.backbone, self.num_classes = backbone, num_classes
+        self.backbone, self.labels = backbone, num_classes
         self.anchors, self.transform = anchors, transform
         self.high, self.low = high, low
         self.score_thresh, self.nms_thresh = score_thresh, nms_thresh
@@ -117,9 +118,7 @@ class RetinaNet(Module):
         Raises:
             ValueError: images or targets that do not fit, a label out of range.
         """
-        batch = self.transform(images)
-        ready = prepared(targets, batch)
-        check_labels(ready, self.num_classes)
+        batch, ready = self.prepare(images, targets)
         scores, codes, anchors = self(batch.images)          # (N, T, K), (N, T, 4)
         matched, labels, wanted = batch_targets(anchors.boxes, ready, self.high, self.low, False)
         share = 1 / (len(ready) * np.maximum((matched >= 0).sum(1, keepdims=True), 1))   # (N, 1)
@@ -129,7 +128,7 @@ class RetinaNet(Module):
     def _class_loss(self, scores, matched, labels, share):
         """The focal loss of all anchors but those between positive and background."""
         counts = (matched != boxes.BETWEEN) * share          # (N, T)
-        truth = (labels[..., None] == np.arange(self.num_classes)).astype(np.float32)
+        truth = (labels[..., None] == np.arange(self.labels)).astype(np.float32)
         losses = ops.sigmoid_focal_loss(scores, beside(scores, truth))       # (N, T, K)
         return ops.sum(losses * beside(scores, counts[..., None]))
 
