@@ -4,15 +4,21 @@ from __future__ import annotations
 import inspect
 from types import FunctionType
 
-from tinyvision.models import classify, generate, segment
+from tinyvision.models import classify, detect, generate, instance, language, segment
 from tinyvision.models.classify import (ResNet, resnet18, resnet34, resnet50, resnet101, resnet152,
                                         tiny_resnet)
+from tinyvision.models.detect import (FasterRCNN, RetinaNet, fasterrcnn_resnet50_fpn,
+                                      retinanet_resnet50_fpn, tiny_faster_rcnn, tiny_retinanet)
 from tinyvision.models.generate import VAE, tiny_vae, vae
+from tinyvision.models.instance import (keypointrcnn_resnet50_fpn, maskrcnn_resnet50_fpn,
+                                        tiny_keypoint_rcnn, tiny_mask_rcnn)
+from tinyvision.models.language import ShowAndTell, show_and_tell, tiny_show_and_tell
 from tinyvision.models.segment import SegNet, UNet, tiny_segnet, tiny_unet, unet
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """The names of all architectures, or of those of a task: classify, segment, generate.
+    """The names of all architectures, or of those of a task: classify, segment, detect,
+    instance, generate, language.
 
     Raises:
         ValueError: there is no such task.
@@ -40,4 +46,5 @@ def _builders(module):
             and inspect.get_annotations(value).get("return", "")[:1].isupper()]
 
 
-TASKS = {"classify": classify, "segment": segment, "generate": generate}
+TASKS = {"classify": classify, "segment": segment, "detect": detect, "instance": instance,
+         "generate": generate, "language": language}

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import pathlib
+import sys
 from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
@@ -44,6 +45,7 @@ class Recipe:
         floor: what it must reach: be at least, or at most where `lower` is better.
         minutes: in which it must reach it, on two cores.
         epochs, batch_size, lr, weight_decay, seed: AdamW, along one cycle of the learning rate.
+        transforms: of the training's items, as a `DataLoader` takes them; a dataclass.
     """
     name: str
     task: str
@@ -61,6 +63,7 @@ class Recipe:
     weight_decay: float = 1e-2
     seed: int = 0
     lower: bool = False
+    transforms: Callable | None = None
 
     def splits(self, data: str | None = None, limit: int | None = None) -> Splits:
         """The data of that name (the recipe's first if None), or its first items."""
@@ -106,7 +109,8 @@ def train(chosen: Recipe, splits: Splits, checkpoint=None, progress: bool = True
     from tinyvision.data import DataLoader
     with random_numbers(chosen.seed):
         model = chosen.build()
-        loader = DataLoader(splits.train, chosen.batch_size, shuffle=True, drop_last=True)
+        loader = DataLoader(splits.train, chosen.batch_size, shuffle=True, drop_last=True,
+                            transforms=chosen.transforms)
         optimizer = optim.AdamW(model.parameters(), chosen.lr, weight_decay=chosen.weight_decay)
         steps = chosen.epochs * len(loader)
         schedule = optim.lr_scheduler.OneCycleLR(optimizer, chosen.lr, steps + 1,
@@ -131,6 +135,7 @@ def random_numbers(seed):
 
 # --- what a training depends on -------------------------------------------------------------------
 SOURCES = ("nn", "optim", "train/fit.py", "train/recipe.py", "data/loader.py")
+DRAWN_ON = "tinyvision.models.", "tinyvision.boxes"
 LOOKED_AT = 8              # items of each split that are hashed
 
 
@@ -144,21 +149,41 @@ def key(chosen: Recipe, data: str | None = None) -> str:
     splits = chosen.splits(data, LOOKED_AT)
     with nn.init.skip_init():
         model = chosen.build()
-    about = [chosen.settings(), repr(chosen.source(data)), splits.names, repr(model)]
+    about = [chosen.settings(), repr(chosen.source(data)), splits.names, repr(model),
+             *([repr(chosen.transforms)] if chosen.transforms else [])]
     total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for split in splits[:2]:
         total.update(_digest_of_items(split))
-    homes = sorted({inspect.getfile(type(module)) for module in model.modules()})
-    total.update(_digest_of_code(tuple(homes)))
+    parts = [*model.modules(), *([chosen.transforms] if chosen.transforms else [])]
+    total.update(_digest_of_code(tuple(homes({type(part).__module__ for part in parts}))))
     return total.hexdigest()[:16]
+
+
+def homes(modules) -> list[str]:
+    """The files of these modules, and of those of `tinyvision.models` and `.boxes` they draw on."""
+    found, left = set(), set(modules)
+    while left:
+        name = left.pop()
+        found.add(name)
+        used = {value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+                for value in vars(sys.modules[name]).values()}
+        left |= {one for one in used if str(one).startswith(DRAWN_ON)} - found
+    return sorted(inspect.getfile(sys.modules[name]) for name in found)
 
 
 def _digest_of_items(split):
     total = hashlib.sha256()
     for k in range(len(split)):
         for part in split[k]:
-            total.update(np.ascontiguousarray(part).tobytes())
+            total.update(_bytes(part))
     return total.digest()
+
+
+def _bytes(part):
+    """Of an image or a target."""
+    if isinstance(part, dict):
+        return b"".join(name.encode() + _bytes(part[name]) for name in sorted(part))
+    return np.ascontiguousarray(part).tobytes()
 
 
 @functools.cache

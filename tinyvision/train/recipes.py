@@ -4,8 +4,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinyvision import models
-from tinyvision.train import classifying, generating, segmenting
+from tinyvision.train import captioning, classifying, detecting, generating, segmenting
 from tinyvision.train.recipe import Recipe
+
+BOXES, MASKS = detecting.Measure(), detecting.Measure("masks")
+POSES = detecting.Measure("keypoints", detecting.FIGURE_SIGMAS)
+FIGURES = detecting.ShapesToDetect(classes=("figure",), keypoints=True)
 
 ALL = (
     Recipe("tiny_resnet", "classification",
@@ -20,11 +24,28 @@ ALL = (
            {"shapes": segmenting.ShapesToSegment()},
            segmenting.measure, segmenting.picture, segmenting.compare,
            headline="mean_iou", floor=0.80, minutes=4, epochs=12, batch_size=16, lr=1e-2),
+    Recipe("tiny_retinanet", "detection", models.tiny_retinanet,
+           {"shapes": detecting.ShapesToDetect()}, BOXES, detecting.picture, BOXES.compare,
+           headline="AP50", floor=0.80, minutes=6, epochs=16, batch_size=16, lr=3e-3),
+    Recipe("tiny_faster_rcnn", "detection", models.tiny_faster_rcnn,
+           {"shapes": detecting.ShapesToDetect()}, BOXES, detecting.picture, BOXES.compare,
+           headline="AP50", floor=0.80, minutes=6, epochs=16, batch_size=16, lr=3e-3),
+    Recipe("tiny_mask_rcnn", "instance segmentation", models.tiny_mask_rcnn,
+           {"shapes": detecting.ShapesToDetect()}, MASKS, detecting.picture, MASKS.compare,
+           headline="AP50", floor=0.75, minutes=6, epochs=16, batch_size=16, lr=3e-3),
+    Recipe("tiny_keypoint_rcnn", "pose", models.tiny_keypoint_rcnn,
+           {"shapes": FIGURES}, POSES, detecting.picture, POSES.compare,
+           headline="AP50", floor=0.70, minutes=6, epochs=16, batch_size=16, lr=3e-3),
     Recipe("tiny_vae", "generation", models.tiny_vae,
            {"shapes": generating.ShapesToGenerate(), "easy": generating.EASY},
            generating.measure, generating.picture, generating.compare,
            headline="relative_error", floor=0.25, minutes=4, epochs=80, batch_size=64,
            lr=3e-3, lower=True),
+    Recipe("tiny_show_and_tell", "captioning", models.tiny_show_and_tell,
+           {"shapes": captioning.ShapesToCaption()},
+           captioning.measure, captioning.picture, captioning.compare,
+           headline="exact", floor=0.80, minutes=6, epochs=60, batch_size=64, lr=3e-3,
+           weight_decay=2e-2, transforms=captioning.RandomMirror()),
 )
 RECIPES = {one.name: one for one in ALL}
 
