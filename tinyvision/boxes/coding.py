@@ -31,9 +31,14 @@ def encode(boxes, anchors, weights=(1, 1, 1, 1)) -> np.ndarray:
 
 
 def decode(code, anchors, weights=(1, 1, 1, 1)) -> np.ndarray:
-    """The boxes (..., 4) of which `code` is the `encode`d; dw and dh count at most log(1000 / 16)."""
+    """The boxes (..., 4) of which `code` is the `encode`d; dw and dh count at most log(1000 / 16).
+
+    Codes that are not finite, or too large for floats, give boxes that are not `proper` once they
+    are clipped.
+    """
     from_centre, from_sides = centred(anchors)
     code = code / np.asarray(weights, code.dtype)
-    centre = code[..., :2] * from_sides + from_centre
+    with np.errstate(over="ignore", invalid="ignore"):       # of a network that went astray
+        centre = code[..., :2] * from_sides + from_centre
     half = np.exp(np.minimum(code[..., 2:], code.dtype.type(LARGEST))) * from_sides / 2
     return np.concatenate((centre - half, centre + half), -1)

@@ -28,9 +28,8 @@ def paste_masks(masks, boxes, size) -> np.ndarray:
     interpolated, beyond the outermost they fade out, as if framed by zeros. A pixel is asked at
     its centre. (torchvision rounds the box to whole pixels and resizes to it.)
     """
-    P = masks.shape[1] if len(masks) else 1
-    columns = tents(boxes[:, 0], boxes[:, 2], size[1], P)
-    rows = tents(boxes[:, 1], boxes[:, 3], size[0], P)
+    columns = tents(boxes[:, 0], boxes[:, 2], size[1], masks.shape[2])
+    rows = tents(boxes[:, 1], boxes[:, 3], size[0], masks.shape[1])
     return rows @ masks.astype(np.float32) @ columns.transpose(0, 2, 1)
 
 
