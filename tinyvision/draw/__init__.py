@@ -16,8 +16,16 @@ HOMES = {
     "map_rows": "segmentation", "u_shape": "segmentation",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
     "detections": "detection", "detection_rows": "detection",
+    "anchors": "anchoring", "assignments": "anchoring", "box_code": "anchoring",
+    "nms_rounds": "suppression", "proposals": "suppression", "score_maps": "suppression",
+    "roi_bins": "regions", "roi_sample": "regions", "misalignment": "region_bins",
+    "mask_targets": "region_targets", "keypoint_targets": "region_targets",
+    "pyramid_levels": "region_targets",
+    "overlaps": "lecture_boxes", "pyramid": "lecture_boxes",
+    "mistakes_of_boxes": "lecture_boxes",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",
+    "captions": "sentences", "beam_tree": "sentences",
     "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
 }
 __all__ = list(HOMES)
