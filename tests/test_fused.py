@@ -239,7 +239,7 @@ def test_queries_that_may_look_nowhere_get_zeros_from_the_fused_kernel():
 
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"dropout_p": 0.3}])
 def test_second_gradients_of_fused_attention(options):
-    """In float32 through `AttentionBackward`, in float64 through plain operations."""
+    """In float32 on the register tile, in float64 by products of whole arrays."""
     found = []
     for dtype in ("f4", "f8"):
         *qkv, g = (tv.Tensor(a.astype(dtype), True) for a in heads(8, 5, 6, 4, 3))

@@ -114,7 +114,7 @@ def test_every_kernel_writes_all_of_its_output(place, monkeypatch):
         junk(args[-1])
         call(self, *args)
     monkeypatch.setattr(Kernel, "__call__", on_junk)
-    for variant in ("reference", "cpu"):
+    for variant in ("reference", "cpu_loops", "cpu"):
         found = gradcheck.run_variant(example, variant)
         gradcheck.compare(example, found, expected, f"variant {variant} on junk")
 

@@ -10,7 +10,8 @@ y, and dP = g v^T,
 The graph keeps q, k, v and P. All products are `MatMul`s. Vaswani et al. 2017, section 3.2.1.
 
 Where the register tile is to be had, float32 takes another way: `Attention` does it all in one
-pass, keeps no P, and computes it again on the way back (see `attention_fast`).
+pass, keeps no P, and computes it again on the way back. Sizes: q (Z, T, E), k (Z, S, E),
+v (Z, S, F), Z heads; the compiled kernels are in `attention_fast`.
 """
 from __future__ import annotations
 
@@ -21,13 +22,15 @@ import numpy as np
 
 from tinyvision.device import contiguous, device_of, empty, generator, module_of, to_device
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import rehearsed
-from tinyvision.ops import attention_fast
+from tinyvision.kernel import Kernel, jit, prange, rehearsed
+from tinyvision.ops import attention_fast, attention_gemm
+from tinyvision.ops.attention_gemm import parts
 from tinyvision.ops.check import same_device
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.matmul import matmul
 from tinyvision.ops.shape import cat, reshape, sum, sum_to, transpose
 from tinyvision.ops.softmax import SoftmaxBackward, softmax_kernel
+from tinyvision.simd import tiles
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,10 +66,10 @@ class AttentionWeights(Op):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attention(Op):
-    """The whole of it in one kernel: float32, q (..., T, E), k (..., S, E), v (..., S, F)."""
+    """The whole of it in one kernel: q (..., T, E), k (..., S, E), v (..., S, F)."""
     scale: float
     causal: bool
-    mask: object                         # an array, boolean or float32, as the caller gave it; None
+    mask: object                         # an array, boolean or floating, as given; None
     kept: object                         # (..., T, S), what dropout multiplies weights by; None
     needs = "q", "k", "v"
 
@@ -75,7 +78,7 @@ class Attention(Op):
         y = empty((*q.shape[:-1], v.shape[-1]), q)
         if rehearsed("attention", q, k, v):
             return y
-        attention_fast.forward(q, k, v, *self._chosen(q, k), y)
+        attention_kernel(*map(_heads, (q, k, v)), *self._chosen(q, k), _heads(y))
         return y
 
     def backward(self, g, y, q, k, v):
@@ -90,11 +93,11 @@ class Attention(Op):
         shape, mask = (*q.shape[:-1], k.shape[-2]), self.mask
         if mask is not None:
             if mask.dtype.kind == "b":
-                mask = np.where(mask, np.float32(0), np.float32(-np.inf))
+                mask = np.where(mask, q.dtype.type(0), q.dtype.type(-np.inf))
             one = math.prod(mask.shape[:-2]) == 1
             mask = mask.reshape(mask.shape[-2:]) if one else mask
-            mask = np.ascontiguousarray(np.broadcast_to(mask, shape[-2:] if one else shape))
-        return self.scale, self.causal, mask, self.kept
+            mask, = contiguous(np.broadcast_to(mask, shape[-2:] if one else shape))
+        return self.scale, self.causal, *(a if a is None else _heads(a) for a in (mask, self.kept))
 
     def __repr__(self):
         chosen = "causal" if self.causal else "" if self.mask is None else f"mask{self.mask.shape}"
@@ -109,7 +112,7 @@ class AttentionBackward(Attention):
     def forward(self, g, q, k, v):
         g, q, k, v = contiguous(g, q, k, v)
         d = empty((q.size + k.size + v.size,), q)
-        attention_fast.backward(g, q, k, v, *self._chosen(q, k), d)
+        attention_backward_kernel(*map(_heads, (g, q, k, v)), *self._chosen(q, k), d)
         return d
 
     def backward(self, h, d, g, q, k, v):
@@ -177,6 +180,11 @@ def _fused(query, key, value, mask):
                                              None if mask is None else as_array(mask))
 
 
+def _heads(x):
+    """x (..., T, E) as (Z, T, E)."""
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+
+
 def _tensor(x):
     return x if isinstance(x, Tensor) else Tensor(x)
 
@@ -200,3 +208,118 @@ def _kept(shape, p, like):
     kept = (generator().random(shape) >= p).astype(like.dtype)
     kept /= like.dtype.type(1 - p)
     return to_device(kept, device_of(like))
+
+
+# --- the kernels ----------------------------------------------------------------------------------
+def weights_of(q, k, scale, causal, mask, z, t):
+    """(S,): the weights that query t of head z gives; zeros if it may look nowhere."""
+    scores = scale * k[z] @ q[z, t]
+    if mask is not None:
+        scores += mask[z % len(mask), t]
+    if causal:
+        scores[t + 1:] = -np.inf
+    largest = scores.max()
+    e = np.exp(scores - largest) if largest != -np.inf else np.zeros_like(scores)
+    return e / max(e.sum(), 1e-30)
+
+
+@Kernel
+def attention_kernel(q, k, v, scale, causal, mask, kept, y):
+    """y (Z, T, F), query by query: the values, weighted.
+
+    mask: (Z or 1, T, S), added to the scores; kept: (Z, T, S), by which weights are multiplied; or
+    None.
+    """
+    for z, t in np.ndindex(y.shape[:2]):
+        p = weights_of(q, k, scale, causal, mask, z, t)
+        y[z, t] = (p if kept is None else p * kept[z, t]) @ v[z]
+
+
+@jit(fastmath=True)
+def weigh(q, k, scale, causal, mask, z, t, p):
+    """p (S,) = `weights_of` the query."""
+    S, largest, total = k.shape[1], -np.inf, 0.0
+    seen = min(t + 1, S) if causal else S
+    for s in range(seen):
+        p[s] = 0
+        for e in range(q.shape[2]):
+            p[s] += scale * q[z, t, e] * k[z, s, e]
+        if mask is not None:
+            p[s] += mask[z % len(mask), t, s]
+        largest = max(largest, p[s])
+    for s in range(S):
+        p[s] = 0 if s >= seen or p[s] == -np.inf else math.exp(p[s] - largest)
+        total += p[s]
+    for s in range(S):
+        p[s] /= total if total != 0 else 1
+
+
+@attention_kernel.variant("cpu_loops", parallel=True, fastmath=True, allocates=True)
+def _(q, k, v, scale, causal, mask, kept, y):                # a core owns one head
+    for z in prange(len(q)):
+        p = np.empty(k.shape[1], q.dtype)
+        for t in range(q.shape[1]):
+            weigh(q, k, scale, causal, mask, int(z), t, p)
+            y[z, t] = 0
+            for s in range(len(p)):
+                part = p[s] if kept is None else p[s] * kept[z, t, s]
+                for f in range(v.shape[2]):
+                    y[z, t, f] += part * v[z, s, f]
+
+
+def _tiled(fast, other):
+    """`fast` where there is a register tile."""
+    return lambda *args: (fast if args[0].dtype == np.float32 and tiles() else other)(*args)
+
+
+attention_kernel.python("cpu_gemm", attention_gemm.forward)
+attention_kernel.python("cpu", _tiled(attention_fast.forward, attention_gemm.forward))
+attention_kernel.python("gpu", attention_gemm.forward)
+
+
+@Kernel
+def attention_backward_kernel(g, q, k, v, scale, causal, mask, kept, d):
+    """d: the gradients of q, k and v, one behind the other, from g, that of y."""
+    dq, dk, dv = parts(d, q, k, v)
+    dk[...], dv[...] = 0, 0
+    for z, t in np.ndindex(g.shape[:2]):
+        p = weights_of(q, k, scale, causal, mask, z, t)
+        r = 1 if kept is None else kept[z, t]
+        dp = r * (v[z] @ g[z, t])
+        ds = scale * p * (dp - p @ dp)
+        dq[z, t] = ds @ k[z]
+        dk[z] += np.outer(ds, q[z, t])
+        dv[z] += np.outer(p * r, g[z, t])
+
+
+@jit(parallel=True, fastmath=True, allocates=True)           # a core owns one head
+def backward_loops(g, q, k, v, scale, causal, mask, kept, dq, dk, dv):
+    """The three gradients."""
+    for z in prange(len(q)):
+        p, dp = np.empty(k.shape[1], q.dtype), np.empty(k.shape[1], q.dtype)
+        dq[z], dk[z], dv[z] = 0, 0, 0
+        for t in range(q.shape[1]):
+            weigh(q, k, scale, causal, mask, int(z), t, p)
+            mean = 0.0
+            for s in range(len(p)):
+                r, dp[s] = 1 if kept is None else kept[z, t, s], 0
+                for f in range(v.shape[2]):
+                    dp[s] += r * g[z, t, f] * v[z, s, f]
+                    dv[z, s, f] += r * p[s] * g[z, t, f]
+                mean += p[s] * dp[s]
+            for s in range(len(p)):
+                ds = scale * p[s] * (dp[s] - mean)
+                for e in range(q.shape[2]):
+                    dq[z, t, e] += ds * k[z, s, e]
+                    dk[z, s, e] += ds * q[z, t, e]
+
+
+def _backward_loops(g, q, k, v, *chosen_and_d):
+    *chosen, d = chosen_and_d
+    backward_loops(g, q, k, v, *chosen, *parts(d, q, k, v))
+
+
+attention_backward_kernel.python("cpu_loops", _backward_loops)
+attention_backward_kernel.python("cpu_gemm", attention_gemm.backward)
+attention_backward_kernel.python("cpu", _tiled(attention_fast.backward, attention_gemm.backward))
+attention_backward_kernel.python("gpu", attention_gemm.backward)

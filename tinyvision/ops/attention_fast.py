@@ -32,27 +32,26 @@ SERIAL = 1 << 18                           # products below which one thread is 
 
 
 def suits(q, k, v, mask) -> bool:
-    """Whether `forward` takes these: float32 heads of one batch, as many as there are threads."""
+    """Whether `Attention` takes these: heads of one batch, in float32 as many as there are threads.
+
+    (float64 takes the same way without the tile, so that gradients are checked where they are used.)
+    """
     Q, K, V = q.shape, k.shape, v.shape
-    return (q.dtype == k.dtype == v.dtype == np.float32 and Q[:-2] == K[:-2] == V[:-2]
+    return (q.dtype == k.dtype == v.dtype and Q[:-2] == K[:-2] == V[:-2]
             and type(q) is type(k) is type(v) is np.ndarray and 0 not in Q + K + V
-            and (mask is None or mask.dtype.char in "f?"
+            and (mask is None or mask.dtype in (bool, q.dtype)
                  and np.broadcast_shapes(mask.shape, (*Q[:-1], K[-2])) == (*Q[:-1], K[-2]))
-            and tiles() is not None and math.prod(Q[:-2]) >= threads())
+            and (q.dtype == np.float64 or q.dtype == np.float32
+                 and tiles() is not None and math.prod(Q[:-2]) >= threads()))
 
 
 def forward(q, k, v, scale, causal, mask, kept, y):
-    """y (..., T, F) = attention of q (..., T, E), k (..., S, E), v (..., S, F), all contiguous.
-
-    Args:
-        mask: (T, S) or one of these for every head, added to the scores; or None.
-        kept: (..., T, S), by which weights are multiplied; or None.
-    """
+    """See `attention.attention_kernel`: all of it contiguous float32."""
     _run(head_forward, q, k, v, scale, causal, mask, kept, y)
 
 
 def backward(g, q, k, v, scale, causal, mask, kept, d):
-    """d = the gradients of q, k and v, one behind the other, from g, that of y; see `forward`."""
+    """See `attention.attention_backward_kernel`."""
     _run(head_backward, q, k, v, scale, causal, mask, kept, g, d, d, d)
 
 

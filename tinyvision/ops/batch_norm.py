@@ -22,7 +22,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel, rehearsed
+from tinyvision.kernel import Kernel, jit, prange, rehearsed
 from tinyvision.ops import batch_norm_fast
 from tinyvision.ops.arithmetic import sqrt
 from tinyvision.ops.check import same_device
@@ -163,6 +163,20 @@ def channel_moments(x, out):
         out[1, c] = np.square(x[:, c] - out[0, c]).mean()
 
 
+@channel_moments.variant("cpu_loops", parallel=True)         # a core owns one channel
+def _(x, out):
+    N, C, L = x.shape
+    for c in prange(C):
+        m, v = 0.0, 0.0
+        for n in range(N):
+            for k in range(L):
+                m += x[n, c, k] / (N * L)
+        for n in range(N):
+            for k in range(L):
+                v += (x[n, c, k] - m) ** 2 / (N * L)
+        out[0, c], out[1, c] = m, v
+
+
 channel_moments.python("cpu", batch_norm_fast.channel_moments)
 
 
@@ -191,6 +205,15 @@ def normalise(x, means, scale, bias, y):
         y[:, c] = (x[:, c] - means[c]) * scale[c] + bias[c]
 
 
+@normalise.variant("cpu_loops", parallel=True)
+def _(x, means, scale, bias, y):
+    N, C, L = x.shape
+    for c in prange(C):
+        for n in range(N):
+            for k in range(L):
+                y[n, c, k] = (x[n, c, k] - means[c]) * scale[c] + bias[c]
+
+
 normalise.python("cpu", batch_norm_fast.normalise)
 
 
@@ -206,6 +229,18 @@ def channel_sums(g, x, moments, eps, out):
     for c, (m, v) in enumerate(moments.T):
         out[0, c] = g[:, c].sum()
         out[1, c] = (g[:, c] * (x[:, c] - m)).sum() / np.sqrt(v + eps)
+
+
+@channel_sums.variant("cpu_loops", parallel=True)
+def _(g, x, moments, eps, out):
+    N, C, L = x.shape
+    for c in prange(C):
+        total, weighted = 0.0, 0.0
+        for n in range(N):
+            for k in range(L):
+                total += g[n, c, k]
+                weighted += g[n, c, k] * (x[n, c, k] - moments[0, c])
+        out[0, c], out[1, c] = total, weighted / math.sqrt(moments[1, c] + eps)
 
 
 channel_sums.python("cpu", batch_norm_fast.channel_sums)
@@ -245,6 +280,26 @@ def _parts(x, out, g, moments, eps):
     channel_sums(g, x, moments, eps, sums)
     out[x.size:x.size + C], out[x.size + C:] = sums[1], sums[0]
     return out[:x.size].reshape(x.shape), sums, x.shape[0] * x.shape[2]
+
+
+@jit(parallel=True)
+def dx_loops(g, x, weight, moments, sums, eps, fixed, dx):
+    """dx, the sums being known."""
+    N, C, L = x.shape
+    for c in prange(C):
+        m, r, M = moments[0, c], 1 / math.sqrt(moments[1, c] + eps), N * L
+        for n in range(N):
+            for k in range(L):
+                mean = sums[0, c] / M + (x[n, c, k] - m) * r * sums[1, c] / M
+                dx[n, c, k] = weight[c] * r * (g[n, c, k] - (0 if fixed else mean))
+
+
+def _loops(g, x, weight, moments, eps, fixed, out):
+    dx, sums, _ = _parts(x, out, g, moments, eps)
+    dx_loops(g, x, weight, moments, sums, eps, fixed, dx)
+
+
+batch_norm_backward.python("cpu_loops", _loops)
 
 
 batch_norm_backward.python("cpu", batch_norm_fast.batch_norm_backward)

@@ -18,7 +18,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import blend_fast
 
 
@@ -86,6 +86,18 @@ def blend_kernel(x, places, weights, y):
             y[n, l] += weights[n, l, k] * x[n, places[n, l, k]]
 
 
+@blend_kernel.variant("cpu_loops", parallel=True)            # a core owns one image
+def _(x, places, weights, y):
+    N, L, K = places.shape
+    for n in prange(N):
+        for l in range(L):
+            y[n, l] = 0
+            for k in range(K):
+                if places[n, l, k] >= 0:
+                    for c in range(y.shape[2]):
+                        y[n, l, c] += weights[n, l, k] * x[n, places[n, l, k], c]
+
+
 @Kernel
 def blend_adjoint_kernel(y, places, weights, x):
     """Every y is added, weighted, to the rows that it was read from."""
@@ -95,6 +107,18 @@ def blend_adjoint_kernel(y, places, weights, x):
             x[n, places[n, l, k]] += weights[n, l, k] * y[n, l]
 
 
+@blend_adjoint_kernel.variant("cpu_loops", parallel=True)
+def _(y, places, weights, x):
+    N, L, K = places.shape
+    for n in prange(N):
+        x[n] = 0
+        for l in range(L):
+            for k in range(K):
+                if places[n, l, k] >= 0:
+                    for c in range(y.shape[2]):
+                        x[n, places[n, l, k], c] += weights[n, l, k] * y[n, l, c]
+
+
 @Kernel
 def blend_weights_kernel(x, y, places, weights):
     """How alike each chosen row and its y are: their inner product."""
@@ -102,6 +126,18 @@ def blend_weights_kernel(x, y, places, weights):
     for n, l, k in np.ndindex(places.shape):
         if places[n, l, k] >= 0:
             weights[n, l, k] = (x[n, places[n, l, k]] * y[n, l]).sum()
+
+
+@blend_weights_kernel.variant("cpu_loops", parallel=True)
+def _(x, y, places, weights):
+    N, L, K = places.shape
+    for n in prange(N):
+        for l in range(L):
+            for k in range(K):
+                weights[n, l, k] = 0
+                if places[n, l, k] >= 0:
+                    for c in range(y.shape[2]):
+                        weights[n, l, k] += x[n, places[n, l, k], c] * y[n, l, c]
 
 
 blend_kernel.python("cpu", blend_fast.blend)

@@ -19,7 +19,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, device_of, empty, module_of
 from tinyvision.engine import Tensor, as_array
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import corner_pool_fast
 from tinyvision.ops.check import rank
 from tinyvision.ops.max_pool2d import TakePlane
@@ -76,6 +76,23 @@ def corner_places(x, vertical, ahead, places, y):
             if best is None or x[n, c, h, w] > x[n, c][best] or np.isnan(x[n, c, h, w]):
                 best = h, w
             places[n, c, h, w], y[n, c, h, w] = best[0] * W + best[1], x[n, c][best]
+
+
+@corner_places.variant("cpu_loops", parallel=True)           # a core owns one image
+def _(x, vertical, ahead, places, y):
+    N, C, H, W = x.shape
+    size, lines = (H, W) if vertical else (W, H)
+    for n in prange(N):
+        for c in range(C):
+            for line in range(lines):
+                best, largest = -1, -np.inf
+                for k in range(size):
+                    i = size - 1 - k if ahead else k
+                    h, w = (i, line) if vertical else (line, i)
+                    v = x[n, c, h, w]
+                    if best < 0 or v > largest or v != v:
+                        best, largest = h * W + w, v
+                    places[n, c, h, w], y[n, c, h, w] = best, largest
 
 
 corner_places.python("cpu", corner_pool_fast.corner_places)

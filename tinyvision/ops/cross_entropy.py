@@ -21,7 +21,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, jit, prange
 from tinyvision.ops import cross_entropy_fast
 from tinyvision.ops.check import labels_of, same_device
 from tinyvision.ops.composed import composed_backward
@@ -186,6 +186,19 @@ def peaks_kernel(x, out):
     out[1] = np.exp(x - out[0][:, None]).sum(1)
 
 
+@peaks_kernel.variant("cpu_loops", parallel=True)            # a core owns one image
+def _(x, out):
+    N, C, L = x.shape
+    for n in prange(N):
+        for i in range(L):
+            m, s = -np.inf, 0.0
+            for c in range(C):
+                m = max(m, x[n, c, i])
+            for c in range(C):
+                s += math.exp(x[n, c, i] - m)
+            out[0, n, i], out[1, n, i] = m, s
+
+
 peaks_kernel.python("cpu", cross_entropy_fast.peaks)
 
 
@@ -208,6 +221,25 @@ def label_costs(x, peaks, labels, weight, ignored, smoothing, out):
         m, s = peaks[:, n, i]
         out[n, i] = 0 if labels[n, i] == ignored else (
             targets(x, labels, weight, smoothing, n, i) @ (np.log(s) - (x[n, :, i] - m)))
+
+
+@jit
+def share_of(c, label, weight, smoothing):
+    """One of `targets`."""
+    return ((1 - smoothing) * (c == label) + smoothing / len(weight)) * weight[c]
+
+
+@label_costs.variant("cpu_loops", parallel=True)
+def _(x, peaks, labels, weight, ignored, smoothing, out):
+    N, C, L = x.shape
+    for n in prange(N):
+        for i in range(L):
+            m, s, cost = peaks[0, n, i], peaks[1, n, i], 0.0
+            for c in range(C):
+                share = share_of(c, labels[n, i], weight, smoothing)
+                if share != 0 and labels[n, i] != ignored:
+                    cost += share * (math.log(s) - (x[n, c, i] - m))
+            out[n, i] = cost
 
 
 label_costs.python("cpu", cross_entropy_fast.costs)
@@ -236,6 +268,20 @@ def label_costs_backward(g, x, peaks, labels, weight, ignored, smoothing, out):
         share = targets(x, labels, weight, smoothing, n, i)
         out[n, :, i] = 0 if labels[n, i] == ignored else (
             g[n, i] * (share.sum() * (np.exp(x[n, :, i] - m) / s) - share))
+
+
+@label_costs_backward.variant("cpu_loops", parallel=True)
+def _(g, x, peaks, labels, weight, ignored, smoothing, out):
+    N, C, L = x.shape
+    for n in prange(N):
+        for i in range(L):
+            m, s, K = peaks[0, n, i], peaks[1, n, i], 0.0
+            for c in range(C):
+                K += share_of(c, labels[n, i], weight, smoothing)
+            for c in range(C):
+                share = share_of(c, labels[n, i], weight, smoothing)
+                slope = K * math.exp(x[n, c, i] - m) / s - share
+                out[n, c, i] = 0 if labels[n, i] == ignored else g[n, i] * slope
 
 
 label_costs_backward.python("cpu", cross_entropy_fast.gradients)

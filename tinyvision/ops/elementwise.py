@@ -146,6 +146,30 @@ def smooth(x, kind, y):
             y[i] = REFERENCES[kind](x[i])
 
 
+@jit
+def value(x, kind):
+    """The function number `kind` of one number, by the C library."""
+    if kind == EXPONENTIAL:
+        return math.exp(x)
+    if kind == TANH:
+        return math.tanh(x)
+    if kind == SIGMOID:
+        return 1 / (1 + math.exp(-x))
+    if kind == GELU:
+        return x * 0.5 * math.erfc(-x / math.sqrt(2))
+    return 0.5 * x * (1 + math.tanh(ROOT * (x + CUBIC * x ** 3)))
+
+
+@jit(parallel=True)
+def value_line(x, kind, y):
+    """The loop of every kind; those below are faster by their `fast_exp` alone."""
+    for i in prange(x.size):
+        y[i] = value(x[i], kind)
+
+
+smooth.python("cpu_loops", on_lines(value_line))
+
+
 @jit(parallel=True, fastmath=True)
 def exp_line(x, y):
     """e^x."""
@@ -209,6 +233,32 @@ def smooth_backward(g, s, kind, out):
     with np.errstate(over="ignore", invalid="ignore"):
         for i in np.ndindex(g.shape):
             out[i] = g[i] * SLOPES[kind](s[i])
+
+
+@jit
+def slope(s, kind):
+    """The slope of function number `kind`, from its result or argument s."""
+    if kind == EXPONENTIAL:
+        return s
+    if kind == TANH:
+        return 1 - s * s
+    if kind == SIGMOID:
+        return s * (1 - s)
+    if kind == GELU:
+        density = math.exp(-s * s / 2) / math.sqrt(2 * math.pi)
+        return 0.5 * math.erfc(-s / math.sqrt(2)) + s * density
+    t = math.tanh(ROOT * (s + CUBIC * s ** 3))
+    return 0.5 * (1 + t) + 0.5 * s * (1 - t * t) * ROOT * (1 + 3 * CUBIC * s * s)
+
+
+@jit(parallel=True)
+def slope_line(g, s, kind, out):
+    """The loop of every kind."""
+    for i in prange(g.size):
+        out[i] = g[i] * slope(s[i], kind)
+
+
+smooth_backward.python("cpu_loops", on_lines(slope_line))
 
 
 @jit(parallel=True, fastmath=True)

@@ -42,6 +42,25 @@ def curve(x, kind, y):
             y[i] = REFERENCES[kind](x[i])
 
 
+@jit
+def value(x, kind):
+    """The function number `kind` of one number, by the C library."""
+    if kind == SILU:
+        return x / (1 + math.exp(-x))
+    softplus = max(x, 0) + math.log1p(math.exp(-abs(x)))
+    return softplus if kind == SOFTPLUS else x * math.tanh(softplus)
+
+
+@jit(parallel=True)
+def value_line(x, kind, y):
+    """The loop of every kind; those below are faster by their `fast_exp` alone."""
+    for i in prange(x.size):
+        y[i] = value(x[i], kind)
+
+
+curve.python("cpu_loops", on_lines(value_line))
+
+
 @jit(parallel=True, fastmath=True)
 def silu_line(x, y):
     """x sigmoid(x)."""
@@ -107,6 +126,26 @@ def curve_backward(g, x, kind, out):
     with np.errstate(over="ignore", invalid="ignore"):
         for i in np.ndindex(g.shape):
             out[i] = g[i] * SLOPES[kind](x[i])
+
+
+@jit
+def slope(x, kind):
+    """The slope of function number `kind` at x."""
+    p = 1 / (1 + math.exp(-x))
+    if kind == SILU:
+        return p * (1 + x * (1 - p))
+    t = math.tanh(value(x, SOFTPLUS))
+    return p if kind == SOFTPLUS else t + x * p * (1 - t * t)
+
+
+@jit(parallel=True)
+def slope_line(g, x, kind, out):
+    """The loop of every kind."""
+    for i in prange(g.size):
+        out[i] = g[i] * slope(x[i], kind)
+
+
+curve_backward.python("cpu_loops", on_lines(slope_line))
 
 
 @jit(parallel=True, fastmath=True)

@@ -105,6 +105,15 @@ def put_rows(y, ids, weight):
             weight[ids[i]] += y[i]
 
 
+@put_rows.variant("cpu_loops")                               # two i may have the same row
+def _(y, ids, weight):
+    weight[:] = 0
+    for i in range(len(ids)):
+        if ids[i] >= 0:
+            for d in range(y.shape[1]):
+                weight[ids[i], d] += y[i, d]
+
+
 put_rows.python("cpu", embedding_fast.put_rows)
 
 

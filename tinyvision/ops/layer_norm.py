@@ -22,7 +22,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty, module_of, zeros
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import layer_norm_fast
 from tinyvision.ops.arithmetic import sqrt
 from tinyvision.ops.batch_norm import BatchNorm, statistics
@@ -153,6 +153,19 @@ def layer_norm_kernel(x, weight, bias, eps, y):
         y[r] = (row - m) / np.sqrt(v + eps) * weight + bias
 
 
+@layer_norm_kernel.variant("cpu_loops", parallel=True)       # a core owns one row
+def _(x, weight, bias, eps, y):
+    R, D = x.shape
+    for r in prange(R):
+        m, v = 0.0, 0.0
+        for d in range(D):
+            m += x[r, d] / D
+        for d in range(D):
+            v += (x[r, d] - m) ** 2 / D
+        for d in range(D):
+            y[r, d] = (x[r, d] - m) / math.sqrt(v + eps) * weight[d] + bias[d]
+
+
 layer_norm_kernel.python("cpu", layer_norm_fast.layer_norm_kernel)
 
 
@@ -187,6 +200,26 @@ def layer_norm_backward(g, x, weight, eps, out):
         out[r] = (u - u.mean() - normal * (u * normal).mean()) / deviation
         out[-2] += g[r] * normal
         out[-1] += g[r]
+
+
+@layer_norm_backward.variant("cpu_loops")                    # all rows add to the last two
+def _(g, x, weight, eps, out):
+    R, D = x.shape
+    out[R:] = 0
+    for r in range(R):
+        m, v, level, slope = 0.0, 0.0, 0.0, 0.0
+        for d in range(D):
+            m += x[r, d] / D
+        for d in range(D):
+            v += (x[r, d] - m) ** 2 / D
+        for d in range(D):
+            level += g[r, d] * weight[d] / D
+            slope += g[r, d] * weight[d] * (x[r, d] - m) / math.sqrt(v + eps) / D
+        for d in range(D):
+            normal = (x[r, d] - m) / math.sqrt(v + eps)
+            out[r, d] = (g[r, d] * weight[d] - level - normal * slope) / math.sqrt(v + eps)
+            out[R, d] += g[r, d] * normal
+            out[R + 1, d] += g[r, d]
 
 
 layer_norm_backward.python("cpu", layer_norm_fast.layer_norm_backward)

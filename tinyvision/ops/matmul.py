@@ -1,5 +1,7 @@
 """matmul: a @ b for matrices and batches of them, and linear layers.
 
+    y[m, n] = sum over k of  a[m, k] b[k, n]
+
 Bilinear: <a @ b, y> = <a, y @ b^T> = <b, a^T @ y>. Large float32 products are ours (see
 `matmul_fast`), the others NumPy's, which calls BLAS.
 """
@@ -10,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.cuda import per_element
+from tinyvision.device import contiguous, module_of
 from tinyvision.engine import Op, Tensor, as_array, binary
-from tinyvision.kernel import rehearsed
+from tinyvision.kernel import Kernel, jit, prange, rehearsed
 from tinyvision.ops.check import same_device
 from tinyvision.ops.matmul_fast import product, suits
 from tinyvision.ops.shape import reshape, sum, sum_to, transpose
@@ -24,10 +28,13 @@ class MatMul(Op):
     bilinear = True
 
     def forward(self, a, b):
-        if rehearsed("matmul", a, b):
-            return np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2],
-                             b.shape[-1]), a.dtype)
-        return product(a, b) if suits(a, b) else a @ b
+        batch, other = a.shape[:-2], b.shape[:-2]
+        batch = batch if batch == other else np.broadcast_shapes(batch, other)
+        dtype = a.dtype if a.dtype == b.dtype else np.result_type(a, b)
+        y = module_of(a).empty((*batch, a.shape[-2], b.shape[-1]), dtype)
+        if not rehearsed("matmul", a, b):
+            matmul_kernel(a, b, None, y)
+        return y
 
     def backward(self, g, y, a, b):
         return (a.requires_grad and sum_to(_matmul(g, transpose(b)), a.shape),
@@ -41,13 +48,9 @@ class Linear(Op):
     bilinear = True
 
     def forward(self, x, weight, bias=None):
-        if rehearsed("linear", x, weight):
-            return np.empty((len(x), len(weight)), x.dtype)
-        if suits(x, weight.T):
-            return product(x, weight.T, bias)
-        y = x @ weight.T
-        if bias is not None:
-            y += bias
+        y = module_of(x).empty((len(x), len(weight)), x.dtype)
+        if not rehearsed("linear", x, weight):
+            matmul_kernel(x, weight.T, bias, y)
         return y
 
     def backward(self, g, y, x, weight, *bias):
@@ -105,3 +108,70 @@ def linear(x, weight, bias=None) -> Tensor:
         return _linear(*inputs)
     y = _linear(x, weight)
     return y if bias is None else y + bias
+
+
+# --- the kernel -----------------------------------------------------------------------------------
+@Kernel
+def matmul_kernel(a, b, bias, y):
+    """y = a @ b + bias: a (..., M, K), b (..., K, N) in any layout; bias (N,) or None."""
+    a, b = _matrices(a, b, y)
+    for z in np.ndindex(y.shape[:-2]):
+        for m, n in np.ndindex(y.shape[-2:]):
+            y[z][m, n] = 0 if bias is None else bias[n]
+            for k in range(a.shape[-1]):
+                y[z][m, n] += a[z][m, k] * b[z][k, n]
+
+
+def _matrices(a, b, y):
+    """a and b, one matrix for each of y."""
+    xp, batch = module_of(y), y.shape[:-2]
+    return (xp.broadcast_to(a, batch + a.shape[-2:]), xp.broadcast_to(b, batch + b.shape[-2:]))
+
+
+@jit(parallel=True, fastmath=True)                           # a core owns one row
+def product_loops(a, b, y):
+    """y = a @ b for matrices. The last loop runs along rows of b and y: neighbours in memory."""
+    for m in prange(y.shape[0]):
+        y[m] = 0
+        for k in range(b.shape[0]):
+            for n in range(b.shape[1]):
+                y[m, n] += a[m, k] * b[k, n]
+
+
+def _loops(a, b, bias, y):
+    a, b = _matrices(a, b, y)
+    for z in np.ndindex(y.shape[:-2]):
+        product_loops(*contiguous(a[z], b[z]), y[z])
+    if bias is not None:
+        y += bias
+
+
+def _library(a, b, bias, y):
+    """BLAS, which NumPy and CuPy call."""
+    module_of(y).matmul(a, b, out=y)
+    if bias is not None:
+        y += bias
+
+
+def _fast(a, b, bias, y):
+    (product if suits(a, b) else _library)(a, b, bias, y)
+
+
+matmul_kernel.python("cpu_loops", _loops)
+matmul_kernel.python("cpu_gemm", _library)
+matmul_kernel.python("cpu", _fast)
+matmul_kernel.python("gpu", _library)
+
+
+def _naive(a, b, bias, y):                                   # a thread owns one y[z, m, n]
+    (M, N), K = y.shape[-2:], a.shape[-1]
+    a, b = contiguous(*_matrices(a, b, y))
+    per_element(y, """
+        const real *row = a + i / N * K, *column = b + i / (M * N) * K * N + i % N;
+        for (int k = 0; k < K; ++k) out += row[k] * column[k * N];
+        """, a=a, b=b, M=M, N=N, K=K)
+    if bias is not None:
+        y += bias
+
+
+matmul_kernel.python("gpu_naive", _naive)

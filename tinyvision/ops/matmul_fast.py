@@ -52,23 +52,20 @@ def _readable(x):
             and 4 in x.strides[-2:] and not any(step % 4 for step in x.strides[-2:]))
 
 
-def product(a, b, bias=None):
-    """a (..., M, K) @ b (..., K, N), leading axes broadcast: both as `suits` wants them.
+def product(a, b, bias, y):
+    """y = a (..., M, K) @ b (..., K, N), leading axes broadcast: both as `suits` wants them.
 
-    bias: (N,), float32, is added to every row.
+    bias: (N,), float32, is added to every row; or None.
     """
     bias = None if bias is None else np.ascontiguousarray(bias)
-    program, shape = plan(a.shape, a.strides, b.shape, b.strides, bias is not None, tiles(),
-                          threads())
-    out = np.empty(shape, np.float32)
-    program(a, b, out, a if bias is None else bias)
-    return out
+    program = plan(a.shape, a.strides, b.shape, b.strides, bias is not None, tiles(), threads())
+    program(a, b, y, a if bias is None else bias)
 
 
 # --- the plan -------------------------------------------------------------------------------------
 @functools.lru_cache(256)
 def plan(A, a_steps, B, b_steps, biased, t, workers):
-    """(the program, the result's shape) of matrices of these shapes, so many bytes apart."""
+    """The program of matrices of these shapes, so many bytes apart."""
     batch, (M, K), N = np.broadcast_shapes(A[:-2], B[:-2]), A[-2:], B[-1]
     Z, (a, b, c, bias) = math.prod(batch), arrays(4)
     workers = workers if Z * M * N * K >= SERIAL else 1
@@ -81,7 +78,7 @@ def plan(A, a_steps, B, b_steps, biased, t, workers):
              for m, height in bands for n, width in stripes]
     offsets = _offsets(A, a_steps, batch), _offsets(B, b_steps, batch), 4 * M * N * np.arange(Z), 0
     room = OWN + HEIGHT * TURNED + min(K, DEPTH) * (max(width for _, width in stripes) + t.lanes)
-    return Program(parts, offsets, workers, room), (*batch, M, N)
+    return Program(parts, offsets, workers, room)
 
 
 def _offsets(shape, steps, batch):

@@ -16,7 +16,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import module_of
 from tinyvision.engine import Tensor
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import ps_roi_fast
 from tinyvision.ops.check import at_least
 from tinyvision.ops.regions import region_arguments
@@ -115,6 +115,21 @@ def ps_roi_kernel(x, batch, rows, cols, tall, wide, y):
             y[k, c, p, q] += rows[k, p, h] * cols[k, q, w] * x[batch[k], (c * P + p) * Q + q, h, w]
 
 
+@ps_roi_kernel.variant("cpu_loops", parallel=True)           # a core owns one region
+def _(x, batch, rows, cols, tall, wide, y):
+    K, C, P, Q = y.shape
+    for k in prange(K):
+        for c in range(C):
+            for p in range(P):
+                for q in range(Q):
+                    plane = x[batch[k], (c * P + p) * Q + q]
+                    y[k, c, p, q] = 0
+                    for h in range(tall[k, p, 0], tall[k, p, 1]):
+                        for w in range(wide[k, q, 0], wide[k, q, 1]):
+                            if rows[k, p, h] * cols[k, q, w] != 0:
+                                y[k, c, p, q] += rows[k, p, h] * cols[k, q, w] * plane[h, w]
+
+
 @Kernel
 def ps_roi_adjoint_kernel(y, batch, rows, cols, tall, wide, x):
     """Every bin is spread over the pixels that it was read from."""
@@ -123,6 +138,21 @@ def ps_roi_adjoint_kernel(y, batch, rows, cols, tall, wide, x):
     for k, c, p, q, h, w in np.ndindex(*y.shape, H, W):
         if rows[k, p, h] * cols[k, q, w] != 0:
             x[batch[k], (c * P + p) * Q + q, h, w] += rows[k, p, h] * cols[k, q, w] * y[k, c, p, q]
+
+
+@ps_roi_adjoint_kernel.variant("cpu_loops")                  # two regions may share pixels
+def _(y, batch, rows, cols, tall, wide, x):
+    K, C, P, Q = y.shape
+    x[:] = 0
+    for k in range(K):
+        for c in range(C):
+            for p in range(P):
+                for q in range(Q):
+                    plane = x[batch[k], (c * P + p) * Q + q]
+                    for h in range(tall[k, p, 0], tall[k, p, 1]):
+                        for w in range(wide[k, q, 0], wide[k, q, 1]):
+                            if rows[k, p, h] * cols[k, q, w] != 0:
+                                plane[h, w] += rows[k, p, h] * cols[k, q, w] * y[k, c, p, q]
 
 
 ps_roi_kernel.python("cpu", ps_roi_fast.read)

@@ -16,7 +16,7 @@ import numpy as np
 from tinyvision.cuda import per_element
 from tinyvision.device import contiguous, empty
 from tinyvision.engine import Op, Tensor, as_array
-from tinyvision.kernel import Kernel
+from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import softmax_fast
 from tinyvision.ops.composed import composed_backward
 from tinyvision.ops.shape import normal_axes, sum
@@ -98,6 +98,21 @@ def softmax_kernel(x, logarithm, y):
             y[a, :, b] = shifted - np.log(total) if logarithm else np.exp(shifted) / total
 
 
+@softmax_kernel.variant("cpu_loops", parallel=True)          # a core owns one a
+def _(x, logarithm, y):
+    A, C, B = x.shape
+    for a in prange(A):
+        for b in range(B):
+            m, s = -np.inf, 0.0
+            for c in range(C):
+                m = max(m, x[a, c, b])
+            for c in range(C):
+                s += math.exp(x[a, c, b] - m)
+            for c in range(C):
+                shifted = x[a, c, b] - m
+                y[a, c, b] = shifted - math.log(s) if logarithm else math.exp(shifted) / s
+
+
 softmax_kernel.python("cpu", softmax_fast.softmax)
 
 
@@ -119,6 +134,19 @@ def softmax_backward(g, y, logarithm, out):
         out[...] = g - np.exp(y) * g.sum(1, keepdims=True)
     else:
         out[...] = y * (g - (g * y).sum(1, keepdims=True))
+
+
+@softmax_backward.variant("cpu_loops", parallel=True)        # a core owns one a
+def _(g, y, logarithm, out):
+    A, C, B = y.shape
+    for a in prange(A):
+        for b in range(B):
+            total = 0.0
+            for c in range(C):
+                total += g[a, c, b] if logarithm else g[a, c, b] * y[a, c, b]
+            for c in range(C):
+                out[a, c, b] = (g[a, c, b] - math.exp(y[a, c, b]) * total if logarithm else
+                                y[a, c, b] * (g[a, c, b] - total))
 
 
 softmax_backward.python("cpu", softmax_fast.softmax_backward)
