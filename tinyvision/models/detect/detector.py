@@ -22,7 +22,11 @@ class Detector(Module):
 
         loss(images, targets)   a dictionary of named losses
         predict(images)         for every image a dictionary: boxes, labels, scores, ...
+
+    Attributes:
+        needs: what targets have to hold besides boxes and labels.
     """
+    needs = ()
 
     def prepare(self, images, targets) -> tuple:
         """(the `images.Batch`, the targets as losses use them).
@@ -31,7 +35,7 @@ class Detector(Module):
             ValueError: images or targets that do not fit, a label out of range.
         """
         batch = self.transform(images)
-        ready = prepared(targets, batch)
+        ready = prepared(targets, batch, self.needs)
         check_labels(ready, self.labels)
         return batch, ready
 

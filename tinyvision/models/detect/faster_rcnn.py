@@ -140,7 +140,11 @@ class RoIHeads(Module):
         options: a `Reading`.
         size: of the grid that the box head reads.
         width: of the box head.
+
+    Attributes:
+        needs: what targets have to hold besides boxes and labels.
     """
+    needs = ()
 
     def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024):
         self.options, self.size, self.num_classes = options, size, num_classes
@@ -215,6 +219,7 @@ class FasterRCNN(Detector):
     def __init__(self, backbone, rpn, roi_heads, transform=ImageTransform()):
         self.backbone, self.rpn, self.roi_heads = backbone, rpn, roi_heads
         self.transform, self.labels = transform, roi_heads.num_classes - 1
+        self.needs = roi_heads.needs
 
     def forward(self, images, sizes):
         """A batch and the images' sizes in it to its maps, the RPN's answers, and its proposals."""

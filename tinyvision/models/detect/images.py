@@ -32,6 +32,10 @@ class Batch(NamedTuple):
         """Image k's ratios for boxes: (x, y, x, y)."""
         return np.array((self.ratios[k][::-1] * 2), np.float32)
 
+    def original(self, k):
+        """The (H, W) with which image k came."""
+        return tuple(round(side / ratio) for side, ratio in zip(self.sizes[k], self.ratios[k]))
+
 
 @dataclass(frozen=True)
 class ImageTransform:
@@ -90,30 +94,57 @@ def beside(tensor, array) -> Tensor:
     return Tensor(array.astype(tensor.dtype) if array.dtype.kind == "f" else array).to(tensor.device)
 
 
-def prepared(targets, batch: Batch) -> list[dict]:
+def prepared(targets, batch: Batch, needs=()) -> list[dict]:
     """The targets as a loss uses them: only `boxes.learnable` objects, boxes and keypoints in the
     batch's pixels. Masks stay as they are; `scale` (4,) leads from their pixels to the batch's.
 
+    needs: what is learned from besides boxes and labels: "masks", "keypoints".
+
     Raises:
-        ValueError: not one target for each image.
+        ValueError: not one target for each image; see `check_target`.
     """
     if len(targets) != len(batch.sizes):
         raise ValueError(f"targets: got {len(targets)}, expected {len(batch.sizes)}, one for each "
                          "image")
-    return [_prepared(target, batch.sizes[k], batch.scale(k)) for k, target in enumerate(targets)]
+    for k, target in enumerate(targets):
+        check_target(target, f"targets[{k}]", needs, batch.original(k))
+    return [_prepared(target, needs, batch.sizes[k], batch.scale(k))
+            for k, target in enumerate(targets)]
 
 
-def _prepared(target, size, scale):
+def _prepared(target, needs, size, scale):
     moved = np.asarray(target["boxes"], np.float32).reshape(-1, 4) * scale
     chosen = boxes.learnable({**target, "boxes": moved}, size)
     ready = {"boxes": boxes.clip(moved[chosen], size), "scale": scale,
-             "labels": np.asarray(target["labels"], np.int64).reshape(-1)[chosen]}
-    if "masks" in target:
+             "labels": np.asarray(target["labels"], np.int64)[chosen]}
+    if "masks" in needs:
         ready["masks"] = np.asarray(target["masks"])[chosen]
-    if "keypoints" in target:
+    if "keypoints" in needs:
         factor = np.append(scale[:2], np.float32(1))
         ready["keypoints"] = np.asarray(target["keypoints"], np.float32)[chosen] * factor
     return ready
+
+
+def check_target(target, name, needs, size) -> None:
+    """Refuse a target from which cannot be learned what is needed.
+
+    Raises:
+        ValueError: something is missing, there are more of one than of another, boxes that are not
+            (M, 4), masks that are not of the image's `size` (H, W).
+    """
+    keys = "boxes", "labels", *needs
+    if missing := [key for key in keys if key not in target]:
+        raise ValueError(f"{name}: has no {missing[0]!r}, expected {', '.join(keys)}")
+    shape = np.shape(target["boxes"])
+    if shape[1:] != (4,) and shape != (0,):
+        raise ValueError(f"{name}: boxes has shape {shape}, expected (M, 4)")
+    for key in keys:
+        if len(target[key]) != shape[0]:
+            raise ValueError(f"{name}: has {shape[0]} boxes, but {len(target[key])} {key}, expected "
+                             "one for each")
+    if "masks" in needs and shape[0] and np.shape(target["masks"])[1:] != size:
+        raise ValueError(f"{name}: masks are of {np.shape(target['masks'])[1:]}, but the image of "
+                         f"{size}, expected the same")
 
 
 def check_labels(targets, classes: int) -> None:

@@ -64,6 +64,7 @@ class MaskHeads(RoIHeads):
         mask_size: of the grid that the mask head reads, half as large as its masks.
         mask_layers: the channels of its convolutions.
     """
+    needs = "masks",
 
     def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *, mask_size=14,
                  mask_layers=(256,) * 4, **others):
@@ -135,6 +136,7 @@ class KeypointHeads(RoIHeads):
         keypoint_size: of the grid that the head reads, a quarter as large as its heatmaps.
         keypoint_layers: the channels of its convolutions.
     """
+    needs = "keypoints",
 
     def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *, num_keypoints=17,
                  keypoint_size=14, keypoint_layers=(512,) * 8, **others):
@@ -182,6 +184,7 @@ class KeypointHeads(RoIHeads):
 
 class MaskKeypointHeads(MaskHeads, KeypointHeads):
     """Box, mask and keypoint heads together (section 5, "multi-task": figure 7)."""
+    needs = MaskHeads.needs + KeypointHeads.needs
 
 
 def maskrcnn_resnet50_fpn(num_classes: int = 91) -> FasterRCNN:
