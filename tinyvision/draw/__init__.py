@@ -14,6 +14,7 @@ HOMES = {
     "label_grid": "maps", "overlays": "maps", "histogram": "maps",
     "label_grids": "segmentation", "contexts": "segmentation", "mistakes": "segmentation",
     "map_rows": "segmentation", "u_shape": "segmentation",
+    "precision_recall": "curves", "precision_recalls": "curves",
     "register_tile": "tiles", "shared_tile": "tiles", "warp_reads": "tiles",
     "detections": "detection", "detection_rows": "detection",
     "anchors": "anchoring", "assignments": "anchoring", "box_code": "anchoring",

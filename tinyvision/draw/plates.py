@@ -10,21 +10,23 @@ from tinyvision.draw.palette import INK, PAPER, category, rgb
 from tinyvision.draw.pictures import displayable
 
 POINTS = 72                              # of an inch
+GAP = 0.08                               # inches between panels
 
 
 class Plate:
     """One image in one panel, and labels on it that keep clear of each other.
 
-    width: of the panel, in inches.
+    width: of the panel, in inches. margin: pixels of paper around the image, for boxes that reach
+    over its border.
     """
 
-    def __init__(self, axes, image, width, title=None):
-        self.axes, self.image = axes, displayable(image)
+    def __init__(self, axes, image, width, title=None, margin=0):
+        self.axes, self.image, self.margin = axes, displayable(image), margin
         H, W = self.image.shape[:2]
-        self.size, self.point = (H, W), W / (width * POINTS)        # a point, in pixels
+        self.size, self.point = (H, W), (W + 2 * margin) / (width * POINTS)  # a point, in pixels
         axes.imshow(self.image, cmap="gray", vmin=0, vmax=1, interpolation="nearest",
                     extent=(0, W, H, 0))
-        axes.set(xlim=(0, W), ylim=(H, 0))
+        axes.set(xlim=(-margin, W + margin), ylim=(H + margin, -margin))
         axes.axis("off")
         if title is not None:
             axes.set_title(title, size=9, color=INK, pad=3)
@@ -34,6 +36,13 @@ class Plate:
         """The image so much whiter, for what is drawn over it."""
         picture = self.axes.images[0]
         picture.set_data(amount + (1 - amount) * np.asarray(picture.get_array()))
+
+    def zoom(self, box, around=0.3):
+        """Show a square around a box alone, `around` of its longer side wider to each side."""
+        x0, y0, x1, y1 = np.asarray(box, float)
+        half = (0.5 + around) * max(x1 - x0, y1 - y0, 1)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        self.axes.set(xlim=(x - half, x + half), ylim=(y + half, y - half))
 
     def box(self, box, colour, line=1.6, style="-", halo=True, **how):
         """The outline of a box (x0, y0, x1, y1)."""
@@ -85,11 +94,11 @@ class Plate:
     def _free(self, box, width, height):
         """The corner for a label: no other label there, inside the image, few boxes covered, and
         near the box's upper left corner."""
-        H, W = self.size
+        (H, W), m = self.size, self.margin
         xs = np.concatenate(([box[0]], np.linspace(box[0] - width, box[2], 15)))
         ys = np.concatenate(([box[1] - height], np.linspace(box[1] - height, box[3], 15)))
         places = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
-        places = np.clip(places, 0, np.maximum((W - width, H - height), 0))
+        places = np.clip(places, -m, np.maximum((W + m - width, H + m - height), -m))
         labels = np.concatenate((places, places + (width, height)), 1)
         away = np.linalg.norm(places - (box[0], box[1] - height), axis=1)
         cost = (30 * covered(labels, self.taken) + covered(labels, self.boxes)
@@ -115,24 +124,26 @@ def readable(colour):
     return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else PAPER
 
 
-def plates(images, columns=None, width=2.4, above=0.0, titles=None, gap=0.06):
+def plates(images, columns=None, width=2.4, titles=None, margin=0):
     """(figure, [Plate]): images (3, H, W), (1, H, W) or (H, W) in rows of `columns` panels, each as
     wide as `width` inches and as tall as the tallest image is then.
 
-    above: inches over each panel, for titles.
+    titles: one for each, of one or two lines. margin: see `Plate`.
     """
     images = [displayable(image) for image in images]
     columns = columns or len(images)
-    rows, tall = -(-len(images) // columns), width * max(i.shape[0] / i.shape[1] for i in images)
-    above = 0.26 if titles and not above else above
-    full = np.array((columns * (width + gap) - gap, rows * (tall + above + gap) - gap))
+    rows = -(-len(images) // columns)
+    tall = width * max((i.shape[0] + 2 * margin) / (i.shape[1] + 2 * margin) for i in images)
+    above = 0.24 + 0.15 * max(t.count("\n") for t in titles) if titles else 0.0
+    full = np.array((columns * (width + GAP) - GAP, rows * (tall + above + GAP) - GAP))
     figure, found = Picture(figsize=full, dpi=DPI), []
     for k, image in enumerate(images):
         row, column = divmod(k, columns)
-        corner = column * (width + gap), full[1] - (row + 1) * (tall + above + gap) + gap
+        corner = column * (width + GAP), full[1] - (row + 1) * (tall + above + GAP) + GAP
         axes = figure.add_axes((*corner / full, width / full[0], tall / full[1]))
         axes.set_anchor("N")
-        found.append(Plate(axes, _channels_first(image), width, titles[k] if titles else None))
+        found.append(Plate(axes, _channels_first(image), width, titles[k] if titles else None,
+                           margin))
     return figure, found
 
 
