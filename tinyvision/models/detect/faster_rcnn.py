@@ -128,7 +128,8 @@ class FastRCNNPredictor(Module):
 
     def forward(self, x):
         """(K, width) -> (K, classes), (K, classes, 4)."""
-        return self.cls_score(x), self.bbox_pred(x).reshape(x.shape[0], -1, 4)
+        scores, codes = self.cls_score(x), self.bbox_pred(x)
+        return scores, codes.reshape(*scores.shape, 4)       # there may be no regions: no -1 here
 
 
 class RoIHeads(Module):

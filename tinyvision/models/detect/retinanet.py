@@ -176,7 +176,8 @@ def retinanet_resnet50_fpn(num_classes: int = 91) -> RetinaNet:
 
 
 TINY_ANCHORS = ((10, 13, 16), (20, 25, 32), (40, 50, 64))
-TINY_TRANSFORM = ImageTransform(divisor=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+# both sides 32 at least: the norms of the coarsest map need more than one place of it to learn from
+TINY_TRANSFORM = ImageTransform(divisor=32, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def tiny_backbone() -> BackboneWithFPN:

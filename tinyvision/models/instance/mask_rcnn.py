@@ -160,6 +160,7 @@ class KeypointHeads(RoIHeads):
         losses, objects = super().loss(images, maps, regions), regions.positive()
         x = self.heatmaps(images, maps, objects.rois)
         K, N, S = x.shape[:3]
+        check_keypoints(objects.targets, N)
         points = objects.of_objects("keypoints", (0, N, 3))
         cells, there = boxes.heatmap_cells(points, objects.rois[:, 1:], S)
         targets = np.where(there, cells, -1).reshape(-1)
@@ -180,6 +181,19 @@ class KeypointHeads(RoIHeads):
         """In the image's own pixels."""
         factor = np.append(scale[:2], np.float32(1))
         return {**super().back(found, scale, size), "keypoints": found["keypoints"] / factor}
+
+
+def check_keypoints(targets, count: int) -> None:
+    """Refuse objects with another number of keypoints.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for k, target in enumerate(targets):
+        shape = target["keypoints"].shape[1:]
+        if len(target["keypoints"]) and shape != (count, 3):
+            raise ValueError(f"targets[{k}]: the keypoints of an object have shape {shape}, expected "
+                             f"({count}, 3)")
 
 
 class MaskKeypointHeads(MaskHeads, KeypointHeads):
