@@ -40,8 +40,9 @@ def interpolated(recall, precision, points=RECALLS) -> np.ndarray:
     Args:
         recall, precision: (..., D), recall never falling.
     """
-    heights = np.concatenate([envelope(precision), np.zeros_like(precision, shape=(
-        *precision.shape[:-1], 1))], -1)
-    rows = [height[np.searchsorted(reached, points)] for reached, height in zip(
-        recall.reshape(-1, recall.shape[-1]), heights.reshape(-1, heights.shape[-1]))]
-    return np.reshape(rows, (*recall.shape[:-1], len(points)))
+    ends = [(0, 0)] * (precision.ndim - 1) + [(0, 1)]
+    heights = np.pad(envelope(precision), ends)
+    values = np.empty((*precision.shape[:-1], len(points)))
+    for row in np.ndindex(values.shape[:-1]):
+        values[row] = heights[row][np.searchsorted(recall[row], points)]
+    return values
