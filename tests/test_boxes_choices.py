@@ -308,6 +308,17 @@ def test_boxes_are_suppressed_by_their_own_kind_only():
     assert boxes.suppressed(found, scores, kinds, 0.5, 2).tolist() == [1, 2]
 
 
+def test_what_survives_is_inside_proper_and_not_suppressed():
+    """What is no box takes nobody's place: the third comes in although only two may."""
+    found = f4((30, 30, 40, 40), (-6, 0, 4, 10), (0, 0, 5, 10), (2, 3, 9, 9), (np.nan, 0, 4, 4))
+    scores = np.array([0.9, 0.7, 0.8, 0.6, 1.0])
+    kept, which = boxes.surviving(found, scores, np.zeros(5, int), (20, 20), 0.5, 2)
+    assert exact_iou((0, 0, 4, 10), (0, 0, 5, 10)) == Fraction(4, 5)     # clipped; before, 4/11
+    assert which.tolist() == [2, 3] and kept.tolist() == [[0, 0, 5, 10], [2, 3, 9, 9]]
+    kept, which = boxes.surviving(f4(), scores[:0], np.zeros(0, int), (20, 20), 0.5, 2)
+    assert kept.shape == (0, 4) and which.shape == (0,)
+
+
 def test_a_box_may_be_a_confident_answer_of_several_classes():
     rows, columns = boxes.confident(np.array([[0.6, 0.5, 0.7], [0.1, np.nan, 0.2], [0, 0, 0.9]]), 0.5)
     assert (rows.tolist(), columns.tolist()) == ([0, 0, 2], [0, 2, 2])

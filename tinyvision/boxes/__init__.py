@@ -10,5 +10,5 @@ from tinyvision.boxes.masks import crop_masks, paste_masks
 from tinyvision.boxes.matching import BELOW, BETWEEN, favourites, match
 from tinyvision.boxes.sampling import sample
 from tinyvision.boxes.selection import (best, best_of_groups, clip, confident, proper,
-                                        suppressed)
+                                        suppressed, surviving)
 from tinyvision.boxes.targets import anchor_targets, learnable, region_samples

@@ -40,6 +40,19 @@ def suppressed(boxes, scores, groups, threshold: float, count: int) -> np.ndarra
     return batched_nms(boxes, scores, groups, threshold)[:count]
 
 
+def surviving(boxes, scores, groups, size, threshold: float, count: int) -> tuple:
+    """What is left of boxes (N, 4) in an image of (H, W): they are clipped to it, those that are
+    not proper then dropped, see `suppressed` for the rest.
+
+    Returns:
+        (boxes (K, 4), their indices among the N), best first.
+    """
+    inside = clip(boxes, size)
+    left = np.flatnonzero(proper(inside))
+    left = left[suppressed(inside[left], scores[left], groups[left], threshold, count)]
+    return inside[left], left
+
+
 def confident(scores, threshold: float) -> tuple:
     """(rows, columns) of scores (R, C) above the threshold, row by row: one box may be a detection
     of several classes."""

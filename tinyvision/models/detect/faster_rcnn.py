@@ -187,12 +187,10 @@ class RoIHeads(Module):
         """Of one image: proposals (P, 4), scores (P, classes), codes (P, classes, 4)."""
         how = self.options
         row, label = boxes.confident(scores[:, 1:], how.score_thresh)
+        score = scores[row, label + 1]
         found = boxes.decode(codes[row, label + 1], proposals[row], CODE_WEIGHTS)
-        found = boxes.clip(found, size)
-        proper = boxes.proper(found)
-        found, label, score = found[proper], label[proper], scores[row, label + 1][proper]
-        kept = boxes.suppressed(found, score, label, how.nms_thresh, how.detections)
-        return {"boxes": found[kept], "labels": label[kept], "scores": score[kept]}
+        found, kept = boxes.surviving(found, score, label, size, how.nms_thresh, how.detections)
+        return {"boxes": found, "labels": label[kept], "scores": score[kept]}
 
     def back(self, found, scale, size) -> dict:
         """What was found in one image, in its own pixels; scale: (4,), size: (H, W)."""

@@ -144,12 +144,10 @@ class RetinaNet(Detector):
     def _detections(self, probabilities, codes, anchors, batch: Batch, n):
         """Of image n: scores (T, K) and codes (T, 4) of its anchors to what is found."""
         t, label = self._candidates(probabilities, anchors.levels)
-        found = boxes.clip(boxes.decode(codes[t], anchors.boxes[t]), batch.sizes[n])
-        score = probabilities[t, label]
-        kept = boxes.suppressed(found, score, label, self.nms_thresh, self.detections)
-        kept = kept[boxes.proper(found[kept])]
-        return {"boxes": found[kept] / batch.scale(n), "labels": label[kept],
-                "scores": score[kept]}
+        found, score = boxes.decode(codes[t], anchors.boxes[t]), probabilities[t, label]
+        found, kept = boxes.surviving(found, score, label, batch.sizes[n], self.nms_thresh,
+                                      self.detections)
+        return {"boxes": found / batch.scale(n), "labels": label[kept], "scores": score[kept]}
 
     def _candidates(self, probabilities, levels):
         """(anchors, labels) of the best scores above the threshold, map by map."""

@@ -95,11 +95,9 @@ class RegionProposalNetwork(Module):
         before, after = ((how.before_training, how.after_training) if training
                          else (how.before, how.after))
         candidates = boxes.best_of_groups(scores, levels, before)
-        found, level = boxes.clip(found[candidates], size), np.repeat(range(len(levels)), levels)
-        proper = boxes.proper(found)
-        candidates, found = candidates[proper], found[proper]
-        kept = boxes.suppressed(found, scores[candidates], level[candidates], how.nms_thresh, after)
-        return found[kept], scores[candidates[kept]]
+        scores, level = scores[candidates], np.repeat(range(len(levels)), levels)[candidates]
+        found, kept = boxes.surviving(found[candidates], scores, level, size, how.nms_thresh, after)
+        return found, scores[kept]
 
     def loss(self, answers, targets) -> dict:
         """Whether (binary cross-entropy) and where (smooth L1), both the mean over the sampled
