@@ -13,6 +13,7 @@ import tinyvision as tv
 from tinyvision import data, metrics, models, nn, ops
 from tinyvision.models.language import search, word2vec, words
 from tinyvision.models.language.attend import Attending, waves
+from tinyvision.models.language.concepts import concept_loss
 from tinyvision.models.language.words import SHAPES, Vocabulary
 from tinyvision.train import captioning
 
@@ -454,3 +455,54 @@ def test_measure_counts_exact_captions():
             return [*said[:6], "", "a a"]
     score = captioning.measure(Oracle(), splits)
     assert score["exact"] == 6 / 8 and 0.4 < score["bleu_4"] < 1
+
+
+# --- pictures -------------------------------------------------------------------------------------
+def test_every_word_of_a_sentence_has_its_panel(small):
+    from tinyvision import draw
+    pictures = images(2, 3, 16, 16)
+    for kind, panels in (("attend", 1), ("once", 0)):
+        told = [small[kind].word_by_word(image) for image in pictures]
+        figure = draw.captions(pictures, told, SHAPES.words, ["a ring", "nothing"])
+        steps = sum(len(one.words) for one in told)
+        assert len(figure.axes) == 2 * 2 + 2 * steps
+        shaded = [a for a in figure.axes if len(a.images) == 2]
+        assert len(shaded) == panels * steps
+        titles = [a.get_title() for a in figure.axes if a.get_title()]
+        assert titles == [SHAPES.words[k] for one in told for k in one.words]
+
+
+def test_the_trees_orange_words_are_the_answer():
+    from tinyvision import draw
+    from tinyvision.draw.palette import ACCENT
+    step, state = language(5)
+    steps = search.beam(step, state, V, END, LONGEST, 3)
+    figure = draw.beam_tree(steps, ["end", "one", "two", "start"])
+    orange = [t.get_text() for t in figure.axes[0].texts if t.get_color() == ACCENT]
+    names = ["end", "one", "two", "start"]
+    assert sorted(orange) == sorted(["start", *(names[k] for k in steps[-1][0].words)])
+    assert len(figure.axes[0].lines) == len({one for kept in steps for one in kept})
+
+
+# --- concepts -------------------------------------------------------------------------------------
+def test_the_best_place_answers_for_a_word():
+    scores = rng.standard_normal((2, 6, 2, 3)).astype("f4")
+    there = np.array([[1, 0], [0, 0]])                       # of words 4 and 5, by sentence
+    best = scores.max((2, 3))[:, 4:]
+    by_hand = np.where(there, np.log1p(np.exp(-best)), np.log1p(np.exp(best))).mean()
+    x = tv.Tensor(scores, requires_grad=True)
+    loss = concept_loss(x, np.array([[1, 4, 2], [1, 2, 0]]))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
+    loss.backward()
+    blamed = x.grad.numpy() != 0
+    assert (blamed.sum((2, 3)) == [0, 0, 0, 0, 1, 1]).all()
+    assert (scores[blamed] == best.ravel()).all()
+
+
+def test_mirrors_are_part_of_what_weights_depend_on():
+    from dataclasses import replace
+    from tinyvision.train.recipe import key
+    from tinyvision.train.recipes import recipe
+    one = recipe("tiny_show_and_tell")
+    assert len({key(replace(one, transforms=t)) for t in (
+        None, captioning.RandomMirror(), captioning.RandomMirror(0.3))}) == 3

@@ -25,8 +25,9 @@ from tinyvision import ops
 from tinyvision.engine import Tensor, as_array, no_grad
 from tinyvision.models.classify.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
 from tinyvision.models.language.attend import Attending
+from tinyvision.models.language.concepts import concept_loss
 from tinyvision.models.language.search import beam, greedy
-from tinyvision.models.language.words import END, PADDING, SHAPES, START, UNKNOWN
+from tinyvision.models.language.words import END, PADDING, SHAPES, START
 from tinyvision.nn import (LSTM, BatchNorm2d, Conv2d, Dropout, Embedding, Linear, Module, ReLU,
                            Sequential)
 
@@ -80,8 +81,8 @@ class ShowAndTell(Module):
         embedding: features of a word's vector.
         dropout: of what the words are read off, while training (4.3.1).
         longest: an answer is cut after so many words.
-        concepts: where the trunk is not trained beforehand, its map learns also to say which words
-            the sentence has, in any order (see `concept_loss`); False as in the paper.
+        concepts: whether the map also learns to say which words the sentence has, in any order
+            (`concepts`): for a trunk that is not trained beforehand. Not in the paper.
     """
 
     def __init__(self, trunk, decoder, vocabulary=SHAPES, embedding=512, dropout=0.0, longest=30,
@@ -94,8 +95,8 @@ class ShowAndTell(Module):
         self.concepts = Conv2d(trunk.channels[-1], len(vocabulary), 1) if concepts else None
 
     def extra_repr(self):
-        """The words."""
-        return " ".join(self.vocabulary.words)
+        """The words that it knows."""
+        return f"{len(self.vocabulary)} words: {' '.join(self.vocabulary.words)}"
 
     def forward(self, images, words):
         """Scores of every next word, each read behind the true ones.
@@ -143,6 +144,8 @@ class ShowAndTell(Module):
             beam: how many beginnings are kept; 1 is greedy search.
             power: of the length that scores are divided by, for beams (`search.Beginning.score`).
         """
+        if not len(images):
+            return []
         with _telling(self), no_grad():
             state = self.begin(images)
             if beam == 1:
@@ -178,24 +181,6 @@ class ShowAndTell(Module):
         """Words (K,) and a state of K rows to (log p of the next words (K, V), the next state)."""
         x, state = self.decoder.step(self.embed(words), tuple(map(Tensor, state)))
         return ops.log_softmax(self.output(x), 1).data, arrays(state)
-
-
-def concept_loss(scores, words):
-    """Which words a sentence has: the mean binary cross-entropy over all words but SPECIAL.
-
-    Where in the image a word's reason is, is not known: the place (h, w) that scores highest for it
-    answers for all (multiple instance learning; Fang et al. 2015, "From captions to visual concepts
-    and back", section 3, has the noisy or of all places).
-
-    Args:
-        scores: (N, V, h, w), of every word at every place.
-        words: whole numbers (N, L).
-    """
-    best = ops.amax(scores, (2, 3))                          # (N, V)
-    there = np.zeros(best.shape, np.float32)
-    np.put_along_axis(there, words, 1, 1)
-    return ops.binary_cross_entropy_with_logits(best[:, UNKNOWN + 1:],
-                                                Tensor(there[:, UNKNOWN + 1:]))
 
 
 def arrays(state):
