@@ -218,9 +218,10 @@ def _(x, out):
 def label_costs(x, peaks, labels, weight, ignored, smoothing, out):
     """out (N, L): the cost of every label, from scores x (N, C, L); 0 of ignored ones."""
     for n, i in np.ndindex(labels.shape):
-        m, s = peaks[:, n, i]
+        (m, s), share = peaks[:, n, i], targets(x, labels, weight, smoothing, n, i)
+        counts = share != 0                                  # 0 times an infinite cost is nothing
         out[n, i] = 0 if labels[n, i] == ignored else (
-            targets(x, labels, weight, smoothing, n, i) @ (np.log(s) - (x[n, :, i] - m)))
+            share[counts] @ (np.log(s) - (x[n, counts, i] - m)))
 
 
 @jit
