@@ -167,7 +167,8 @@ def test_more_detections_than_count():
     np.testing.assert_allclose(values(figures), peer([true], [found], "boxes").stats, atol=1e-12)
     limited = metrics.DetectionAP(NAMES, max_detections=(7, 1)).add([true], [found])
     best = {k: v[np.argsort(-found["scores"])[:7]] for k, v in found.items()}
-    assert limited.summary()["AP"] == metrics.DetectionAP(NAMES).add([true], [best]).summary()["AP"]
+    alone = metrics.DetectionAP(NAMES).add([true], [best])
+    assert limited.summary()["AP"] == alone.summary()["AP"]
     assert [name for name in limited.summary() if "AR_" in name][:2] == ["AR_1", "AR_7"]
 
 
@@ -185,18 +186,18 @@ def test_batches_and_merged_parts_add_up():
 
 
 # --- by hand --------------------------------------------------------------------------------------
-def one_class(hits, scores=None, objects=4):
+def one_class(hits, objects=4):
     """(targets, predictions): an image with objects in a row, and a detection for every entry of
     `hits`: the object that it is exactly on, or None."""
     boxes = np.array([[20 * k, 0, 20 * k + 10, 10] for k in range(objects)], np.float32)
     spots = [boxes[hit] if hit is not None else [0, 50 + k, 10, 55 + k]
              for k, hit in enumerate(hits)]
-    found = {"boxes": np.array(spots, np.float32).reshape(-1, 4), "labels": np.zeros(len(hits), int),
-             "scores": np.array(scores or -np.arange(len(hits)), np.float32)}
+    found = {"boxes": np.array(spots, np.float32).reshape(-1, 4),
+             "labels": np.zeros(len(hits), int), "scores": -np.arange(len(hits))}
     return [{"boxes": boxes.reshape(-1, 4), "labels": np.zeros(objects, int)}], [found]
 
 
-RIGHT = [0, None, 1, 2, None]            # right, wrong, right, right, wrong; one object is not found
+RIGHT = [0, None, 1, 2, None]            # right, wrong, right, right, wrong; one is not found
 
 
 class TestByHand:
@@ -348,6 +349,15 @@ def test_boxes_that_are_none_are_wrong(box):
         assert scores.add(targets, [found]).per_class()["it"] in (1 / 2, 1)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 3e38])
+def test_keypoints_that_are_none_are_wrong(wrong):
+    true = {"boxes": [[0, 0, 10, 10]], "labels": [0], "keypoints": np.full((1, 17, 3), 2.)}
+    found = {"labels": [0, 0], "scores": [2, 1], "keypoints": np.full((2, 17, 3), 2.)}
+    found["keypoints"][0, 3:] = wrong
+    scores = metrics.DetectionAP(["it"], "keypoints").add([true], [found])
+    assert scores.per_class()["it"] in (1 / 2, 1)            # 1 where it is of no size at all
+
+
 @pytest.mark.parametrize("change, words", [
     ({"boxes": np.zeros((2, 3))}, r"predictions\[0\]: boxes has shape \(2, 3\), expected \(2, 4\)"),
     ({"boxes": np.zeros((3, 4))}, r"expected \(2, 4\)"),
@@ -367,6 +377,7 @@ def test_other_wrong_arguments():
     targets, predictions = one_class([0, 1])
     new = metrics.DetectionAP
     points, rough = {"keypoints": np.zeros((2, 5, 3))}, {"masks": np.zeros((2, 4, 4))}
+    seen = {"labels": np.zeros(2, int), "scores": np.ones(2)}
     for call, words in (
             (lambda: new(NAMES, "mask"), "expected one of boxes, masks, keypoints"),
             (lambda: new(NAMES, max_detections=(0, 10)), "whole positive numbers"),
@@ -379,7 +390,11 @@ def test_other_wrong_arguments():
             (lambda: new(NAMES, "keypoints").add([{**NOTHING, **KINDS["keypoints"]}],
                                                  [{**predictions[0], **points}]), "17 sigmas"),
             (lambda: new(NAMES).precision_recall(3), "labels go from 0 to 2, got 3"),
-            (lambda: new(NAMES).precision_recall(0, 0.52), "iou is 0.52, expected one of 0.5, 0.55"),
+            (lambda: new(NAMES).precision_recall(0, 0.52), "iou is 0.52, expected one of 0.5,"),
+            (lambda: new(NAMES, "keypoints", sigmas=[0.1, 0]), "sigmas are positive numbers"),
+            (lambda: new(NAMES, "masks").add([{**seen, "masks": np.ones((2, 4, 5), bool)}],
+                                             [{**seen, "masks": np.ones((2, 4, 4), bool)}]),
+             r"masks of \(4, 4\) were predicted, expected the size of the target's, \(4, 5\)"),
             (lambda: metrics.voc_ap([0.5, 0.1], [1, 1]), "never falls"),
             (lambda: metrics.voc_ap([0.5], [1, 1]), r"\(1,\) and precision \(2,\)")):
         with pytest.raises(ValueError, match=words):

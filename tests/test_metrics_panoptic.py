@@ -65,7 +65,7 @@ class TestByHand:
         assert scores.wrong.tolist() == [0, 0, 0] and scores.pq()[2] == 1
 
 
-# --- the rules again, one segment after the other ---------------------------------------------------
+# --- the rules again, one segment after the other -------------------------------------------------
 def slow_counts(true, found):
     """{class: [sum of IoU, TP, FP, FN]}, in sets of pixels."""
     counts = {k: [0., 0, 0, 0] for k in range(len(NAMES))}

@@ -32,15 +32,15 @@ def precision_recall(curve, eleven_point=False, title=None):
     kind = "11 points" if eleven_point else "area"
     area = f"AP = {voc_ap(recall, precision, eleven_point):.3f} ({kind})"
     axes.set_title(f"{title}: {area}" if title else area, size=11, color=INK, loc="left")
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
 def precision_recalls(curves, areas=None, title=None):
     """The envelopes of several classes, named with their average precision, the best one first.
 
-    curves: a dictionary of names and (recall, precision, ...). areas: by name what to write, such as
-    `DetectionAP.per_class()`; else the area below each.
+    curves: a dictionary of names and (recall, precision, ...). areas: by name what to write, such
+    as `DetectionAP.per_class()`; else the area below each.
     """
     lines = {name: read(curve, "precision_recalls") for name, curve in curves.items()}
     areas = {name: voc_ap(*line) for name, line in lines.items()} if areas is None else areas

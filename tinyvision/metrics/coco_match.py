@@ -86,6 +86,9 @@ def shared_by_boxes(found, true) -> np.ndarray:
 
 def shared_by_masks(found, true) -> np.ndarray:
     """(D, G) how many pixels masks (D, H, W) and (G, H, W) have in common."""
+    if found.shape[1:] != true.shape[1:]:
+        raise ValueError(f"DetectionAP.add: masks of {found.shape[1:]} were predicted, expected "
+                         f"the size of the target's, {true.shape[1:]}")
     pixels = found[0].size
     exact = np.float32 if pixels <= 2 ** 24 else np.float64  # float32 counts exactly up to there
     found, true = (masks.reshape(len(masks), pixels).astype(exact) for masks in (found, true))
@@ -151,6 +154,8 @@ class Keypoints(Boxes):
 
     def __init__(self, sigmas=None):
         self.sigmas = tuple(np.ravel(COCO_SIGMAS if sigmas is None else sigmas).tolist())
+        if not all(0 < sigma < np.inf for sigma in self.sigmas):
+            raise ValueError(f"DetectionAP: sigmas are positive numbers, got {self.sigmas}")
 
     def check(self, where, record):
         """As many keypoints as sigmas."""
@@ -159,6 +164,7 @@ class Keypoints(Boxes):
             raise ValueError(f"{where}: objects have {K} keypoints, but there are "
                              f"{len(self.sigmas)} sigmas; DetectionAP takes `sigmas`, one for each")
 
+    @np.errstate(invalid="ignore", over="ignore")
     def areas(self, found):
         """(D,) of the boxes around all keypoints."""
         return np.ptp(found["keypoints"][:, :, :2], axis=1).prod(-1)

@@ -15,6 +15,7 @@ COCO_SIGMAS = np.array([.26, .25, .25, .35, .35, .79, .79, .72, .72, .62, .62, 1
 PIXEL = 0.5                # COCO counts pixels; our coordinate of the first one's centre is 0.5
 
 
+@np.errstate(invalid="ignore", over="ignore")                # points of a diverged training
 def oks(found, true, areas, boxes, sigmas) -> np.ndarray:
     """The similarity (D, G) of D found poses with G true ones.
 

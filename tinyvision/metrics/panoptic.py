@@ -6,7 +6,7 @@ al. 2019, "Panoptic segmentation", section 4.
     RQ = TP / (TP + FP / 2 + FN / 2)                 the F1 of finding
 
 A predicted segment p and a true one g of one class match if their IoU exceeds 1/2. Segments do not
-overlap, so that no segment can have two matches: nothing has to be assigned, and no score is needed.
+overlap, so that none can have two matches: nothing has to be assigned, and no score is needed.
 
 Void pixels of the truth (no segment, or one of label -1) are taken out of every p before its IoU.
 A crowd is never matched nor missed. An unmatched p of which more than half lies on void and crowds
@@ -147,7 +147,8 @@ def read_segments(where, record) -> Segments:
     if isinstance(record.get("panoptic"), tuple):
         record = from_pair(*record["panoptic"])
     if missing := [k for k in ("panoptic", "segment_ids", "labels") if k not in record]:
-        raise ValueError(f"{where} has no {missing[0]!r}, expected panoptic, segment_ids and labels")
+        raise ValueError(f"{where} has no {missing[0]!r}, expected panoptic, segment_ids and "
+                         "labels")
     ids = np.asarray(record["segment_ids"], np.int64)
     labels, crowd = (records.column(where, key, record.get(key, np.zeros(len(ids))), len(ids))
                      for key in ("labels", "iscrowd"))
@@ -167,8 +168,8 @@ def places_of(where, panoptic, ids) -> np.ndarray:
         ValueError: the map is not integers (H, W), or has other segments than `ids` names.
     """
     if panoptic.ndim != 2 or panoptic.dtype.kind not in "iu":
-        raise ValueError(f"{where}: panoptic has shape {panoptic.shape} and dtype {panoptic.dtype}, "
-                         "expected integers (H, W)")
+        raise ValueError(f"{where}: panoptic has shape {panoptic.shape} and dtype "
+                         f"{panoptic.dtype}, expected integers (H, W)")
     drawn, places = np.unique(panoptic, return_inverse=True)
     drawn = drawn.tolist()
     place = {0: 0, **{one: k for k, one in enumerate(ids.tolist(), 1)}}

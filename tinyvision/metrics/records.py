@@ -22,14 +22,14 @@ def pairs(who, targets, predictions) -> list[tuple]:
     if not lists or len(targets) != len(predictions):
         counts = [len(given) if isinstance(given, (list, tuple)) else f"a {type(given).__name__}"
                   for given in (targets, predictions)]
-        raise ValueError(f"{who}: expected two lists of dictionaries, one an image; got {counts[0]} "
-                         f"targets and {counts[1]} predictions")
+        raise ValueError(f"{who}: expected two lists of dictionaries, one an image; got "
+                         f"{counts[0]} targets and {counts[1]} predictions")
     return list(zip(targets, predictions))
 
 
 def read(where, record, needs, classes) -> dict:
-    """These keys of a dictionary as NumPy arrays of one length: boxes, scores and keypoints float64,
-    labels int64, masks and marks bool.
+    """These keys of a dictionary as NumPy arrays of one length: boxes, scores and keypoints
+    float64, labels int64, masks and marks bool.
 
     Raises:
         ValueError: a key is missing, a shape is wrong, a label is not 0 to classes - 1, masks are

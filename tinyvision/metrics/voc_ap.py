@@ -15,11 +15,11 @@ import numpy as np
 from tinyvision.metrics import records
 from tinyvision.metrics.coco_ap import envelope, interpolated
 from tinyvision.metrics.coco_match import HIT, IGNORED, MISS
-from tinyvision.metrics.detection import Detections
 from tinyvision.metrics.segmentation import _mean
+from tinyvision.metrics.verdicts import Detections
 from tinyvision.ops import box_iou
 
-ELEVEN = np.arange(11) / 10      # so that 3 / 10 is the 0.3 that a recall of 3 / 10 is; 3 * 0.1 is not
+ELEVEN = np.arange(11) / 10      # 3 / 10 is exactly a recall of 3 in 10; 3 * 0.1 is more
 
 
 def voc_ap(recall, precision, eleven_point: bool = False) -> float:
@@ -35,8 +35,8 @@ def voc_ap(recall, precision, eleven_point: bool = False) -> float:
     """
     recall, precision = (np.asarray(values, np.float64) for values in (recall, precision))
     if recall.ndim != 1 or recall.shape != precision.shape or (np.diff(recall) < 0).any():
-        raise ValueError(f"voc_ap: recall has shape {recall.shape} and precision {precision.shape}, "
-                         "expected (D,) each, with a recall that never falls")
+        raise ValueError(f"voc_ap: recall has shape {recall.shape} and precision "
+                         f"{precision.shape}, expected (D,) each, and a recall that never falls")
     if np.isnan(recall).any():
         return float("nan")
     if eleven_point:
