@@ -1,10 +1,17 @@
 """ResNet, U-Net, VAE: the papers' numbers, the shapes in their comments, what makes them what they are."""
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tinyvision as tv
+from shape_comments import Watch
 from tinyvision import models, nn, ops
+from tinyvision.models.detect import tiny_retinanet
+from tinyvision.models.detect.fpn import ConvLevels
 from tinyvision.models.generate import gaussian_kl
+from tinyvision.models.instance import tiny_keypoint_rcnn, tiny_mask_rcnn
 from tinyvision.models.segment.unet import fitted
 
 rng = np.random.default_rng(0)
@@ -196,3 +203,55 @@ def test_torchvisions_resnet50_loads_and_gives_the_same_numbers(tmp_path):
     ours = models.resnet50().eval()
     tv.weights.load_weights(ours, tmp_path / "resnet50.pth")
     np.testing.assert_allclose(ours(x).numpy(), expected, rtol=0, atol=1e-5 * abs(expected).max())
+
+
+# --- the shapes that stand beside the lines -------------------------------------------------------
+def detect(model):
+    """All that a detector does, with everything let through."""
+    target = {"boxes": np.array([[4, 6, 20, 25]], "f4"), "labels": np.array([0]),
+              "masks": np.ones((1, 32, 64), bool), "keypoints": np.full((1, 7, 3), 15, "f4")}
+    x = list(rng.random((2, 3, 32, 64), np.float32))
+    model.loss(x, [target, target])
+    if heads := getattr(model, "roi_heads", None):
+        heads.options = heads.options.__class__(**{**vars(heads.options), "score_thresh": 0.0})
+    model.eval().predict(x)
+
+
+FAMILIES = {
+    "classify": lambda: models.resnet18(10)(images(1, 3, 64, 96)),
+    "segment": lambda: [build(5).loss(images(2, 3, 32, 48), np.ones((2, 32, 48), int))
+                        for build in (models.tiny_unet, models.tiny_segnet)],
+    "generate": lambda: models.tiny_vae().loss(images(2, 3, 32, 32)),
+    "detect": lambda: (detect(tiny_retinanet()), detect(tiny_mask_rcnn()),
+                       ConvLevels(4)([images(1, 4, 8, 6)])),
+    "instance": lambda: (detect(tiny_mask_rcnn()), detect(tiny_keypoint_rcnn()))}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shapes_in_the_comments_are_those_of_the_arrays(family):
+    files = sorted((Path(models.__file__).parent / family).glob("*.py"))
+    with Watch(files) as seen:
+        FAMILIES[family]()
+    assert not seen.wrong and not seen.unseen
+    assert len(seen.checked) >= 3 and seen.axes > 3 * len(seen.checked)
+
+
+@pytest.mark.parametrize("comment, right", [
+    ("(N, C, H, W)", True), ("(N, 3, 8, 6)", True), ("(N, C, 4 P, W)", True), ("(N, ..., W)", True),
+    ("(N, C + 0, 2 H / 2, W^1)", True), ("(N, channels k, H, ...)", True),
+    ("(N, C, H)", False), ("(N, C, W, H)", False), ("(N, 4, H, W)", False), ("(N, C, H / 2, W)", False),
+    ("(N, k, H, W)", False), ("(N, C, 3 P, W)", False), ("[(N, C, H, W)]", False), ("(M, M, H, W)", False)])
+def test_a_wrong_shape_in_a_comment_is_noticed(comment, right, tmp_path):
+    file = tmp_path / "model.py"
+    file.write_text("def forward(x):\n"
+                    '    """(N, C, H, W) -> (N, C, H, W)."""\n'
+                    "    k = 2\n"
+                    f"    y = x + k - k    # {comment}\n"
+                    "    return y.sum((2,\n"
+                    "                  3)), [y, y[:, :, 1:]]    # (N, C), [(N, C, h, W)]\n")
+    spec = importlib.util.spec_from_file_location("model", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with Watch([file]) as seen:
+        module.forward(np.zeros((2, 3, 8, 6)))
+    assert bool(seen.wrong) != right and not seen.unseen and len(seen.checked) == 2

@@ -154,7 +154,7 @@ class RoIHeads(Module):
 
     def forward(self, images, maps, rois):
         """The batch, its maps and regions (K, 5) to scores (K, classes), codes (K, classes, 4)."""
-        x = read_regions(images, maps, rois, self.size, self.options)        # (K, C, 7, 7)
+        x = read_regions(images, maps, rois, self.size, self.options)        # (K, C, P, P)
         return self.box_predictor(self.box_head(x))          # (K, classes), (K, classes, 4)
 
     def sample(self, proposals, targets) -> Regions:

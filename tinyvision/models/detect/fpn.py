@@ -60,7 +60,7 @@ class FeaturePyramidNetwork(Module):
 
     def forward(self, maps):
         """[(N, C_k, H / s_k, W / s_k)] -> the same with `out_channels`, and the extra ones."""
-        merged = [self.inner_blocks[-1](maps[-1])]           # (N, out, coarsest)
+        merged = [self.inner_blocks[-1](maps[-1])]           # [(N, out, H / s, W / s)]
         for k in reversed(range(len(maps) - 1)):
             above = ops.interpolate(merged[0], size=maps[k].shape[2:], mode="nearest")
             merged.insert(0, self.inner_blocks[k](maps[k]) + above)
