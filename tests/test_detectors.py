@@ -589,20 +589,23 @@ def test_a_graph_is_freed_by_reference_counting_alone(build):
 
 @every_model
 def test_a_training_loop_needs_no_more_memory_at_step_60_than_at_step_10(build):
-    model, (x, targets) = build(), pair()
-    optimizer, peaks = tv.optim.SGD(model.parameters(), 1e-4), []
-    step(model, optimizer, x, targets)
+    tv.manual_seed(0)
+    model, x, targets = build(), images((32, 32)), [target(*OBJECTS)]
+    optimizer, held, peaks = tv.optim.SGD(model.parameters(), 1e-4), {}, []
+    trained(model, x, targets)
     tracemalloc.start()
     try:
-        for _ in range(60):
+        for k in range(1, 61):
             tracemalloc.reset_peak()
             step(model, optimizer, x, targets)
-            peaks.append(tracemalloc.get_traced_memory())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            if k in (10, 60):
+                gc.collect()                                 # ctypes' array types are in cycles
+                held[k] = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    held, peak = np.array(peaks).T
-    assert held[-1] < held[9] + 200_000                      # one map leaked a step would be 2 MB
-    assert peak[50:].max() < 1.05 * peak[:10].max()
+    assert held[60] < held[10] + 200_000                     # a map of 64 channels a step: 800,000
+    assert max(peaks[50:]) < 1.1 * max(peaks[:10]) + 200_000
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -805,109 +808,6 @@ def test_images_that_are_none_are_refused(build, x):
     for call in (model.predict, lambda x: model.loss(x, [NOTHING] * len(x))):
         with pytest.raises(ValueError, match=r"images: got shapes .*, expected one or more of \(3, H"):
             call(x)
-
-
-# --- torchvision ----------------------------------------------------------------------------------
-def frozen(torch, module):
-    """The module with frozen norms, as the published weights have them."""
-    from torchvision.ops.misc import FrozenBatchNorm2d
-    for name, child in module.named_children():
-        if isinstance(child, torch.nn.BatchNorm2d):
-            setattr(module, name, FrozenBatchNorm2d(child.num_features))
-        frozen(torch, child)
-    return module
-
-
-def torchvisions(name):
-    """(torch, torchvision's model with weights of a reasonable size); skips where there is none."""
-    torch = pytest.importorskip("torch")
-    try:
-        from torchvision.models import detection
-    except (ImportError, RuntimeError) as error:             # not here, or built for another torch
-        pytest.skip(f"torchvision: {error}")
-    model = frozen(torch, getattr(detection, name)(weights=None, weights_backbone=None))
-    g = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for key, p in model.named_parameters():
-            if p.ndim > 1:
-                p.normal_(0, (1.6 / p[0].numel()) ** 0.5 * (0.2 if "bbox" in key else 1), generator=g)
-            elif "cls_" in key:
-                p.zero_()
-            else:
-                p.normal_(0, 0.05, generator=g)
-        for key, b in model.named_buffers():
-            if key.endswith("running_var"):
-                b.fill_(3.0)
-    return torch, model
-
-
-def same_model(theirs, build):
-    """Ours with the same weights and, as theirs, images of about 160 pixels."""
-    ours = build()
-    ours.load_state_dict({key: value.numpy() for key, value in theirs.state_dict().items()})
-    theirs.transform.min_size, theirs.transform.max_size = (128,), 200
-    ours.transform = replace(ours.transform, min_size=128, max_size=200)
-    return ours
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("letter", PAPERS)
-def test_answers_are_torchvisions(letter):
-    torch, theirs = torchvisions(PAPERS[letter][0].__name__)
-    ours, x = same_model(theirs, PAPERS[letter][0]).eval(), images((120, 160), (150, 100))
-    with torch.no_grad():
-        expected = theirs.eval()([torch.from_numpy(one) for one in x])
-    with tv.no_grad():
-        found = ours.predict(x)
-    offset = 0 if letter == "R" else 1                       # theirs count the background
-    for a, b in zip(found, expected):
-        b = {key: value.numpy() for key, value in b.items()}
-        k = min(len(a["boxes"]), len(b["boxes"]), 50)        # the best: far down ties may swap
-        assert k > 5 and abs(len(a["boxes"]) - len(b["boxes"])) <= 2
-        np.testing.assert_array_equal(a["labels"][:k], b["labels"][:k] - offset)
-        np.testing.assert_allclose(a["boxes"][:k], b["boxes"][:k], atol=2e-3)
-        np.testing.assert_allclose(a["scores"][:k], b["scores"][:k], atol=1e-5)
-        if letter == "K":                                    # ties of a heatmap may swap pixels
-            off = np.abs(a["keypoints"] - b["keypoints"])[:k]
-            assert np.median(off) < 1e-3
-            np.testing.assert_allclose(a["keypoints_scores"][:k], b["keypoints_scores"][:k], atol=1e-3)
-        if letter == "M":                                    # theirs are pasted on whole pixels
-            assert ((b["masks"][:k, 0] >= 0.5) != a["masks"][:k]).mean() < 0.02
-
-
-def take_all(theirs, ours):
-    """Both learn from every anchor and every region: nothing is left to chance."""
-    count = 10 ** 6
-    theirs.rpn.fg_bg_sampler.batch_size_per_image = count
-    theirs.roi_heads.fg_bg_sampler.batch_size_per_image = count
-    ours.rpn.options = replace(ours.rpn.options, sampled=count)
-    ours.roi_heads.options = replace(ours.roi_heads.options, sampled=count)
-
-
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("letter", PAPERS)
-def test_losses_are_torchvisions(letter):
-    """Masks fill the image: torchvision crops them half a pixel beside, and does not round."""
-    torch, theirs = torchvisions(PAPERS[letter][0].__name__)
-    ours, sizes = same_model(theirs, PAPERS[letter][0]), [(128, 160), (150, 128)]
-    if letter != "R":
-        take_all(theirs, ours)
-    targets = [target((10, 20, 90, 100), (50.5, 30, 120, 80), size=sizes[0], labels=[0, 0]),
-               target((15, 25, 115, 140), size=sizes[1], labels=[0])]
-    torchs = []
-    for one in targets:
-        one["masks"][:] = True
-        one["keypoints"] = np.resize(one["keypoints"], (len(one["boxes"]), 17, 3))
-        torchs.append({key: torch.as_tensor(value) for key, value in one.items()})
-        torchs[-1]["labels"] = torchs[-1]["labels"] + (letter != "R")
-        torchs[-1]["masks"] = torchs[-1]["masks"].to(torch.uint8)
-    x = images(*sizes)
-    with torch.no_grad():
-        expected = theirs.train()([torch.from_numpy(one) for one in x], torchs)
-    found = ours.train().loss(x, targets)
-    assert set(found) == set(expected)
-    for name, value in found.items():
-        assert value.item() == pytest.approx(expected[name].item(), rel=1e-3), name
 
 
 # --- how it is written ----------------------------------------------------------------------------
