@@ -281,8 +281,9 @@ def test_clip_takes_x_by_the_width_and_y_by_the_height():
 def test_what_is_proper():
     nan, inf = np.nan, np.inf
     found = boxes.proper(f4((0, 0, 1, 1), (0, 0, 0, 1), (2, 2, 1, 1), (nan, 0, 1, 1), (0, 0, inf, 1),
-                            (-inf, 0, inf, 1), (0, 0, 1e-20, 1)))
-    assert found.tolist() == [True, False, False, False, False, False, True]
+                            (-inf, 0, inf, 1), (0, 0, 1e-20, 1), (inf, 0, inf, 1),
+                            (-3e38, 0, 3e38, 1)))
+    assert found.tolist() == [True, False, False, False, False, False, True, False, True]
     assert boxes.proper(f4((0, 0, 2, 3), (0, 0, 2, 1.5)), 2).tolist() == [True, False]
 
 

@@ -749,6 +749,33 @@ def test_proposals_need_not_be_likely(build, value):
     assert len(model.predict(images((32, 32)))[0]["boxes"]) > 0
 
 
+@every_model
+def test_images_are_a_list_an_array_or_a_tensor_and_targets_lists_or_arrays(build):
+    x, targets = pair()
+    lists = [{key: value.tolist() if key in ("boxes", "labels") else value
+              for key, value in one.items()} for one in targets]
+    losses, answers = [], []
+    for images_, targets_ in ((x, targets), (np.stack(x), lists), (tv.Tensor(np.stack(x)), targets)):
+        tv.manual_seed(0)
+        model = build()
+        losses.append({name: one.item() for name, one in model.loss(images_, targets_).items()})
+        answers.append(open_wide(model).predict(images_))
+    assert losses[0] == losses[1] == losses[2]
+    for first, *others in zip(*answers):
+        assert all(np.array_equal(first[key], one[key]) for one in others for key in first)
+
+
+@every_model
+@pytest.mark.parametrize("far, like", [(3e38, target((0, 0, 32, 32))), (1e300, NOTHING)])
+def test_a_box_may_reach_as_far_as_float32_does(build, far, like):
+    """It counts for its part inside, which is the whole image; beyond float32 it counts as infinite."""
+    runs, box = [], np.array([[-far, -far, far, far]])
+    for one in (like, {**target((0, 0, 32, 32)), "boxes": box}):
+        tv.manual_seed(0)
+        runs.append(trained(build(), images((32, 32)), [one]))
+    assert runs[0] == runs[1] and finite(runs[0])
+
+
 @two_stages
 def test_objects_without_a_keypoint_that_can_be_seen(build):
     hidden = target(*OBJECTS)

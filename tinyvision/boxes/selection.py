@@ -18,7 +18,8 @@ def clip(boxes, size) -> np.ndarray:
 
 def proper(boxes, least: float = 0.0) -> np.ndarray:
     """Which boxes (..., 4) have finite corners, and sides longer than 0 and of at least `least`."""
-    sides = boxes[..., 2:] - boxes[..., :2]
+    with np.errstate(over="ignore", invalid="ignore"):       # corners may be anything
+        sides = boxes[..., 2:] - boxes[..., :2]
     return ((sides > 0) & (sides >= least)).all(-1) & np.isfinite(boxes).all(-1)
 
 

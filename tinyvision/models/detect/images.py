@@ -112,6 +112,7 @@ def prepared(targets, batch: Batch, needs=()) -> list[dict]:
             for k, target in enumerate(targets)]
 
 
+@np.errstate(over="ignore")            # what is beyond float32 is infinite, and not learned from
 def _prepared(target, needs, size, scale):
     moved = np.asarray(target["boxes"], np.float32).reshape(-1, 4) * scale
     chosen = boxes.learnable({**target, "boxes": moved}, size)
