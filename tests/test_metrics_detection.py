@@ -172,6 +172,28 @@ def test_more_detections_than_count():
     assert [name for name in limited.summary() if "AR_" in name][:2] == ["AR_1", "AR_7"]
 
 
+def test_of_two_equal_overlaps_the_last_one_is_taken():
+    """The first detection lies midway between both objects, the second one only on the last."""
+    boxes = np.array([[0, 0, 10, 10], [2, 0, 12, 10]], np.float32)
+    true = {"boxes": boxes, "labels": np.zeros(2, int), "iscrowd": np.zeros(2, bool),
+            "area": np.full(2, 100.)}
+    found = {"boxes": np.array([[1, 0, 11, 10], [4, 0, 14, 10]], np.float32),
+             "labels": np.zeros(2, int), "scores": np.array([2, 1])}
+    figures = metrics.DetectionAP(NAMES).add([true], [found]).summary()
+    np.testing.assert_allclose(values(figures), peer([true], [found], "boxes").stats, atol=1e-12)
+    assert figures["AR_100"] == pytest.approx(7 / 10 / 2)    # IoU 9/11: 0.5 to 0.8; half of them
+
+
+def test_an_object_on_the_border_of_two_sizes_is_of_both():
+    boxes = np.array([[0, 0, 32, 32], [50, 0, 146, 96]], np.float32)
+    true = {"boxes": boxes, "labels": np.zeros(2, int), "iscrowd": np.zeros(2, bool),
+            "area": np.array([32. ** 2, 96. ** 2])}
+    found = {"boxes": boxes[:1], "labels": np.zeros(1, int), "scores": np.ones(1)}
+    figures = metrics.DetectionAP(NAMES).add([true], [found]).summary()
+    np.testing.assert_allclose(values(figures), peer([true], [found], "boxes").stats, atol=1e-12)
+    assert [figures[f"AR_{size}"] for size in ("small", "medium", "large")] == [1, 1 / 2, 0]
+
+
 def test_batches_and_merged_parts_add_up():
     truth, found = random_images(5, "boxes", images=9)
     whole, pieces = metrics.DetectionAP(NAMES).add(truth, found), metrics.DetectionAP(NAMES)
@@ -243,6 +265,14 @@ class TestByHand:
         true, found = np.array([[[5, 5, 2.]]]), np.array([[[5, 8, 1.]]])
         similar = metrics.oks(found, true, np.array([90.]), np.zeros((1, 4)), np.array([0.5]))
         np.testing.assert_allclose(similar, [[np.exp(-1 / 20)]])
+
+
+    def test_oks_of_an_object_without_keypoints_is_of_its_box_made_three_times_as_wide(self):
+        """The box from -10 to 20; x 23.5 is the middle of COCO's pixel 23: exp(-9 / 180)."""
+        found, true = np.array([[[23.5, 5, 2.], [-10, 20, 2]]]), np.zeros((1, 2, 3))
+        similar = metrics.oks(found, true, np.array([90.]), np.array([[0, 0, 10, 10.]]),
+                              np.array([0.5, 0.5]))
+        np.testing.assert_allclose(similar, [[(np.exp(-1 / 20) + np.exp(-1 / 720)) / 2]])
 
 
 # --- VOC ------------------------------------------------------------------------------------------
