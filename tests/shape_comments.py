@@ -4,8 +4,8 @@
     return self.head(x), maps            # (N, K), [(N, C, h, w)]
 
 A number must be that number. A name is an integer variable of the function, or what it was where it
-first stood, in the docstring's first shape (of the arguments) or in an earlier comment; arithmetic of
-such names is computed, division rounds up. [ ] are lists, in which names may differ from item to
+first stood, in the docstring's first shape (of the arguments) or in an earlier comment; arithmetic
+of such names is computed, division rounds up. [ ] are lists, in which names may differ from item to
 item. Anything else (`channels k`) only counts as one axis, `...` as any number of them.
 """
 from __future__ import annotations
@@ -107,8 +107,9 @@ class Watch:
 
 def assigned(target, variables):
     """The value of `x = ...`, or the tuple of `x, y = ...`."""
-    names = [t.id for t in (target.elts if isinstance(target, ast.Tuple) else [target])]
-    return tuple(variables[n] for n in names) if isinstance(target, ast.Tuple) else variables[names[0]]
+    if isinstance(target, ast.Tuple):
+        return tuple(variables[one.id] for one in target.elts)
+    return variables[target.id]
 
 
 def fits(axis, size, names, variables):

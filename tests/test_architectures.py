@@ -1,4 +1,5 @@
-"""ResNet, U-Net, VAE: the papers' numbers, the shapes in their comments, what makes them what they are."""
+"""ResNet, U-Net, VAE: the papers' numbers, what makes them what they are; of all models, the shapes
+in their comments."""
 import importlib.util
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_resnet_equals_the_same_network_in_pytorch():
             y = conv_bn(y, f"{name}.downsample.0", f"{name}.downsample.1", stride=stride)
         y = torch.relu(y + z)
     y = f.linear(y.mean((2, 3)), w["fc.weight"], w["fc.bias"])
-    np.testing.assert_allclose(model(x).numpy(), y.numpy(), rtol=0, atol=2e-5 * float(y.abs().max()))
+    tolerance = 2e-5 * float(y.abs().max())
+    np.testing.assert_allclose(model(x).numpy(), y.numpy(), rtol=0, atol=tolerance)
 
 
 # --- U-Net ----------------------------------------------------------------------------------------
@@ -182,7 +184,9 @@ def test_models_by_name():
     assert {"resnet50", "tiny_resnet"} <= set(models.list_models("classify")) < set(
         models.list_models())
     assert isinstance(models.get_model("tiny_unet", num_classes=3), models.UNet)
-    with pytest.raises(ValueError, match="there is no model 'resnet51'; there are resnet101"):
+    assert {"retinanet_resnet50_fpn", "tiny_faster_rcnn"} <= set(models.list_models("detect"))
+    assert {"maskrcnn_resnet50_fpn", "tiny_keypoint_rcnn"} <= set(models.list_models("instance"))
+    with pytest.raises(ValueError, match="there is no model 'resnet51'; there are .*, resnet101, "):
         models.get_model("resnet51")
     with pytest.raises(ValueError, match="task is 'sing', expected one of classify"):
         models.list_models("sing")
@@ -239,8 +243,9 @@ def test_the_shapes_in_the_comments_are_those_of_the_arrays(family):
 @pytest.mark.parametrize("comment, right", [
     ("(N, C, H, W)", True), ("(N, 3, 8, 6)", True), ("(N, C, 4 P, W)", True), ("(N, ..., W)", True),
     ("(N, C + 0, 2 H / 2, W^1)", True), ("(N, channels k, H, ...)", True),
-    ("(N, C, H)", False), ("(N, C, W, H)", False), ("(N, 4, H, W)", False), ("(N, C, H / 2, W)", False),
-    ("(N, k, H, W)", False), ("(N, C, 3 P, W)", False), ("[(N, C, H, W)]", False), ("(M, M, H, W)", False)])
+    ("(N, C, H)", False), ("(N, C, W, H)", False), ("(N, 4, H, W)", False),
+    ("(N, C, H / 2, W)", False), ("(N, k, H, W)", False), ("(N, C, 3 P, W)", False),
+    ("[(N, C, H, W)]", False), ("(M, M, H, W)", False)])
 def test_a_wrong_shape_in_a_comment_is_noticed(comment, right, tmp_path):
     file = tmp_path / "model.py"
     file.write_text("def forward(x):\n"

@@ -1,5 +1,5 @@
 """What detection chooses, not learns: anchors, codes, matches, samples, levels, crops, heatmaps, on
-cases small enough to check by eye, IoUs as fractions; then against the definitions in plain loops."""
+cases small enough to check by eye, IoUs as fractions; then against definitions in plain loops."""
 from __future__ import annotations
 
 import math
@@ -225,8 +225,8 @@ MATCHED = np.array([2, -1, -1, 0, -2, -1, 0, -1, 1, -2])     # 4 positives, 4 ne
 
 
 @pytest.mark.parametrize("count, fraction, positives, negatives", [
-    (4, 0.5, 2, 2), (4, 0.25, 1, 3), (100, 0.5, 4, 4), (6, 0.1, 0, 4), (5, 0.5, 2, 3), (0, 0.5, 0, 0),
-    (7, 1.0, 4, 3)])
+    (4, 0.5, 2, 2), (4, 0.25, 1, 3), (100, 0.5, 4, 4), (6, 0.1, 0, 4), (5, 0.5, 2, 3),
+    (0, 0.5, 0, 0), (7, 1.0, 4, 3)])
 def test_a_sample_has_so_many_of_each(count, fraction, positives, negatives):
     p, n = boxes.sample(MATCHED, count, fraction, np.random.default_rng(0))
     assert (len(p), len(n)) == (positives, negatives)
@@ -280,8 +280,8 @@ def test_clip_takes_x_by_the_width_and_y_by_the_height():
 
 def test_what_is_proper():
     nan, inf = np.nan, np.inf
-    found = boxes.proper(f4((0, 0, 1, 1), (0, 0, 0, 1), (2, 2, 1, 1), (nan, 0, 1, 1), (0, 0, inf, 1),
-                            (-inf, 0, inf, 1), (0, 0, 1e-20, 1), (inf, 0, inf, 1),
+    found = boxes.proper(f4((0, 0, 1, 1), (0, 0, 0, 1), (2, 2, 1, 1), (nan, 0, 1, 1),
+                            (0, 0, inf, 1), (-inf, 0, inf, 1), (0, 0, 1e-20, 1), (inf, 0, inf, 1),
                             (-3e38, 0, 3e38, 1)))
     assert found.tolist() == [True, False, False, False, False, False, True, False, True]
     assert boxes.proper(f4((0, 0, 2, 3), (0, 0, 2, 1.5)), 2).tolist() == [True, False]
@@ -321,7 +321,8 @@ def test_what_survives_is_inside_proper_and_not_suppressed():
 
 
 def test_a_box_may_be_a_confident_answer_of_several_classes():
-    rows, columns = boxes.confident(np.array([[0.6, 0.5, 0.7], [0.1, np.nan, 0.2], [0, 0, 0.9]]), 0.5)
+    scores = np.array([[0.6, 0.5, 0.7], [0.1, np.nan, 0.2], [0, 0, 0.9]])
+    rows, columns = boxes.confident(scores, 0.5)
     assert (rows.tolist(), columns.tolist()) == ([0, 0, 2], [0, 2, 2])
 
 
@@ -458,7 +459,8 @@ def test_the_rows_of_a_cubic_resize_by_hand():
         np.testing.assert_allclose(cubic(cells, size).sum(1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("cells, size", [(4, 4), (4, 9), (7, 30), (9, 4), (1, 5), (5, 1), (56, 123)])
+@pytest.mark.parametrize("cells, size", [(4, 4), (4, 9), (7, 30), (9, 4), (1, 5), (5, 1),
+                                         (56, 123)])
 def test_cubic_resizing_is_pytorchs(cells, size):
     torch = pytest.importorskip("torch")
     maps = np.random.default_rng(0).standard_normal((2, cells, 6)).astype(np.float32)

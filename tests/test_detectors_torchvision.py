@@ -28,7 +28,8 @@ def give_weights(torch, model):
     with torch.no_grad():
         for key, p in model.named_parameters():
             if p.ndim > 1:
-                p.normal_(0, (1.6 / p[0].numel()) ** 0.5 * (0.2 if "bbox" in key else 1), generator=g)
+                std = (1.6 / p[0].numel()) ** 0.5 * (0.2 if "bbox" in key else 1)
+                p.normal_(0, std, generator=g)
             elif "cls_" in key:
                 p.zero_()
             else:

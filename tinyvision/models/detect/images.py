@@ -141,8 +141,8 @@ def check_target(target, name, needs, size) -> None:
         raise ValueError(f"{name}: boxes has shape {shape}, expected (M, 4)")
     for key in keys:
         if len(target[key]) != shape[0]:
-            raise ValueError(f"{name}: has {shape[0]} boxes, but {len(target[key])} {key}, expected "
-                             "one for each")
+            raise ValueError(f"{name}: has {shape[0]} boxes, but {len(target[key])} {key}, "
+                             "expected one for each")
     if "masks" in needs and shape[0] and np.shape(target["masks"])[1:] != size:
         raise ValueError(f"{name}: masks are of {np.shape(target['masks'])[1:]}, but the image of "
                          f"{size}, expected the same")

@@ -192,8 +192,8 @@ def check_keypoints(targets, count: int) -> None:
     for k, target in enumerate(targets):
         shape = target["keypoints"].shape[1:]
         if len(target["keypoints"]) and shape != (count, 3):
-            raise ValueError(f"targets[{k}]: the keypoints of an object have shape {shape}, expected "
-                             f"({count}, 3)")
+            raise ValueError(f"targets[{k}]: the keypoints of an object have shape {shape}, "
+                             f"expected ({count}, 3)")
 
 
 class MaskKeypointHeads(MaskHeads, KeypointHeads):
