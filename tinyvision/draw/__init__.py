@@ -23,7 +23,7 @@ HOMES = {
     "mask_targets": "region_targets", "keypoint_targets": "region_targets",
     "pyramid_levels": "region_targets",
     "overlaps": "lecture_boxes", "pyramid": "lecture_boxes",
-    "mistakes_of_boxes": "lecture_boxes",
+    "mistakes_of_boxes": "lecture_boxes", "edge_errors": "lecture_regions",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",
     "captions": "sentences", "beam_tree": "sentences",
