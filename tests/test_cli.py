@@ -6,8 +6,8 @@ import tinyvision as tv
 from tinyvision import cli
 
 
-@pytest.mark.parametrize("command", ["tour", "gradcheck", "bench", "train", "zoo", "exercises",
-                                     "start", "check", "grade"])
+@pytest.mark.parametrize("command", ["tour", "gradcheck", "bench", "train", "zoo", "detect",
+                                     "exercises", "start", "check", "grade"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([command, "--help"])

@@ -51,12 +51,13 @@ class TestAssignments:
 
     def counted(self, **how):
         figure = draw.assignments(IMAGE, self.EVERY, self.BOXES, **how)
-        return figure, [int(axes.get_title().split(": ")[1].replace(",", ""))
+        return figure, [int(axes.get_title().split(": ")[1].split()[0].replace(",", ""))
                         for axes in figure.axes]
 
     @pytest.mark.parametrize("how", [dict(), dict(high=0.7, low=0.3, force=True)])
     def test_counts_as_match_does(self, how):
-        matched = choose.match(ops.box_iou(self.BOXES, self.EVERY), **{"high": .5, "low": .4, **how})
+        matched = choose.match(ops.box_iou(self.BOXES, self.EVERY),
+                               **{"high": .5, "low": .4, **how})
         _, counts = self.counted(**how)
         assert counts == [(matched >= 0).sum(), (matched == choose.BETWEEN).sum(),
                           (matched == choose.BELOW).sum()]
@@ -71,7 +72,7 @@ class TestAssignments:
 
     def test_without_objects_all_is_background(self):
         figure = draw.assignments(IMAGE, self.EVERY, np.zeros((0, 4)))
-        assert figure.axes[2].get_title().endswith(f": {len(self.EVERY)}")
+        assert figure.axes[2].get_title() == f"background: {len(self.EVERY)}\nIoU under 0.4"
 
 
 def test_box_code_writes_the_code():
@@ -151,7 +152,7 @@ class TestBins:
         found = pool_bins(self.BOXES, self.SIZE, self.SCALE, (24, 24))
         for ramp, ends, axis in ((self.RAMP, found.cols[:, None], 0),
                                  (self.RAMP.swapaxes(2, 3), found.rows[:, :, None], 1)):
-            ramp = np.ascontiguousarray(ramp) + 1            # so that an empty bin, 0, is told apart
+            ramp = np.ascontiguousarray(ramp) + 1            # an empty bin is 0
             high, low = (ops.roi_pool(sign * ramp, rois(self.BOXES), self.SIZE, self.SCALE).numpy()
                          for sign in (1, -1))
             full = high[:, 0] > 0
@@ -211,7 +212,8 @@ class TestRoIPictures:
     def test_both_results_are_the_operations(self):
         words = texts(draw.roi_bins(self.FEATURES, self.BOX, 2, 1 / 8).axes[0])
         maps, roi = self.FEATURES[None, None], np.array([[0, *self.BOX]], np.float32)
-        for result in (ops.roi_pool(maps, roi, 2, 1 / 8), ops.roi_align(maps, roi, 2, 1 / 8, 2, True)):
+        for result in (ops.roi_pool(maps, roi, 2, 1 / 8),
+                       ops.roi_align(maps, roi, 2, 1 / 8, 2, True)):
             cells = [draw.board.number(v) for v in result.numpy().ravel()]
             assert any(words[k:k + 4] == cells for k in range(len(words)))
         off = np.linalg.norm(draw.misalignment(self.BOX, 2, 1 / 8), axis=-1)

@@ -7,7 +7,7 @@ import shlex
 import sys
 
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
-            "tinyvision.train.commands", "tinyvision.train.report",
+            "tinyvision.train.commands", "tinyvision.train.report", "tinyvision.detect",
             "tinyvision.exercises.commands", "tinyvision.grading.commands")
 
 

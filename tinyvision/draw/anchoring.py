@@ -107,10 +107,10 @@ def assignments(image, anchors, boxes, high=0.5, low=0.4, force=False, width=2.6
 def _counted(matched, high, low, force):
     """The panels' titles."""
     low = high if low is None else low
-    forced = ", or the best there is" if force else ""
-    return [f"positive (IoU at least {high:g}{forced}): {(matched >= 0).sum():,}",
-            f"in between ({low:g} to {high:g}): {(matched == choose.BETWEEN).sum():,}",
-            f"background (below {low:g}): {(matched == choose.BELOW).sum():,}"]
+    forced = ", or an object's best" if force else ""
+    return [f"positive: {(matched >= 0).sum():,}\nIoU at least {high:g}{forced}",
+            f"in between: {(matched == choose.BETWEEN).sum():,}\nIoU {low:g} to {high:g}",
+            f"background: {(matched == choose.BELOW).sum():,}\nIoU under {low:g}"]
 
 
 def put_best(plate, anchors, chosen, iou, colour, count):

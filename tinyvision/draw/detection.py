@@ -9,12 +9,18 @@ Found things and targets are dictionaries as `predict` gives them and data sets 
 """
 import numpy as np
 
+from tinyvision.data.outlines import JOINTS
 from tinyvision.draw.board import to_array
 from tinyvision.draw.palette import COLOURS
 from tinyvision.draw.pictures import label_rows, put_legend
 from tinyvision.draw.plates import class_colour, class_name, plates
 
-SKELETONS = {                            # by the number of keypoints: the figure's, COCO's
+KEYPOINTS = {                            # names, by their number: the figure's, COCO's
+    7: JOINTS,
+    17: ("nose", *(f"{side} {part}" for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip",
+                                                 "knee", "ankle") for side in ("left", "right"))),
+}
+SKELETONS = {                            # which keypoints are joined, by their number
     7: ((0, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6)),
     17: ((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7),
          (6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),

@@ -154,9 +154,8 @@ def _channels_first(image):
 def class_name(names, label):
     """The name of a label, or "class 3"."""
     label = int(label)
-    if names is not None and 0 <= label < len(names):
-        return str(names[label])
-    return f"class {label}"
+    known = names is not None and 0 <= label < len(names) and names[label]
+    return str(names[label]) if known else f"class {label}"
 
 
 def class_colour(label):

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyvision import boxes as choose
 from tinyvision.draw.board import to_array
+from tinyvision.draw.detection import KEYPOINTS
 from tinyvision.draw.palette import ACCENT, GREY, INK, PAPER, category, rgb
 from tinyvision.draw.plates import plates
 from tinyvision.ops import box_area
@@ -84,14 +85,14 @@ def keypoint_targets(image, keypoints, proposal, size=56, names=None, width=1.7)
         image: (3, H, W), in [0, 1].
         keypoints: (K, 3), x, y, visibility. proposal: the region's box (4,).
         size: cells along a side of the grid.
-        names: of the keypoints.
+        names: of the keypoints; the figure's and COCO's are known.
     """
     image, points = to_array(image), to_array(keypoints).astype(np.float32)
     box = to_array(proposal).astype(np.float32).reshape(4)
     cells, valid = (part[0] for part in choose.heatmap_cells(points[None], box[None], size))
     middles = cell_middles(cells, box, size)
     away = np.linalg.norm(middles - points[:, :2], axis=1)
-    names = [str(k) for k in range(len(points))] if names is None else names
+    names = names or KEYPOINTS.get(len(points)) or [str(k) for k in range(len(points))]
     titles = ["keypoints and region", *(
         f"{name}: {f'{far:.1f} px off' if there else 'outside' if seen else 'not there'}"
         for name, far, there, seen in zip(names, away, valid, points[:, 2]))]

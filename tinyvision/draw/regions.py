@@ -155,7 +155,7 @@ def _put_result(board, grid, x, result):
 
 
 def said_shift(grid, size, scale):
-    """Two lines: where RoI pool begins and ends, and how far off it reads on average and at most."""
+    """Two lines: where RoI pool begins and ends, and how far off it reads, on average and most."""
     pooled = pool_bins(grid.box, size, scale)
     x0, y0, x1, y1 = grid.region
     off = np.linalg.norm(misalignment(grid.box, size, scale), axis=-1)
