@@ -499,6 +499,27 @@ def test_the_best_place_answers_for_a_word():
     assert (scores[blamed] == best.ravel()).all()
 
 
+def test_a_recipe_that_begins_with_word2vec():
+    from dataclasses import replace
+    from tinyvision.train.recipe import random_numbers
+    from tinyvision.train.recipes import recipe
+    one = replace(recipe("tiny_show_and_tell"), data={"shapes": captioning.ShapesToCaption(80, 4)})
+    with random_numbers(0):
+        begun = captioning.with_word2vec(one).build().embed.weight.numpy()
+    unit = begun / np.linalg.norm(begun, axis=1, keepdims=True)
+    red, blue, star = (SHAPES.numbers[word] for word in ("red", "blue", "star"))
+    assert unit[red] @ unit[blue] > unit[red] @ unit[star]
+
+
+def test_a_scene_without_objects_is_nothing():
+    scene = data.Scene(16, data.describe(0, 0, 16).ground, ())
+    image, visible = data.render(scene)
+    from tinyvision.data.shapes_language import caption
+    assert caption(scene, visible) == "nothing"
+    loss = models.tiny_show_and_tell().loss(tv.Tensor(image[None]), ["nothing"])
+    assert all(np.isfinite(one.item()) for one in loss.values())
+
+
 def test_mirrors_are_part_of_what_weights_depend_on():
     from dataclasses import replace
     from tinyvision.train.recipe import key

@@ -7,7 +7,7 @@ from tinyvision.draw.palette import ACCENT, GREY, INK, LINE, POSITIVE
 from tinyvision.draw.pictures import displayable
 
 SIDE, BARS, GAP = 1.0, 0.17, 0.08          # inches: an image, the bar of a word, between panels
-DARK = 0.8                                 # how much of the light goes where nobody looks
+DARK = 0.68                                # how much of the light goes where nobody looks
 
 
 def captions(images, told, words, true=None, best=3, columns=8):
@@ -72,13 +72,13 @@ def step(board, x, y, image, told, t, words, best):
     axes.set_title(words[told.words[t]], size=9, color=INK, pad=3)
     if told.looks is not None:
         darken(axes, to_array(told.looks[t]), image.shape[:2])
-    odds = to_array(told.probabilities[t])
+    p = to_array(told.probabilities[t])
     axes = board.axes(x, y + SIDE + 0.03, SIDE, best * BARS)
     axes.set(xlim=(0, 1), ylim=(best, 0))
-    for row, k in enumerate(np.argsort(-odds, kind="stable")[:best].tolist()):
-        axes.barh(row + 0.5, odds[k], 0.84, color=POSITIVE if k == told.words[t] else LINE)
+    for row, k in enumerate(np.argsort(-p, kind="stable")[:best].tolist()):
+        axes.barh(row + 0.5, p[k], 0.84, color=POSITIVE if k == told.words[t] else LINE)
         axes.text(0.02, row + 0.5, words[k], size=6.5, color=INK, va="center")
-        axes.text(0.98, row + 0.5, f"{odds[k]:.2f}", size=6.5, color=INK, va="center", ha="right")
+        axes.text(0.98, row + 0.5, odds(p[k]), size=6.5, color=INK, va="center", ha="right")
 
 
 def darken(axes, look, size):
@@ -106,10 +106,15 @@ def beam_tree(steps, words):
         if one.parent is not None:
             a, b = places[one.parent]
             axes.plot((a + 0.3, x - 0.3), (b, y), color=colour, linewidth=1.2, alpha=0.7)
-            axes.text(x, y + 0.24, f"{np.exp(one.log_p - one.parent.log_p):.2f}", size=7,
-                      color=GREY, ha="center", va="center")
+            axes.text(x, y + 0.24, odds(np.exp(one.log_p - one.parent.log_p)), size=7, color=GREY,
+                      ha="center", va="center")
         axes.text(x, y, words[one.word], size=9, color=colour, ha="center", va="center")
     return figure
+
+
+def odds(p):
+    """A probability in few letters, also a small one."""
+    return f"{p:.2f}" if p >= 0.005 else f"{p:.0e}".replace("e-0", "e-")
 
 
 def positions(steps):

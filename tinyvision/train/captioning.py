@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinyvision import data, metrics
+from tinyvision import data, metrics, models
 from tinyvision.engine import Tensor
-from tinyvision.train.recipe import Splits
+from tinyvision.models.language.word2vec import word_vectors
+from tinyvision.models.language.words import SHAPES
+from tinyvision.train.recipe import Recipe, Splits
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,15 @@ def compare(splits: Splits) -> dict[str, float]:
     return {"nearest neighbour in pixels":
             metrics.exact_match([captions[k] for k in nearest], true),
             f'always "{common}"': metrics.exact_match([common] * len(true), true)}
+
+
+def with_word2vec(chosen: Recipe) -> Recipe:
+    """The recipe of tiny_show_and_tell whose embedding begins not with random vectors, but with
+    those that word2vec learned from the training captions (lecture UW, "Word embedding layer
+    pretrained with word2vec"). To be compared with: `train(with_word2vec(one), one.splits())`."""
+    captions = [caption for _, caption in chosen.splits().train]
+    return replace(chosen, name=f"{chosen.name} with word2vec", build=lambda:
+                   models.tiny_show_and_tell(vectors=word_vectors(captions, SHAPES)))
 
 
 def picture(model, splits: Splits, n: int = 3):

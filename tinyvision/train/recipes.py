@@ -44,7 +44,7 @@ ALL = (
     Recipe("tiny_show_and_tell", "captioning", models.tiny_show_and_tell,
            {"shapes": captioning.ShapesToCaption()},
            captioning.measure, captioning.picture, captioning.compare,
-           headline="exact", floor=0.80, minutes=6, epochs=60, batch_size=64, lr=3e-3,
+           headline="exact", floor=0.80, minutes=6, epochs=48, batch_size=64, lr=3e-3,
            weight_decay=2e-2, transforms=captioning.RandomMirror()),
 )
 RECIPES = {one.name: one for one in ALL}
