@@ -2,6 +2,7 @@
 vectors of words, the models, and the recipe's parts."""
 import itertools
 import math
+import pathlib
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyvision as tv
+from shape_comments import Watch
 from tinyvision import data, metrics, models, nn, ops
 from tinyvision.models.language import search, word2vec, words
 from tinyvision.models.language.attend import Attending, waves
@@ -339,6 +341,18 @@ def test_a_longer_neighbour_changes_nothing(small, kind):
         both = model.loss(x, captions)["words"].item()
         alone = [model.loss(x[k:k + 1], captions[k:k + 1])["words"].item() for k in range(2)]
     assert both == pytest.approx((2 * alone[0] + 8 * alone[1]) / 10, rel=1e-4)
+
+
+def test_the_shapes_in_the_comments_are_those_of_the_arrays(small):
+    folder = pathlib.Path(models.language.__file__).parent
+    x, captions = tv.Tensor(images(3, 3, 24, 40)), ["a red star", "nothing", ""]
+    with Watch(sorted(folder.glob("*.py"))) as seen:
+        for model in (small["once"], models.tiny_show_and_tell()):
+            model(x, SHAPES.batch(captions))
+            model.loss(x, captions)
+            model.predict(x)
+        word2vec.word_vectors(captions, SHAPES, size=3, epochs=1)
+    assert not seen.wrong and not seen.unseen and seen.axes > 50
 
 
 @KINDS

@@ -59,7 +59,8 @@ class Attending(Module):
 
     def teach(self, maps, words):
         """Maps and the vectors of all words (L, N, embedding) to [h, z] (L, N, 2 hidden)."""
-        state, given, read = self.begin(maps), self.word(words), []      # (L, N, 4 hidden)
+        state, read = self.begin(maps), []
+        given = self.word(words)                             # (L, N, 4 hidden)
         for t in range(len(words)):
             state = self.read(given[t], state)
             read.append(state[0])
