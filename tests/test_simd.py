@@ -1,5 +1,6 @@
 """The register tile in every width, and the convolutions on it."""
 import ctypes
+import itertools
 import mmap
 import os
 import pathlib
@@ -120,21 +121,33 @@ def test_turn_transposes_and_writes_only_what_is_named(tiles):
         assert (to == expected).all()
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_copy_and_gather_pad_and_write_only_what_is_named(tiles, step):
-    L = tiles.lanes
-    for first, last, lo, hi, rows, width in ((0, 3, 0, 5, 3, 5), (1, 3, 2, 2 * L + 1, 5, 2 * L + 3),
-                                             (2, 2, 0, 4, 3, 4), (0, 2, 3, 3, 2, 3),
-                                             (0, 2, L, 3 * L, 2, 3 * L), (1, 2, 3, 4, 2, 4 * L + 1)):
-        a, to = numbers(rows, step * (4 * L + 9)), np.full((rows, width + 2), np.nan, np.float32)
-        where = first, last, lo, hi, at(to), width + 2, rows, width
-        if step == 1:
-            call_copy(tiles.copy, (at(a), a.shape[1], *where))
-        else:
-            call_gather(tiles.gather, (at(a), a.shape[1], step, *where))
-        expected = np.zeros((rows, width), np.float32)
-        expected[first:last, lo:hi] = a[first:last, ::step][:, lo:hi]
+EDGES = ((0, 3, 0, 5), (1, 3, 2, 67), (2, 2, 0, 4), (0, 2, 3, 3), (0, 2, 16, 48), (1, 2, 3, 4),
+         (0, 3, 5, 200))                   # first, last, lo, hi
+
+
+@pytest.mark.parametrize("width", [1, 4, 5, 19, 70])
+def test_copy_pads_and_writes_only_what_is_named(tiles, width):
+    for first, last, lo, hi in EDGES:
+        a, to = numbers(3, 80), np.full((3, width + 2), np.nan, np.float32)
+        lo, hi = min(lo, width), min(hi, width)
+        call_copy(tiles.copy, (at(a), 80, first, last, lo, hi, at(to), width + 2, 3, width))
+        expected = np.zeros((3, width), np.float32)
+        expected[first:last, lo:hi] = a[first:last, lo:hi]
         assert (to[:, :width] == expected).all() and np.isnan(to[:, width:]).all()
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 7])
+@pytest.mark.parametrize("width", [1, 4, 19, 35])
+def test_gather_deals_columns_to_parts_and_writes_only_what_is_named(tiles, step, width):
+    for (first, last, lo, hi), parts in itertools.product(EDGES, (1, step - 1, step)):
+        a, to = numbers(3, 300), np.full((parts, 3, width + 2), np.nan, np.float32)
+        lo, hi = min(lo, width * step), min(hi, width * step)
+        call_gather(tiles.gather(step), (at(a), 300, step, first, last, lo, hi, at(to), width + 2,
+                                         3 * (width + 2), 3, width, parts))
+        expected = np.zeros((3, width * step), np.float32)
+        expected[first:last, lo:hi] = a[first:last, lo:hi]
+        expected = expected.reshape(3, width, step).transpose(2, 0, 1)[:parts]
+        assert (to[..., :width] == expected).all() and np.isnan(to[..., width:]).all()
 
 
 def test_weave_takes_from_two_rows_in_turn(tiles):

@@ -59,6 +59,7 @@ class Width:
 AVX512, AVX2, NEON = Width(16, (15, 10, 2, 1)), Width(8, (7, 6, 2, 1)), Width(4, (15, 10, 2, 1))
 WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
 ROWS, COLUMNS = 0, 1                       # how a tile is stored: as it is, or transposed
+STEPS = 2, 3, 4                            # between columns that `gather` has code of its own for
 DOTS = 7                                   # the most dot products that `dots` makes at once
 HEIGHTS = 16                               # of a tile, 0 included
 
@@ -71,7 +72,8 @@ class Tiles:
         rows: the largest height of a tile of 1, 2, 4 and 8 vectors.
         table: addresses, int64 [how it is stored, log2 vectors, height]; see `multiply`. Transposed
             there are 1 and 2 vectors; 4 and 8 are for tiles of 2 and of 1 row.
-        turn, copy, gather, weave: addresses of the functions of those names; see there.
+        turn, copy, weave: addresses of the functions of those names; see there.
+        gathers: addresses by step; see `gather`, `Tiles.gather`.
         dots: addresses, int64 [number of taps]; see `dots`.
     """
 
@@ -82,9 +84,14 @@ class Tiles:
         for how, vectors, height in _tiles(width):
             self.table[how, vectors.bit_length() - 1, height] = self._address(
                 _name(how, vectors, height))
-        for name in ("turn", "copy", "gather", "weave"):
+        for name in ("turn", "copy", "weave"):
             setattr(self, name, self._address(name))
+        self.gathers = {step: self._address(f"gather_{step}") for step in (*STEPS, "any")}
         self.dots = np.array([0] + [self._address(f"dots_{n}") for n in range(1, DOTS + 1)])
+
+    def gather(self, step):
+        """The address of `gather` for columns that are so far apart."""
+        return self.gathers.get(step, self.gathers["any"])
 
     def _address(self, name):
         return self._engine.get_function_address(name)
@@ -158,11 +165,12 @@ def program(width: Width) -> str:
     L = width.lanes
     V, mask = f"<{L} x float>", f"<{L} x i1>"
     return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), copy_text(L),
-                      gather_text(L), weave_text(L),
+                      *(gather_text(L, step) for step in STEPS), gather_any_text(L), weave_text(L),
                       *(dots_text(L, taps) for taps in range(1, DOTS + 1)),
                       f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
                       f"declare float @llvm.vector.reduce.fadd.v{L}f32(float, {V})",
                       f"declare {V} @llvm.masked.load.v{L}f32.p0(ptr, {mask}, {V})",
+                      f"declare {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr>, {mask}, {V})",
                       f"declare void @llvm.masked.store.v{L}f32.p0({V}, ptr, {mask})", ""])
 
 
@@ -353,7 +361,7 @@ def copy_text(L) -> str:
              "  %between = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
              *(line for name, count in ends.items() for line in _parts_of(L, name, count)),
              *lanes_between(L, "in", "%lo", "%hi"), *lanes_between(L, "to.width", "0", "%width"),
-             *_rows_of(L, "1"),
+             *_rows_of(L),
              "short:",
              f"  %x.short = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %row.from, "
              f"<{L} x i1> %in, {V} zeroinitializer)", *_store_short(L, "%x.short"),
@@ -373,9 +381,9 @@ def _parts_of(L, name, count):
     yield from lanes_between(L, f"{name}.mask", "0", f"%{name}.rest")
 
 
-def lanes_between(L, name, lo, hi, first=0):
-    """%{name}: the lanes whose number, counted from `first`, is at least lo and below hi."""
-    I, lanes = f"<{L} x i64>", ", ".join(f"i64 {first + n}" for n in range(L))
+def lanes_between(L, name, lo, hi):
+    """%{name}: the lanes whose number is at least lo and below hi."""
+    I, lanes = f"<{L} x i64>", ", ".join(f"i64 {n}" for n in range(L))
     for side, count, test in (("lo", lo, "sle"), ("hi", hi, "sgt")):
         yield f"  %{name}.{side}1 = insertelement {I} poison, i64 {count}, i32 0"
         yield (f"  %{name}.{side}s = shufflevector {I} %{name}.{side}1, {I} poison, "
@@ -410,61 +418,136 @@ def _stretch(L, name, source, target, then):
             f"<{L} x i1> %{name}.mask)", f"  br label %{then}"]
 
 
-def gather_text(L) -> str:
-    """The padded copy of a plane, of which every `step`-th column is wanted; see `gather`.
+def gather_text(L, step) -> str:
+    """The padded copy of a plane, columns that are `step` apart side by side; see `gather`.
 
-    With a step of 2, a vector is every other number of two: the even ones, and in the last vector,
-    which ends with the row, the odd ones of two that begin one number earlier; so nothing beyond
-    the last number is read. A row of one vector is read under masks. Other steps go number by
-    number.
+    `step` vectors of a row are read, and the lanes dealt to as many parts. Only where a row begins
+    or ends does it take masks. A part that nobody wants is written where the first will be.
     """
     V = f"<{L} x float>"
-    lines = ["define void @gather(ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, "
-             "i64 %lo, i64 %hi, ptr %to, i64 %to_row, i64 %rows, i64 %width) {", "entry:",
-             "  %count = sub i64 %hi, %lo", "  %beyond = sub i64 %width, %hi",
-             f"  %end = sub i64 %count, {L}",
-             "  %two = icmp eq i64 %step, 2", f"  %long = icmp sgt i64 %count, {L}",
-             "  %pairs = and i1 %two, %long", "  %some = icmp sgt i64 %count, 0",
-             "  %lo.2 = mul i64 %lo, 2", "  %hi.2 = mul i64 %hi, 2", "  %end.in = sub i64 %hi.2, 1",
-             *lanes_between(L, "in0", "%lo.2", "%end.in"), *lanes_between(L, "in1", "%lo.2", "%end.in", L),
-             *lanes_between(L, "to.width", "0", "%width"),
-             *(line for name, count in (("zero", "%width"), ("before", "%lo"), ("after", "%beyond"))
-               for line in _parts_of(L, name, count)),
-             *_rows_of(L, "%step"),
-             "short:", "  br i1 %two, label %short.two, label %before",
-             "short.two:", *_every_other(L, "x.short", "%row.from", "0", 0, ("%in0", "%in1")),
-             *_store_short(L, "%x.short"),
-             *_stretch(L, "before", None, "%target", "middle"),
-             "middle:", "  br i1 %pairs, label %pair, label %few",
-             "pair:", "  %v = phi i64 [0, %middle], [%v.next, %pair]", "  %v.2 = mul i64 %v, 2",
-             *_every_other(L, "even", "%source", "%v.2", 0),
-             "  %q = getelementptr float, ptr %target.lo, i64 %v",
-             f"  store {V} %even, ptr %q, align 4", f"  %v.next = add i64 %v, {L}",
-             "  %v.more = icmp slt i64 %v.next, %end", "  br i1 %v.more, label %pair, label %ending",
-             "ending:", "  %end.2 = mul i64 %end, 2", "  %end.1 = sub i64 %end.2, 1",
-             *_every_other(L, "odd", "%source", "%end.1", 1),
-             "  %q.end = getelementptr float, ptr %target.lo, i64 %end",
-             f"  store {V} %odd, ptr %q.end, align 4", "  br label %after",
-             "few:", "  br i1 %some, label %one, label %after",
-             "one:", "  %n = phi i64 [0, %few], [%n.next, %one]", "  %far = mul i64 %n, %step",
-             "  %p = getelementptr float, ptr %source, i64 %far", "  %x = load float, ptr %p",
-             "  %q.one = getelementptr float, ptr %target.lo, i64 %n", "  store float %x, ptr %q.one",
-             "  %n.next = add i64 %n, 1", "  %n.more = icmp slt i64 %n.next, %count",
-             "  br i1 %n.more, label %one, label %after",
-             *_stretch(L, "after", None, "%target.hi", "row.end"),
-             *_stretch(L, "zero", None, "%target", "row.end"), *_ROW_END]
+    lines = [f"define void @gather_{step}({_GATHER}) {{", "entry:"]
+    for p in range(step):
+        lines += [f"  %far{p} = mul i64 %to_part, {p}", f"  %is{p} = icmp sgt i64 %parts, {p}",
+                  f"  %there{p} = select i1 %is{p}, i64 %far{p}, i64 0"]
+    lines += [*_GATHER_ROW, "  br label %block",
+              "block:", "  %v = phi i64 [0, %row], [%v.next, %next]", f"  %u = mul i64 %v, {step}",
+              "  %begun = icmp sge i64 %u, %lo", f"  %u.end = add i64 %u, {step * L}",
+              "  %open = icmp sle i64 %u.end, %here", "  %left = sub i64 %width, %v",
+              f"  %full = icmp sge i64 %left, {L}", "  %in = and i1 %begun, %open",
+              "  %plain = and i1 %in, %full", "  %x = getelementptr float, ptr %row.from, i64 %u",
+              "  br i1 %plain, label %whole, label %edge"]
+    for name in ("whole", "edge"):
+        lines.append(f"{name}:")
+        if name == "edge":
+            lines += [*_lanes_below(L, "to.mask", "0", "%left"),
+                      "  %skipped = sub i64 %u, %lo", "  %some = sub i64 %here, %lo"]
+        for q in range(step):
+            at, value = f"%{name}.at{q}", f"%{name}.x{q}"
+            lines.append(f"  {at} = getelementptr float, ptr %x, i64 {q * L}")
+            if name == "whole":
+                lines.append(f"  {value} = load {V}, ptr {at}, align 4")
+            else:
+                lines += [*_lanes_below(L, f"mask{q}", "%skipped", "%some", q * L),
+                          f"  {value} = call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 {at}, "
+                          f"<{L} x i1> %mask{q}, {V} zeroinitializer)"]
+        for p in reversed(range(step)):
+            dealt, value = _every(L, step, p, f"%{name}.x", f"%{name}.y{p}_")
+            to = f"%{name}.to{p}"
+            lines += [*dealt, f"  {to}.v = add i64 %there{p}, %v",
+                      f"  {to} = getelementptr float, ptr %target, i64 {to}.v",
+                      f"  store {V} {value}, ptr {to}, align 4" if name == "whole" else
+                      f"  call void @llvm.masked.store.v{L}f32.p0({V} {value}, ptr align 4 {to}, "
+                      f"<{L} x i1> %to.mask)"]
+        lines.append("  br label %next")
+    return "\n".join([*lines, "next:", f"  %v.next = add i64 %v, {L}",
+                      "  %v.more = icmp slt i64 %v.next, %width",
+                      "  br i1 %v.more, label %block, label %row.end", *_ROW_END])
+
+
+def gather_any_text(L) -> str:
+    """`gather_text` for any step: a lane at a time, as far as the processor is concerned."""
+    V, I = f"<{L} x float>", f"<{L} x i64>"
+    every = f"<{L} x i32> zeroinitializer"
+    lanes = f"<{', '.join(f'i64 {n}' for n in range(L))}>"
+    lines = [f"define void @gather_any({_GATHER}) {{", "entry:",
+             f"  %step.1 = insertelement {I} poison, i64 %step, i32 0",
+             f"  %step.all = shufflevector {I} %step.1, {I} poison, {every}",
+             f"  %apart = mul {I} %step.all, {lanes}", *_GATHER_ROW, "  br label %part",
+             "part:", "  %p = phi i64 [0, %row], [%p.next, %part.end]",
+             "  %far = mul i64 %p, %to_part", "  br label %block",
+             "block:", "  %v = phi i64 [0, %part], [%v.next, %block]",
+             "  %v.far = mul i64 %v, %step",
+             "  %u = add i64 %v.far, %p", f"  %u.1 = insertelement {I} poison, i64 %u, i32 0",
+             f"  %u.all = shufflevector {I} %u.1, {I} poison, {every}",
+             f"  %at = add {I} %u.all, %apart", "  %left = sub i64 %width, %v",
+             *_lanes_below(L, "to.mask", "0", "%left")]
+    for side, test in (("lo", "sge"), ("here", "slt")):
+        lines += [f"  %{side}.1 = insertelement {I} poison, i64 %{side}, i32 0",
+                  f"  %{side}.all = shufflevector {I} %{side}.1, {I} poison, {every}",
+                  f"  %{side}.in = icmp {test} {I} %at, %{side}.all"]
+    lines += [f"  %in = and <{L} x i1> %lo.in, %here.in", f"  %mask = and <{L} x i1> %in, %to.mask",
+              f"  %from.at = getelementptr float, ptr %row.from, {I} %at",
+              f"  %x = call {V} @llvm.masked.gather.v{L}f32.v{L}p0(<{L} x ptr> align 4 %from.at, "
+              f"<{L} x i1> %mask, {V} zeroinitializer)",
+              "  %to.v = add i64 %far, %v",
+              "  %to.at = getelementptr float, ptr %target, i64 %to.v",
+              f"  call void @llvm.masked.store.v{L}f32.p0({V} %x, ptr align 4 %to.at, "
+              f"<{L} x i1> %to.mask)",
+              f"  %v.next = add i64 %v, {L}", "  %v.more = icmp slt i64 %v.next, %width",
+              "  br i1 %v.more, label %block, label %part.end",
+              "part.end:", "  %p.next = add i64 %p, 1", "  %p.more = icmp slt i64 %p.next, %parts",
+              "  br i1 %p.more, label %part, label %row.end", *_ROW_END]
     return "\n".join(lines)
 
 
-def _rows_of(L, step):
+_GATHER = ("ptr %from, i64 %from_row, i64 %step, i64 %first, i64 %last, i64 %lo, i64 %hi, ptr %to, "
+           "i64 %to_row, i64 %to_part, i64 %rows, i64 %width, i64 %parts")
+_GATHER_ROW = [                            # %here: before which column there are numbers
+    "  %any = icmp sgt i64 %rows, 0", "  br i1 %any, label %row, label %done",
+    "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
+    "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
+    "  %inside = and i1 %below, %above", "  %here = select i1 %inside, i64 %hi, i64 %lo",
+    "  %r.in = select i1 %inside, i64 %r, i64 %first", "  %f = mul i64 %r.in, %from_row",
+    "  %row.from = getelementptr float, ptr %from, i64 %f", "  %t = mul i64 %r, %to_row",
+    "  %target = getelementptr float, ptr %to, i64 %t"]
+
+
+def _lanes_below(L, name, first, count, lane=0):
+    """%{name}: the lanes k with 0 <= first + lane + k < count; as 32-bit numbers, for speed."""
+    I = f"<{L} x i32>"
+    for side, number in (("first", first), ("count", count)):
+        yield f"  %{name}.{side} = trunc i64 {number} to i32"
+        yield f"  %{name}.{side}1 = insertelement {I} poison, i32 %{name}.{side}, i32 0"
+        yield (f"  %{name}.{side}s = shufflevector {I} %{name}.{side}1, {I} poison, "
+               f"<{L} x i32> zeroinitializer")
+    yield (f"  %{name}.k = add {I} %{name}.firsts, "
+           f"<{', '.join(f'i32 {lane + k}' for k in range(L))}>")
+    yield f"  %{name} = icmp ult {I} %{name}.k, %{name}.counts"  # unsigned: negative ones are large
+
+
+def _every(L, step, part, vectors, name):
+    """(lines, name): lane k is number k step + part of the vectors {vectors}0, {vectors}1, ..."""
+    lines, value = [], f"{vectors}0"
+    wanted = [divmod(k * step + part, L) for k in range(L)]  # (vector, lane)
+    for q in range(1, step):
+        picks = [k if q > 1 and v < q else lane if v < q else L + lane if v == q else None
+                 for k, (v, lane) in enumerate(wanted)]
+        text = ", ".join("i32 poison" if pick is None else f"i32 {pick}" for pick in picks)
+        lines.append(f"  {name}{q} = shufflevector <{L} x float> {value}, <{L} x float> "
+                     f"{vectors}{q}, <{L} x i32> <{text}>")
+        value = f"{name}{q}"
+    return lines, value
+
+
+def _rows_of(L):
     """The loop over rows: where %source and %target are, and whether there is anything to copy."""
     return ["  %any = icmp sgt i64 %rows, 0", f"  %narrow = icmp sle i64 %width, {L}",
-            f"  %skipped = mul i64 %lo, {step}", "  br i1 %any, label %row, label %done",
+            "  br i1 %any, label %row, label %done",
             "row:", "  %r = phi i64 [0, %entry], [%r.next, %row.end]",
             "  %below = icmp sge i64 %r, %first", "  %above = icmp slt i64 %r, %last",
             "  %inside = and i1 %below, %above", "  %f = mul i64 %r, %from_row",
             "  %row.from = getelementptr float, ptr %from, i64 %f",
-            "  %source = getelementptr float, ptr %row.from, i64 %skipped",
+            "  %source = getelementptr float, ptr %row.from, i64 %lo",
             "  %t = mul i64 %r, %to_row", "  %target = getelementptr float, ptr %to, i64 %t",
             "  %target.lo = getelementptr float, ptr %target, i64 %lo",
             "  %target.hi = getelementptr float, ptr %target, i64 %hi",
@@ -481,20 +564,6 @@ def _store_short(L, value):
 
 _ROW_END = ["row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %r.next, %rows",
             "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
-
-
-def _every_other(L, name, source, begin, odd, masks=None):
-    """%{name}: every other one of the 2 L numbers from source + begin on."""
-    V = f"<{L} x float>"
-    for half in (0, 1):
-        yield f"  %{name}.far{half} = add i64 {begin}, {half * L}"
-        yield f"  %{name}.p{half} = getelementptr float, ptr {source}, i64 %{name}.far{half}"
-        yield f"  %{name}.x{half} = " + (
-            f"call {V} @llvm.masked.load.v{L}f32.p0(ptr align 4 %{name}.p{half}, "
-            f"<{L} x i1> {masks[half]}, {V} zeroinitializer)" if masks else
-            f"load {V}, ptr %{name}.p{half}, align 4")
-    picks = ", ".join(f"i32 {2 * k + odd}" for k in range(L))
-    yield f"  %{name} = shufflevector {V} %{name}.x0, {V} %{name}.x1, <{L} x i32> <{picks}>"
 
 
 def weave_text(L) -> str:
@@ -659,8 +728,11 @@ copy = caller("copy", 10, """copy(address, (from, from_row, first, last, lo, hi,
 
     Reads only what it copies, so `from` may point before the plane; writes nothing else.
     """)
-gather = caller("gather", 11, """gather(address, (from, from_row, step, first, last, lo, hi, to, to_row,
-    rows, width)): as `copy`, with to[r, v] = from[r, v step].""")
+gather = caller("gather", 13, """gather(address, (from, from_row, step, first, last, lo, hi, to,
+    to_row, to_part, rows, width, parts)): as `copy`, columns that are `step` apart side by side:
+    to[p to_part + r to_row + v] = from[r, v step + p], where first <= r < last and
+    lo <= v step + p < hi, else 0; p < parts <= step.
+    """)
 weave = caller("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
     `count` numbers in all.
 

@@ -14,8 +14,8 @@ So a function of machine code makes all rows of a plane, some vectors of columns
 - **match** makes the gradient of 3x3 and 5x5 weights the same way: K rows of y are kept instead,
   and a vector of sums for every weight.
 - **slide**, for all other windows, strides and dilations, is one sum of all taps after the other,
-  read from a padded copy that stays in the nearest cache. A transposed convolution with stride S
-  makes the S x S images of `conv2d_fast`, one by one.
+  read from a padded copy that stays in the nearest cache; of narrow maps, all rows are one run. A
+  transposed convolution with stride S makes the S x S images of `conv2d_fast`, one by one.
 """
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from tinyvision.kernel import jit, scratch, threads
 from tinyvision.ops.conv2d_plan import (ROLL, SERIAL, SLIDE, Plan, forward_taps, geometry, machine,
                                         spread, tables_of, transposed_taps)
 from tinyvision.ops.conv2d_tasks import copy_band, in_turn, sizes_at, task_of
-from tinyvision.simd import tiles
+from tinyvision.simd import copy, tiles
 from tinyvision.simd_planes import match, planes, roll, slide
 from tinyvision.worker import address, floats, longs, worker
 
 NEAR = 1 << 13                             # floats of a padded plane: the nearest cache has more
 EACH = 4                                   # bands for a thread, so that none waits long for others
 TOGETHER = 4                               # vectors that `slide` makes at a time where it can
+APART = 12                                 # sums of vectors in whose time a row is copied
 FILTERS = 4                                # of a channel, beyond which the tile slides faster
 
 
@@ -105,19 +106,32 @@ def _rolling(kind, p, down, across, workers):
 
 def _sliding(p, down, across, workers):
     """The Plan of `slide`: the copy, the taps of each phase, and lines for its columns."""
-    apart = [axis.stride > 1 and (axis is across or axis.reach == 0) for axis in (down, across)]
-    grid, M, K = (-(-p["A"] // down.phases), -(-p["B"] // across.phases)), down.phases, across.phases
+    (M, K), L = (down.phases, across.phases), p["L"]
+    grid = -(-p["A"] // M), -(-p["B"] // K)
+    flat = in_one_run(grid[1], across, p["window"] // (M * K), L)
+    apart = [axis.stride > 1 and (flat or axis is across or axis.reach == 0)
+             for axis in (down, across)]
     sizes, place = geometry(p["N"], p["G"], 1, (p["H"], p["W"]), grid, down, across, apart, workers,
                             NEAR)
     first, offsets, windows = tables_of(down, across, place, p["J"])
-    line, pitch = spread(sizes["plane"] + 8 * p["L"]), spread(grid[1] + 2 * p["L"])
-    rows = -(-grid[0] // sizes["bands"])
-    numbers = {**p, **sizes, **machine(tiles()), "kind": SLIDE, "M": M, "K": K, "line": line,
-               "pitch": pitch, "most": planes().most["slide", 1] * p["L"],
-               "room": spread(line + (K > 1) * K * rows * pitch)}
+    direct = K == 1 and (not flat or M == 1 and sizes["width"] == p["B"])
+    line, rows = spread(sizes["plane"] + 8 * L), -(-grid[0] // sizes["bands"])
+    pitch = sizes["width"] if flat else spread(grid[1] + 2 * L)
+    numbers = {**p, **sizes, **machine(tiles(), sizes["comb"]), "kind": SLIDE, "M": M, "K": K,
+               "line": line, "pitch": pitch, "most": planes().most["slide", 1] * L, "flat": flat,
+               "direct": direct, "room": spread(line + (not direct) * K * rows * pitch + 2 * L)}
     return Plan(numbers, dict(
         places=offsets, windows=windows, starts=[*first.values(), len(offsets)],
         tiles=[planes().tables["slide", 1], planes().tables["slide", TOGETHER]]), 0)
+
+
+def in_one_run(columns, across, taps, L):
+    """Whether all rows are better made as one run of floats, with what lies between them.
+
+    Rows of 17 columns are 2 vectors of 16 lanes each; in one run they are little more than 1.
+    """
+    width = columns + across.reach // across.stride
+    return taps * (-(-columns // L) - width / L) > APART
 
 
 def rolls(kind, x, w, y, down, across, L):
@@ -217,26 +231,39 @@ def slide_share(job, k):
 
 @jit
 def slide_phase(p, room, r, w, bias, y, rows):
-    """Every M-th row of one plane of y: its columns at once, or each of K remainders in lines."""
+    """Every M-th row of one plane of y: straight into y, or each of K remainders into lines."""
     starts, line = longs(p.starts), room + 4 * p.line
-    if p.K == 1:
-        slide_runs(p, room, starts[r], starts[r + 1] - starts[r], w, bias, y, p.M * p.B, rows, p.B)
-        return
     for s in range(p.K):
         tap, pixels = starts[r * p.K + s], (p.B - s + p.K - 1) // p.K
-        slide_runs(p, room, tap, starts[r * p.K + s + 1] - tap, w, bias,
-                   line + 4 * s * rows * p.pitch, p.pitch, rows, pixels)
-    for a in range(rows):
-        in_turn(p, line + 4 * a * p.pitch, rows * p.pitch, y + 4 * a * p.M * p.B)
+        taps, to, far = starts[r * p.K + s + 1] - tap, line + 4 * s * rows * p.pitch, p.pitch
+        if p.direct:
+            to, far = y, p.M * p.B
+        if p.flat:
+            slide_flat(p, room, tap, taps, w, bias, to, (rows - 1) * p.width + pixels)
+        else:
+            slide_runs(p, room, p.S * p.width, tap, taps, w, bias, to, far, rows, pixels)
+    if p.K > 1:
+        for a in range(rows):
+            in_turn(p, line + 4 * a * p.pitch, rows * p.pitch, y + 4 * a * p.M * p.B)
+    elif not p.direct:
+        copy(p.copy, (line, p.pitch, 0, rows, 0, p.B, y, p.M * p.B, rows, p.B))
 
 
 @jit
-def slide_runs(p, room, tap, taps, w, bias, y, y_row, rows, columns):
+def slide_flat(p, room, tap, taps, w, bias, y, run):
+    """All rows in one run: as rows of the most columns, and what is left."""
+    rows, done = run // p.most, run // p.most * p.most
+    slide_runs(p, room, p.most, tap, taps, w, bias, y, p.most, rows, p.most if rows else 0)
+    slide_runs(p, room + 4 * done, 0, tap, taps, w, bias, y + 4 * done, 0, 1, run - done)
+
+
+@jit
+def slide_runs(p, x, x_row, tap, taps, w, bias, y, y_row, rows, columns):
     """Rows of y, a run of columns after the other."""
     functions, kinds = longs(p.tiles), p.most // p.L
     for b in range(0, columns, p.most):
         count = min(p.most, columns - b)
         vectors = (count + p.L - 1) // p.L
         slide(functions[vectors - 1 + (kinds if rows >= TOGETHER // vectors else 0)],
-              (room + 4 * b * p.T, p.S * p.width, w, p.windows + 8 * tap, p.places + 8 * tap, taps,
+              (x + 4 * b * p.T, x_row, w, p.windows + 8 * tap, p.places + 8 * tap, taps,
                y + 4 * b, y_row, rows, count, bias))

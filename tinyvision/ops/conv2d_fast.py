@@ -93,8 +93,20 @@ def pack_filters(job, k):
         starts, here = g * p.whole * (1 + size), min(p.L, p.F - first)
         for f in range(p.L):
             filters[starts + first + f] = bias[g * p.F + first + f] if f < here else np.float32(0)
-        pack(p.turn, p.L, w + 4 * g * p.F * size, first, p.C, p.F, p.window, p.transposed,
-             job[3] + 4 * (starts + p.whole))
+        at, to = w + 4 * g * p.F * size, job[3] + 4 * (starts + p.whole)
+        if p.transposed and p.window == 1:
+            pack_rows(p, at, first, to)
+        else:
+            pack(p.turn, p.L, at, first, p.C, p.F, p.window, p.transposed, to)
+
+
+@jit
+def pack_rows(p, w, first, to):
+    """`pack` for 1 x 1 filters (C, F) of a transposed convolution, which lie side by side."""
+    tile, here = first // (2 * p.L) * 2 * p.L, min(p.L, p.F - first)
+    lanes = 2 * p.L if p.F - tile > p.L else p.L
+    copy(p.copy, (w + 4 * first, p.F, 0, p.C, 0, here, to + 4 * (tile * p.C + first - tile), lanes,
+                  p.C, p.L))
 
 
 @jit
@@ -134,7 +146,7 @@ def tall_share(job, k):
 @jit
 def tall_tiles(p, at, room, filters, y, images, a0, a1):
     """A task's rows of y."""
-    clip, along = longs(p.clip), p.along
+    along = p.along
     for first in range(0, p.F, p.block):
         count = min(p.block, p.F - first)
         vectors = 2 if count > p.L else 1
@@ -145,13 +157,13 @@ def tall_tiles(p, at, room, filters, y, images, a0, a1):
                 for h in range(a * p.M, min(p.A, a * p.M + p.M)):
                     row = y + 4 * (((n * p.G * p.F + first) * p.A + h) * p.B)
                     for s in range(p.K):
-                        tap, pixels = (h * p.K + s) * 2, (p.B - s + p.K - 1) // p.K
+                        clip, pixels = p.clip + 16 * (h * p.K + s), (p.B - s + p.K - 1) // p.K
                         line, far = room + 4 * (p.line + s * p.block * p.pitch), p.pitch
                         if p.direct:
                             line, far = row, p.A * p.B
                         for b in range(pixels if along else 1):
-                            tall_run(p, source + 4 * b * p.T, packed, start, count, vectors,
-                                     clip[tap], clip[tap + 1], images if along else pixels, line, far)
+                            tall_run(p, source + 4 * b * p.T, packed, start, count, vectors, clip,
+                                     b, images if along else pixels, line, far)
                             if along:
                                 scatter(p, line, row + 4 * (b * p.K + s), count, images)
                     if not p.direct and not along:
@@ -159,17 +171,17 @@ def tall_tiles(p, at, room, filters, y, images, a0, a1):
 
 
 @jit
-def tall_run(p, source, packed, start, count, vectors, tap, taps, length, to, far):
-    """A run of pixels, or of images, of a block of filters."""
-    pieces, step, done = -(-length // p.most), p.far if p.along else p.T, 0
-    tile, near = longs(p.tiles), p.lanes + 8 * (vectors - 1) * p.window
+def tall_run(p, source, packed, start, count, vectors, clip, b, length, to, far):
+    """A run of pixels, or of pixel b of images, of a block of filters."""
+    pieces, step, cuts = -(-length // p.most), p.far if p.along else p.T, longs(p.cuts)
+    tile, near = longs(p.tiles), p.lanes + 8 * (vectors - 1) * p.taps
     for piece in range(pieces):
-        rows = (length - done) // (pieces - piece)
-        multiply(tile[64 + (vectors - 1) * 16 + rows],
-                 (source + 4 * done * step, step, p.plane, p.places + 8 * tap, packed,
-                  p.window * vectors * p.L, near + 8 * tap, p.C, taps,
-                  max(1, CHAIN // max(taps, 1)), start, 0, to + 4 * done, far, count))
-        done += rows
+        done, end = piece * length // pieces, (piece + 1) * length // pieces
+        taps = longs(clip + 8 * p.clips * cuts[b if p.along else piece])    # the first, how many
+        multiply(tile[64 + (vectors - 1) * 16 + end - done],
+                 (source + 4 * done * step, step, p.plane, p.places + 8 * taps[0], packed,
+                  p.window * vectors * p.L, near + 8 * taps[0], p.C, taps[1],
+                  max(1, CHAIN // max(taps[1], 1)), start, 0, to + 4 * done, far, count))
 
 
 @jit

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyvision.simd import DOTS, tiles
+from tinyvision.simd import DOTS, STEPS, tiles
 
 BAND = 1 << 17                             # floats of a task's padded copy: half a megabyte
 CHAIN = 256                                # terms of a sum before it is put aside
@@ -49,6 +49,22 @@ class Taps:
     def reach(self):
         """How far the largest offset is from the smallest."""
         return max((o for phase in self.offsets for o in phase), default=0) - self.first
+
+    def on(self, image, outputs):
+        """Only with the offsets by which some output pixel meets one of the image's.
+
+        Of a 3 x 3 window with padding 1, a map of one row meets the middle row alone.
+
+        Args:
+            image: pixels of the image.
+            outputs: per phase, the first of the outputs, and the one after the last.
+        """
+        S = self.stride
+        kept = [[(o, k) for o, k in zip(offsets, windows)
+                 if max(a, -(o // S)) <= min(end - 1, (image - 1 - o) // S)]
+                for offsets, windows, (a, end) in zip(self.offsets, self.windows, outputs)]
+        return Taps(self.phases, S, *(tuple(tuple(pair[side] for pair in phase) for phase in kept)
+                                      for side in (0, 1)))
 
 
 def forward_taps(K, S, P, D):
@@ -93,16 +109,16 @@ SIZES = np.dtype([(name, np.int64) for name in """
     N G C F H W A B rows shares bands images workers S T skip comb layers parts deep part width plane
     top left reach room far bare most whole L turn copy gather weave tiles
     M K kind flat along direct blocks masks block start line pitch window taps starts transposed w_row w_step places
-    windows lanes clip
-    I J how pixels sums length others a_row k_row other_k along_j turns here there runs down across
-    dots""".split()])
+    windows lanes cuts clip clips
+    I J how pixels sums shared length others a_row k_row other_k along_j turns here there runs
+    down across dots""".split()])
 
 
 def geometry(N, G, C, image, grid, down, across, apart, workers, band=BAND):
     """The padded copies: rows and columns of a task's images as its outputs need them.
 
     Output (a, b) of the grid meets, in the copy, the places  a S width + b T + place(tap). With
-    `apart`, rows (and columns) that the stride does not reach from one another lie in parts of
+    `apart`, rows (and columns) that the stride does not reach from one another lie in planes of
     their own, so that neighbouring outputs read neighbouring floats: S and T become 1.
 
     Returns:
@@ -112,13 +128,13 @@ def geometry(N, G, C, image, grid, down, across, apart, workers, band=BAND):
     skip, comb = (axis.stride if one else 1 for axis, one in zip((down, across), apart))
     S, T = down.stride // skip, across.stride // comb
     layers, parts = min(skip, down.reach + 1), min(comb, across.reach + 1)
-    part = (columns - 1) * T + across.reach // comb + 1
-    width = parts * part
-    shares, bands = _tasks(N, G, rows, C * width * S * layers, workers, band)
+    width = (columns - 1) * T + across.reach // comb + 1
+    shares, bands = _tasks(N, G, rows, C * layers * parts * width * S, workers, band)
     deep = (-(-rows // bands) - 1) * S + down.reach // skip + 1
-    plane = spread(layers * deep * width)
+    part = deep * width
+    plane = spread(layers * parts * part)
     if 4 * C * plane > LARGEST:
-        raise MemoryError(f"conv2d: a padded copy of {C} channels of {layers * deep} x {width} needs "
+        raise MemoryError(f"conv2d: a padded copy of {C} channels of {plane} numbers needs "
                           f"{4 * C * plane} bytes: the padding or the dilation is too large")
     numbers = dict(
         N=N, G=G, C=C, H=image[0], W=image[1], rows=rows, shares=shares, bands=bands,
@@ -129,7 +145,7 @@ def geometry(N, G, C, image, grid, down, across, apart, workers, band=BAND):
 
     def place(y, x):
         y, x = y - down.first, x - across.first
-        return (y % skip * deep + y // skip) * width + x % comb * part + x // comb
+        return (y % skip * parts + x % comb) * part + y // skip * width + x // comb
     return numbers, place
 
 
@@ -149,9 +165,9 @@ def spread(floats):
     return (-(-floats // 16) | 1) * 16
 
 
-def machine(t):
-    """Where the machine code is."""
-    return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather, weave=t.weave)
+def machine(t, comb):
+    """Where the machine code is, for copies whose columns come from `comb` apart."""
+    return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather(comb), weave=t.weave)
 
 
 @functools.lru_cache(4096)
@@ -165,21 +181,26 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
                     for a, size in zip(axes, (A, B)))
     M, K = down.phases, across.phases
     grid = -(-A // M), -(-B // K)
+    down, across = (axis.on(size, [(0, count)] * axis.phases)
+                    for axis, size, count in zip((down, across), x[2:], grid))
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
     kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
     numbers, place = geometry(N, G, C, x[2:], grid, down, across, apart, workers)
-    taps, offsets, windows = tables_of(down, across, place, window[1])
+    cuts = [across.on(x[3], outputs) for outputs in cuts_of_row(kind, along, B, K, t.rows[1])]
+    cut, clip, offsets, windows = clipped(down, cuts, place, window[1], grid[0], x[2])
     L, most, size = t.lanes, t.rows[1], window[0] * window[1]
     block = 2 * L if kind == TALL else -(-F // -(-F // most))
     numbers.update(
         F=F, A=A, B=B, M=M, K=K, kind=kind, flat=flat, along=along, block=block, window=size,
-        taps=len(offsets), whole=-(-F // L) * L, transposed=transposed, most=most,
-        w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1), **machine(t))
+        taps=len(offsets), clips=clip[0].size, whole=-(-F // L) * L, transposed=transposed,
+        most=most,
+        w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1),
+        **machine(t, numbers["comb"]))
     numbers.update(_lines(numbers, grid, _as_it_lies(x, grid, down, across)))
     tables = dict(places=offsets, windows=windows,
                   lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
-                  clip=_clip(down, across, taps, grid[0], x[2]), tiles=t.table)
+                  cuts=cut, clip=clip, tiles=t.table)
     return Plan(numbers, tables, G * numbers["whole"] * (1 + C * size))
 
 
@@ -209,6 +230,35 @@ def _as_it_lies(x, grid, down, across):
     """Whether an image is its own padded copy: of a 1x1 convolution, where no tile reaches beyond."""
     return grid == x[2:] and (down.stride, across.stride, down.reach, across.reach, down.first,
                               across.first) == (1, 1, 0, 0, 0, 0)
+
+
+def cuts_of_row(kind, along, B, K, most):
+    """Per tile of a row, and phase: the first pixel that it makes, and the one after the last."""
+    lengths = [(B - s + K - 1) // K for s in range(K)]
+    if kind == WIDE:
+        return [[(0, length) for length in lengths]]
+    if along:                                                # tiles of one pixel of many images
+        return [[(b, b + 1)] * K for b in range(lengths[0])]
+    counts = [-(-length // most) for length in lengths]
+    return [[(q * length // count, (q + 1) * length // count)
+             for length, count in zip(lengths, counts)] for q in range(counts[0])]
+
+
+def clipped(down, cuts, place, J, rows, H):
+    """The taps of every tile of a row that are on the image: with a dilation, often a part.
+
+    Returns:
+        (which of the clips each tile has, the different clips (see `_clip`), then for all of them
+        together the place of each tap, and its position in the filter).
+    """
+    different, clips, places, windows = {cut.windows: cut for cut in cuts}, [], [], []
+    for cut in different.values():
+        first, here, positions = tables_of(down, cut, place, J)
+        first = {phase: tap + len(places) for phase, tap in first.items()}
+        clips.append(_clip(down, cut, first, rows, H))
+        places, windows = places + here, windows + positions
+    number = {taps: k for k, taps in enumerate(different)}
+    return [number[cut.windows] for cut in cuts], np.array(clips), places, windows
 
 
 def tables_of(down, across, place, J):
@@ -249,26 +299,31 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
     def tall(length, runs):
         pieces = -(-length // 10)
         return runs * pieces * sum(
-            steps * max(4.2, length / pieces * vectors / 2) + 35 * vectors + 2 * lines
+            steps * cycles_of(length / pieces, vectors) + 35 * vectors + 2 * lines
             for vectors in (2 if F - f > L else 1 for f in range(0, F, 2 * L)))
 
     def wide(length, runs, contiguous):
         blocks = -(-F // 10)
         rows = -(-F // blocks)
-        cycles = sum(steps * max(4.2, rows * vectors / 2) + 15 + rows * vectors
+        cycles = sum(steps * cycles_of(rows, vectors) + 15 + rows * vectors
                      for vectors in pieces(length, rows, L))
         direct = contiguous and fits(length, rows, L)
         return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L))
     gap, parts = across.reach // across.stride, min(across.stride, across.reach + 1)
-    width = parts * (B + gap)
-    gathered = N * C * A * min(down.stride, down.reach + 1) * width * (
-        0 if across.stride == 1 else 0.25 if across.stride == 2 else 1)
+    width = B + gap
+    gathered = N * C * A * min(down.stride, down.reach + 1) * parts * width * (
+        0 if across.stride == 1 else 0.25 if across.stride <= STEPS[-1] else 1)
     costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1) + gathered}
     if N > B:
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
     if phases == 1 and gap < 8 * B + L:
         costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B) + gathered
     return min(costs, key=costs.get)
+
+
+def cycles_of(rows, vectors):
+    """Of one step of a tile: sums wait for themselves; two are made in a cycle; two loads, too."""
+    return max(4.2, rows * vectors / 2, (rows + vectors) * 0.55)
 
 
 def pieces(length, count, L):
@@ -302,14 +357,16 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
     by_channel = how == BY_CHANNEL
     whole = -(-(C if by_channel else F) // L) * L
     room = spread(numbers["images"] * C * plane + 2 * L)
+    sums, tiles_of_filters = I * J * whole * (F if by_channel else C), -(-F // (2 * L))
+    shared = how == BY_FILTER and tiles_of_filters % workers == 0 and sums > N * C * plane
     packed = numbers["images"] * whole * (plane if by_channel else -(-A // numbers["bands"]) * B)
     along_j = C < 4 and J > C and not apart[1]                  # the longer axis makes taller tiles
     numbers.update(
         F=F, A=A, B=B, I=I, J=J, how=how, most=t.rows[1], whole=whole, pixels=room,
-        sums=I * J * whole * (F if by_channel else C), block=max(1, CHAIN // B),
-        length=J if along_j else C, others=C if along_j else J,
+        sums=sums, shared=shared, workers=workers if shared else numbers["workers"],
+        block=max(1, CHAIN // B), length=J if along_j else C, others=C if along_j else J,
         a_row=E if along_j else plane, k_row=1 if along_j else I * J,
-        other_k=I * J if along_j else 1, along_j=along_j, **machine(t))
+        other_k=I * J if along_j else 1, along_j=along_j, **machine(t, numbers["comb"]))
     step, pixels = (T, 1) if not by_channel else (1, T)
     runs = _runs(J, E, place, down, across)
     tables = dict(here=[b * m * pixels for m in (L, 2 * L) for b in range(B)],
@@ -318,7 +375,7 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
                   across=[place(down.first, o) for o in across.offsets[0]],
                   tiles=t.table, dots=t.dots)
     numbers.update(turns=len(runs), room=spread(room + packed + 2 * L))
-    return Plan(numbers, tables, G * numbers["sums"])
+    return Plan(numbers, tables, G * sums * (1 if shared else numbers["workers"]))
 
 
 def _runs(J, E, place, down, across):
@@ -349,7 +406,7 @@ def shape_of_sums(C, F, I, J, rows, B, T, L):
         vectors, groups = min(2, -(-lanes // L)), -(-rows // 10)
         high = rows / groups
         return -(-lanes // (2 * L)) * groups * (
-            steps * max(4.2, high * vectors / 2, (high + vectors) * 0.55) + 60)   # sums, loads
+            steps * cycles_of(high, vectors) + 60)
     cycles = {BY_FILTER: tiles(F, length) * others * I + F * steps / 4,
               BY_CHANNEL: tiles(C, F) * I * J + C * plane / 4,
               DOTTED: C * F * I * (rows * (-(-B // L) * (J + 1) + 3) + 8 * J + 20)

@@ -33,24 +33,21 @@ def padded(p, x, images, a0, a1, room):
 def copy_band(p, x, images, a0, a1, room):
     """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them."""
     tall = (a1 - a0 - 1) * p.S + p.reach + 1
+    lo, hi = inside(p.left, 1, p.W, p.comb * p.width)
     for layer in range(p.layers):
         top = a0 * p.S * p.skip + p.top + layer
         first, last = inside(top, p.skip, p.H, tall)
-        for part in range(p.parts):
-            left = p.left + part
-            lo, hi = inside(left, p.comb, p.W, p.part)
-            source, to = x + 4 * (top * p.W + left), room + 4 * (layer * p.deep * p.width
-                                                                 + part * p.part)
-            for n in range(images):
-                for c in range(p.C):
-                    plane = source + 4 * (n * p.G * p.C + c) * p.H * p.W
-                    frame = to + 4 * (n * p.C + c) * p.plane
-                    if p.comb == 1:
-                        copy(p.copy, (plane, p.skip * p.W, first, last, lo, hi, frame, p.width,
-                                      tall, p.part))
-                    else:
-                        gather(p.gather, (plane, p.skip * p.W, p.comb, first, last, lo, hi, frame,
-                                          p.width, tall, p.part))
+        source, to = x + 4 * (top * p.W + p.left), room + 4 * layer * p.parts * p.part
+        for n in range(images):
+            for c in range(p.C):
+                plane = source + 4 * (n * p.G * p.C + c) * p.H * p.W
+                frame = to + 4 * (n * p.C + c) * p.plane
+                if p.comb == 1:
+                    copy(p.copy, (plane, p.skip * p.W, first, last, lo, hi, frame, p.width, tall,
+                                  p.width))
+                else:
+                    gather(p.gather, (plane, p.skip * p.W, p.comb, first, last, lo, hi, frame,
+                                      p.width, p.part, tall, p.width, p.parts))
 
 
 @jit

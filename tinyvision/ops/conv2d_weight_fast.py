@@ -8,7 +8,9 @@ filters x 32 channels, and x is packed ("by channel"); with few of both it is pl
 rows ("dotted").
 
 Tasks are bands of rows as in `conv2d_fast`. Every thread sums over its own tasks; the threads' sums
-are added in a fixed order, so results are the same from run to run.
+are added in a fixed order, so results are the same from run to run. Where there are more weights
+than pixels, sums of their own would cost the threads more than the images do: there each makes its
+share of the filters, from all tasks ("shared").
 """
 from __future__ import annotations
 
@@ -31,34 +33,42 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     p = conv2d_plan.weight_gradient(x.shape, w.shape, y.shape, (S, T), (P, Q), (D, E), G,
                                     tiles().lanes, threads())
     room = address(scratch("rooms", (p.workers, p.room)))
-    sums = address(scratch("sums", (p.workers, p.packed)))
+    sums = address(scratch("sums", (p.packed,)))
     SHARES[p.how](p.workers, p.address, address(x), address(y), room, sums)
     add_shares(p.workers, p.address, address(w), sums)
 
 
 @jit
-def clear(p, sums):
-    """One thread's sums, set to 0."""
-    row = floats(sums)
-    for k in range(p.G * p.sums):
-        row[k] = 0
+def clear(p, sums, first, last):
+    """Columns of a thread's sums, set to 0."""
+    for k in range(p.G * p.sums // p.whole):
+        row = floats(sums + 4 * k * p.whole)
+        for column in range(first, last):
+            row[column] = 0
 
 
 # --- by filter: tiles of channels x filters -------------------------------------------------------
 @worker
 def filter_share(job, k):
-    """One thread's tasks: sums[c, i, j][f]."""
+    """One thread's tasks, or its filters of all tasks: sums[c, i, j][f]."""
     job = longs(job)
-    p, x, y = sizes_at(job[0]), job[1], job[2]
-    room, sums, tasks = job[3] + 4 * k * p.room, job[4] + 4 * k * p.G * p.sums, tasks_of(p)
-    clear(p, sums)
-    for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
+    p, x, y, room, sums = sizes_at(job[0]), job[1], job[2], job[3], job[4]
+    tasks, tiles, room = tasks_of(p), -(-p.F // (2 * p.L)), room + 4 * k * p.room
+    if p.shared:
+        begin, end, first = 0, tasks, k * tiles // p.workers * 2 * p.L
+        last = min(p.F, (k + 1) * tiles // p.workers * 2 * p.L)
+    else:
+        begin, end, first, last = k * tasks // p.workers, (k + 1) * tasks // p.workers, 0, p.F
+        sums += 4 * k * p.G * p.sums
+    clear(p, sums, first, -(-last // p.L) * p.L)
+    for task in range(begin, end):
         g, n, images, a0, a1 = task_of(p, task)
-        here = y + 4 * ((n * p.G + g) * p.F * p.A + a0) * p.B
+        here = y + 4 * (((n * p.G + g) * p.F + first) * p.A + a0) * p.B
         copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
-        pack_pixels(p, here, images, p.F, (a1 - a0) * p.B, p.A * p.B, p.G * p.F * p.A * p.B,
-                    room + 4 * p.pixels)
-        multiply_filters(p, room, room + 4 * p.pixels, sums + 4 * g * p.sums, images, a1 - a0)
+        pack_pixels(p, here, images, last - first, (a1 - a0) * p.B, p.A * p.B,
+                    p.G * p.F * p.A * p.B, room + 4 * p.pixels)
+        multiply_filters(p, room, room + 4 * p.pixels, sums + 4 * (g * p.sums + first),
+                         last - first, images, a1 - a0)
 
 
 @jit
@@ -84,12 +94,12 @@ def pack_pixels(p, source, images, C, pixels, far, image, to):
 
 
 @jit
-def multiply_filters(p, room, packed, sums, images, rows):
+def multiply_filters(p, room, packed, sums, filters, images, rows):
     """The products of one task; rows of the tile are channels, or columns j of the window."""
     tile, down, across = longs(p.tiles), longs(p.down), longs(p.across)
     groups = -(-p.length // p.most)
-    for lane in range(0, p.F, 2 * p.L):
-        vectors = 2 if p.F - lane > p.L else 1
+    for lane in range(0, filters, 2 * p.L):
+        vectors = 2 if filters - lane > p.L else 1
         lanes, here = vectors * p.L, p.here + 8 * (vectors - 1) * p.B
         for group in range(groups):
             first, last = group * p.length // groups, (group + 1) * p.length // groups
@@ -114,7 +124,7 @@ def channel_share(job, k):
     job = longs(job)
     p, x, y = sizes_at(job[0]), job[1], job[2]
     room, sums, tasks = job[3] + 4 * k * p.room, job[4] + 4 * k * p.G * p.sums, tasks_of(p)
-    clear(p, sums)
+    clear(p, sums, 0, p.whole)
     for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
         g, n, images, a0, a1 = task_of(p, task)
         copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
@@ -152,7 +162,7 @@ def dotted_share(job, k):
     job = longs(job)
     p, x, y = sizes_at(job[0]), job[1], job[2]
     room, sums, tasks = job[3] + 4 * k * p.room, job[4] + 4 * k * p.G * p.sums, tasks_of(p)
-    clear(p, sums)
+    clear(p, sums, 0, p.whole)
     for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
         g, n, images, a0, a1 = task_of(p, task)
         copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
@@ -221,7 +231,7 @@ def turn_filters(p, sums, filters, w):
 def add(p, sums, count):
     """What the other threads have at a place, added to what the first has."""
     here = floats(sums)
-    for worker in range(1, p.workers):
+    for worker in range(1, 1 if p.shared else p.workers):
         far = worker * p.G * p.sums
         for k in range(count):
             here[k] += here[far + k]
