@@ -130,8 +130,10 @@ def questions(r):
     yield Example("binary_cross_entropy_with_logits", "weighted", lambda x, t, w, p:
                   ops.binary_cross_entropy_with_logits(x, t, w, pos_weight=p),
                   (x, t, w, r.positive(5)))
-    yield Example("sigmoid_focal_loss", "gamma", lambda x, t: ops.sigmoid_focal_loss(
-        x, t, alpha=-1, gamma=1.5), (x, t))
+    for gamma in (0, 1.5):
+        yield Example("sigmoid_focal_loss", f"gamma {gamma}", lambda x, t, gamma=gamma:
+                      ops.sigmoid_focal_loss(x, t, alpha=-1, gamma=gamma), (x, t),
+                      linear_in=(1,) * (not gamma))
 
 
 def corners(r):

@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyvision.device import module_of
-from tinyvision.engine import Op, Tensor, as_array
+from tinyvision.engine import Op, Tensor, as_array, grad
 from tinyvision.ops.activation import sigmoid
 from tinyvision.ops.activation_smooth import softplus
 from tinyvision.ops.arithmetic import log, power
+from tinyvision.ops.binary_costs import binary_costs, binary_costs_backward
 from tinyvision.ops.check import same_device
+from tinyvision.ops.composed import composed_backward
+from tinyvision.ops.elementwise import run
 from tinyvision.ops.loss_regression import reduced, same_shape
 from tinyvision.ops.select import Clamp
 
@@ -64,6 +67,48 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean") -> Tensor
     return reduced(name, _weighted(name, BinaryCost()(input, target), weight=weight), reduction)
 
 
+@dataclass(frozen=True)
+class LogitCost(Op):
+    """The cost of logits x with answers t, see `binary_costs`: fused, forward and backward."""
+    yes: float = 1.0
+    no: float = 1.0
+    gamma: float = 0.0
+    needs = "x", "t"
+
+    def forward(self, x, t):
+        return run(binary_costs, (x, t), self.yes, self.no, self.gamma)
+
+    def backward(self, g, y, x, t):
+        return (x.requires_grad and LogitCostBackward(self)(g, x, t),
+                t.requires_grad and composed_backward(self.composed, g, x, t)[1])
+
+    def composed(self, x, t):
+        """The same in plain operations."""
+        cost = t * softplus(-x) + (1.0 - t) * softplus(x)
+        wrong = t * sigmoid(-x) + (1.0 - t) * sigmoid(x)     # 1 - p_t, without its rounding
+        cost = cost * power(wrong, self.gamma) if self.gamma else cost
+        return cost * (self.yes * t + self.no * (1.0 - t))
+
+
+@dataclass(frozen=True)
+class LogitCostBackward(Op):
+    """The gradient of the logits x, given those of the costs."""
+    costs: LogitCost
+    needs = "g", "x", "t"
+
+    def forward(self, g, x, t):
+        op = self.costs
+        return run(binary_costs_backward, (g, x, t), op.yes, op.no, op.gamma)
+
+    def backward(self, h, out, g, x, t):
+        return composed_backward(self.composed, h, g, x, t)
+
+    def composed(self, g, x, t):
+        """The same in plain operations: the derivative of the costs' own."""
+        x = x if x.requires_grad else Tensor(x._data, True)
+        return grad(self.costs.composed(x, t), x, g, create_graph=True)[0]
+
+
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean",
                                      pos_weight=None) -> Tensor:
     """`binary_cross_entropy` of sigmoid(input), without its rounding.
@@ -82,8 +127,10 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     """
     name = "binary_cross_entropy_with_logits"
     x, t = same_shape(name, input=input, target=target)
-    yes = _weighted(name, t, pos_weight=pos_weight)
-    cost = yes * softplus(-x) + (1.0 - t) * softplus(x)
+    if pos_weight is None:
+        cost = LogitCost()(x, t)
+    else:
+        cost = _weighted(name, t, pos_weight=pos_weight) * softplus(-x) + (1.0 - t) * softplus(x)
     return reduced(name, _weighted(name, cost, weight=weight), reduction)
 
 
@@ -122,9 +169,5 @@ def sigmoid_focal_loss(inputs, targets, alpha=0.25, gamma=2.0, reduction="none")
     x, t = same_shape(name, inputs=inputs, targets=targets)
     if alpha > 1:
         raise ValueError(f"{name}: alpha is {alpha}, expected 0 to 1, or below 0 for none")
-    cost = t * softplus(-x) + (1.0 - t) * softplus(x)
-    wrong = t * sigmoid(-x) + (1.0 - t) * sigmoid(x)         # 1 - p_t, without its rounding
-    cost = cost * power(wrong, gamma) if gamma else cost
-    if alpha >= 0:
-        cost = cost * (float(alpha) * t + float(1 - alpha) * (1.0 - t))
-    return reduced(name, cost, reduction)
+    yes, no = (float(alpha), float(1 - alpha)) if alpha >= 0 else (1.0, 1.0)
+    return reduced(name, LogitCost(yes, no, float(gamma))(x, t), reduction)
