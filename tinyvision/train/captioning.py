@@ -11,22 +11,17 @@ from tinyvision.engine import Tensor
 from tinyvision.models.language.word2vec import word_vectors
 from tinyvision.models.language.words import SHAPES
 from tinyvision.train.recipe import Recipe, Splits
+from tinyvision.train.scenes import GeneratedScenes, held_out_batches, nearest_in_pixels
 
 
 @dataclass(frozen=True)
-class ShapesToCaption:
+class ShapesToCaption(GeneratedScenes):
     """Generated scenes and their canonical captions: all objects by colour and class, from left to
-    right. So many to learn from, so many held out."""
-    train: int = 2000
-    held_out: int = 500
-    size: int = 64
-    difficulty: str = "medium"
+    right."""
 
     def __call__(self, limit: int | None = None) -> Splits:
         """Item k of a split is (image (3, H, W), sentence)."""
-        scenes = [data.shapes(min(n, limit or n), self.size, data.SPLITS[split]["seed"],
-                              self.difficulty)
-                  for split, n in (("train", self.train), ("held_out", self.held_out))]
+        scenes = self.scenes(limit)
         pairs = [data.TensorDataset(s.images, s.caption) for s in scenes]
         return Splits(*pairs, scenes[0].names)
 
@@ -62,8 +57,7 @@ def measure(model, splits: Splits, beam: int = 1) -> dict[str, float]:
 def answers(model, splits: Splits, beam: int = 1, batch: int = 100) -> tuple[list, list]:
     """The model's sentences about the held out images, and the true ones."""
     said, true = [], []
-    for images, captions in data.DataLoader(splits.held_out, batch,
-                                            generator=np.random.default_rng(0)):
+    for images, captions in held_out_batches(splits, batch):
         said += model.predict(Tensor(images), beam)
         true += captions
     return said, true
@@ -72,14 +66,11 @@ def answers(model, splits: Splits, beam: int = 1, batch: int = 100) -> tuple[lis
 def compare(splits: Splits) -> dict[str, float]:
     """How many captions are exact of: the caption of that training image whose pixels are closest;
     the most frequent caption."""
-    (known, captions), (asked, true) = (
-        (np.stack([x.ravel() for x, _ in split]), [y for _, y in split])
-        for split in (splits.train, splits.held_out))
-    # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which |a|^2 is the same for all neighbours of a
-    nearest = ((known ** 2).sum(1) - 2 * asked @ known.T).argmin(1)
+    captions, true = ([caption for _, caption in split]
+                      for split in (splits.train, splits.held_out))
     common = Counter(captions).most_common(1)[0][0]
     return {"nearest neighbour in pixels":
-            metrics.exact_match([captions[k] for k in nearest], true),
+            metrics.exact_match([captions[k] for k in nearest_in_pixels(splits)], true),
             f'always "{common}"': metrics.exact_match([common] * len(true), true)}
 
 

@@ -8,21 +8,17 @@ import numpy as np
 from tinyvision import data, metrics
 from tinyvision.engine import Tensor, no_grad
 from tinyvision.train.recipe import Splits
+from tinyvision.train.scenes import GeneratedScenes, held_out_batches, nearest_in_pixels
 
 
 @dataclass(frozen=True)
-class ShapesToClassify:
-    """Generated pictures of one shape out of ten: so many to learn from, so many held out."""
-    train: int = 2000
-    held_out: int = 500
+class ShapesToClassify(GeneratedScenes):
+    """Generated pictures of one shape out of ten."""
     size: int = 32
-    difficulty: str = "medium"
 
     def __call__(self, limit: int | None = None) -> Splits:
         """Item k of a split is (image (3, H, W), label)."""
-        scenes = [data.one_shape(min(n, limit or n), self.size, data.SPLITS[split]["seed"],
-                                 self.difficulty)
-                  for split, n in (("train", self.train), ("held_out", self.held_out))]
+        scenes = self.scenes(limit, data.one_shape)
         pairs = [data.TensorDataset(s.images, np.concatenate(s.labels)) for s in scenes]
         return Splits(*pairs, scenes[0].names)
 
@@ -38,8 +34,7 @@ def answers(model, splits: Splits, batch: int = 100) -> tuple[np.ndarray, np.nda
     """Labels (N,) of the held out images, and the model's scores (N, classes)."""
     found = []
     with no_grad():
-        for images, labels in data.DataLoader(splits.held_out, batch,
-                                              generator=np.random.default_rng(0)):
+        for images, labels in held_out_batches(splits, batch):
             found.append((labels, model(Tensor(images)).numpy()))
     labels, scores = zip(*found)
     return np.concatenate(labels), np.concatenate(scores)
@@ -48,12 +43,10 @@ def answers(model, splits: Splits, batch: int = 100) -> tuple[np.ndarray, np.nda
 def compare(splits: Splits) -> dict[str, float]:
     """The top-1 of the nearest neighbour: the class of that training image whose pixels are closest
     to the image's. The shapes are moved, turned and scaled, so that pixels say little."""
-    (known, classes), (asked, labels) = (
-        (np.stack([x.ravel() for x, _ in split]), np.array([y for _, y in split]))
-        for split in (splits.train, splits.held_out))
-    # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which |a|^2 is the same for all neighbours of a
-    distance = (known ** 2).sum(1) - 2 * asked @ known.T                 # (asked, known)
-    return {"nearest neighbour in pixels": metrics.accuracy(labels, classes[distance.argmin(1)])}
+    classes, labels = (np.array([label for _, label in split])
+                       for split in (splits.train, splits.held_out))
+    found = classes[nearest_in_pixels(splits)]
+    return {"nearest neighbour in pixels": metrics.accuracy(labels, found)}
 
 
 def picture(model, splits: Splits, n: int = 24, wrong: int = 8):

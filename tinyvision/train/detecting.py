@@ -9,27 +9,22 @@ from tinyvision import data, metrics
 from tinyvision.engine import no_grad
 from tinyvision.ops import box_iou
 from tinyvision.train.recipe import Splits
+from tinyvision.train.scenes import GeneratedScenes, held_out_batches, nearest_in_pixels
 
 # of a figure's head, neck, hip, hands and feet: COCO's for nose, shoulder, hip, wrist and ankle
 FIGURE_SIGMAS = 0.026, 0.079, 0.107, 0.062, 0.062, 0.089, 0.089
 
 
 @dataclass(frozen=True)
-class ShapesToDetect:
-    """Generated scenes and all that is known of their objects: so many to learn from, so many held
-    out. classes: of `data.shapes`; keypoints: whether targets carry them."""
-    train: int = 2000
-    held_out: int = 500
-    size: int = 64
-    difficulty: str = "medium"
+class ShapesToDetect(GeneratedScenes):
+    """Generated scenes and all that is known of their objects. classes: of `data.shapes`;
+    keypoints: whether targets carry them."""
     classes: tuple = data.CLASSES[:5]
     keypoints: bool = False
 
     def __call__(self, limit: int | None = None) -> Splits:
         """Item k of a split is (image (3, H, W), target), see `data.target`."""
-        scenes = [data.shapes(min(n, limit or n), self.size, data.SPLITS[split]["seed"],
-                              self.difficulty, self.classes)
-                  for split, n in (("train", self.train), ("held_out", self.held_out))]
+        scenes = self.scenes(limit, classes=self.classes)
         if self.keypoints:
             scenes = [one.carrying("keypoints") for one in scenes]
         return Splits(*scenes, scenes[0].names)
@@ -59,11 +54,7 @@ class Measure:
 
     def compare(self, splits: Splits) -> dict[str, float]:
         """Of "the same as in that training image whose pixels are closest"."""
-        known, asked = (np.stack([image.ravel() for image, _ in split])
-                        for split in (splits.train, splits.held_out))
-        # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which |a|^2 is the same for all neighbours of a
-        nearest = ((known ** 2).sum(1) - 2 * asked @ known.T).argmin(1)
-        found = [splits.train[int(k)][1] for k in nearest]
+        found = [splits.train[k][1] for k in nearest_in_pixels(splits)]
         found = [{**one, "scores": np.ones(len(one["labels"]), np.float32)} for one in found]
         targets = [target for _, target in splits.held_out]
         return {"nearest neighbour in pixels": self.scores(targets, found, splits.names)["AP50"]}
@@ -73,8 +64,7 @@ def answers(model, splits: Splits, batch: int = 50) -> tuple[list, list]:
     """(targets, predictions) of all held out items."""
     targets, found = [], []
     with no_grad():
-        for images, true in data.DataLoader(splits.held_out, batch,
-                                            generator=np.random.default_rng(0)):
+        for images, true in held_out_batches(splits, batch):
             targets += true
             found += model.predict(images)
     return targets, found
@@ -85,8 +75,7 @@ def proposal_recall(model, splits: Splits, proposals: int = 50, iou: float = 0.7
     """The share of the held out objects that one of an RPN's best `proposals` overlaps enough."""
     hits = []
     with no_grad():
-        for images, targets in data.DataLoader(splits.held_out, batch,
-                                               generator=np.random.default_rng(0)):
+        for images, targets in held_out_batches(splits, batch):
             prepared = model.transform(images)
             _, _, found = model(prepared.images, prepared.sizes)
             hits += [covered(target["boxes"], boxes[:proposals], iou)

@@ -9,6 +9,7 @@ from tinyvision import data
 from tinyvision.engine import Tensor
 from tinyvision.train.classifying import ShapesToClassify
 from tinyvision.train.recipe import Splits, random_numbers
+from tinyvision.train.scenes import held_out_batches
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ def measure(model, splits: Splits, batch: int = 100) -> dict[str, float]:
     """The squared error of reconstructions of the held out images, over that of the mean image of
     the training's: 1 is a model that has learned nothing but the mean."""
     error = sum(((model.predict(Tensor(images)) - images) ** 2).sum()
-                for images, _ in data.DataLoader(splits.held_out, batch,
-                                                 generator=np.random.default_rng(0)))
+                for images, _ in held_out_batches(splits, batch))
     return {"relative_error": float(error / ((images_of(splits.held_out)
                                               - images_of(splits.train).mean(0)) ** 2).sum())}
 

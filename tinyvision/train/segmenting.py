@@ -8,21 +8,16 @@ import numpy as np
 from tinyvision import data, metrics
 from tinyvision.engine import Tensor, no_grad
 from tinyvision.train.recipe import Splits
+from tinyvision.train.scenes import GeneratedScenes, held_out_batches
 
 
 @dataclass(frozen=True)
-class ShapesToSegment:
-    """Generated scenes and their maps of classes: so many to learn from, so many held out."""
-    train: int = 2000
-    held_out: int = 500
-    size: int = 64
-    difficulty: str = "medium"
+class ShapesToSegment(GeneratedScenes):
+    """Generated scenes and their maps of classes."""
 
     def __call__(self, limit: int | None = None) -> Splits:
         """Item k of a split is (image (3, H, W), labels (H, W)), 0 the background."""
-        scenes = [data.shapes(min(n, limit or n), self.size, data.SPLITS[split]["seed"],
-                              self.difficulty)
-                  for split, n in (("train", self.train), ("held_out", self.held_out))]
+        scenes = self.scenes(limit)
         pairs = [data.TensorDataset(s.images, s.masks) for s in scenes]
         return Splits(*pairs, ("background", *scenes[0].names))
 
@@ -36,8 +31,7 @@ def confusion(model, splits: Splits, batch: int = 50) -> metrics.Segmentation:
     """The counts behind it."""
     scores = metrics.Segmentation(len(splits.names))
     with no_grad():
-        for images, masks in data.DataLoader(splits.held_out, batch,
-                                             generator=np.random.default_rng(0)):
+        for images, masks in held_out_batches(splits, batch):
             scores.add(masks, model.predict(Tensor(images)))
     return scores
 
