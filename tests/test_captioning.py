@@ -1,4 +1,4 @@
-"""Captioning: words and their numbers, searches against all sentences, BLEU by the paper's examples,
+"""Captioning: words and numbers, searches against all sentences, BLEU by the paper's examples,
 vectors of words, the models, and the recipe's parts."""
 import itertools
 import math
@@ -157,7 +157,8 @@ def test_beam_refuses():
 
 
 # --- BLEU -----------------------------------------------------------------------------------------
-FIRST = "it is a guide to action which ensures that the military always obeys the commands of the party"
+FIRST = ("it is a guide to action which ensures that the military always obeys the commands of "
+         "the party")
 SECOND = "it is to insure the troops forever hearing the activity guidebook that party direct"
 PEOPLE = ["it is a guide to action that ensures that the military will forever heed party commands",
           "it is the guiding principle which guarantees the military forces always being under the "
@@ -169,7 +170,8 @@ CAT = ["the cat is on the mat", "there is a cat on the mat"]
 @pytest.mark.parametrize("answer, some, n, expected", [
     (FIRST, PEOPLE, 1, (17, 18)), (SECOND, PEOPLE, 1, (8, 14)),          # Papineni et al., 2.1
     (FIRST, PEOPLE, 2, (10, 17)), (SECOND, PEOPLE, 2, (1, 13)),
-    ("the the the the the the the", CAT, 1, (2, 7)), ("the the the the the the the", CAT, 2, (0, 6))])
+    ("the the the the the the the", CAT, 1, (2, 7)),
+    ("the the the the the the the", CAT, 2, (0, 6))])
 def test_modified_precision_by_the_papers_examples(answer, some, n, expected):
     assert metrics.modified_precision([answer], [some], n) == expected
 
@@ -192,7 +194,8 @@ def test_bleu_by_hand():
     assert metrics.bleu([close], [CAT[0]], 3) == pytest.approx((5 / 6 * 3 / 5 * 1 / 4) ** (1 / 3))
     assert metrics.bleu([close], [CAT[0]], 4) == 0
     assert metrics.bleu(CAT, CAT) == 1 and metrics.bleu([""], [CAT]) == 0
-    assert metrics.bleu(["nothing"], ["nothing"], 1) == 1 and metrics.bleu(["nothing"], ["nothing"]) == 0
+    assert metrics.bleu(["nothing"], ["nothing"], 1) == 1
+    assert metrics.bleu(["nothing"], ["nothing"], 4) == 0    # it has no four words in a row
 
 
 def naive_bleu(answers, references, n):
@@ -420,7 +423,8 @@ def test_places_are_told_apart():
 
 def test_a_look_is_the_mean_of_values_weighted_by_keys():
     decoder = Attending(3, 4, 5)
-    h, k, v = (tv.Tensor(rng.standard_normal(s).astype("f4")) for s in ((2, 5), (2, 6, 5), (2, 6, 5)))
+    h, k, v = (tv.Tensor(rng.standard_normal(shape).astype("f4"))
+               for shape in ((2, 5), (2, 6, 5), (2, 6, 5)))
     z, weights = decoder.look(h, k, v)
     q = h.numpy() @ decoder.query.weight.numpy().T + decoder.query.bias.numpy()
     e = np.exp(np.einsum("nd,npd->np", q, k.numpy()) / math.sqrt(5))

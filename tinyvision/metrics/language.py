@@ -64,8 +64,8 @@ def brevity_penalty(answers, references) -> float:
 def _words(who, answers, references):
     """Lists of words, and lists of lists of them."""
     if not len(answers) or len(answers) != len(references):
-        raise ValueError(f"{who}: {len(answers)} answers and {len(references)} references, expected "
-                         "as many of both, at least one")
+        raise ValueError(f"{who}: {len(answers)} answers and {len(references)} references, "
+                         "expected as many of both, at least one")
     some = [[one] if isinstance(one, str) else one for one in references]
     if empty := [k for k, one in enumerate(some) if not len(one)]:
         raise ValueError(f"{who}: answer {empty[0]} has no reference, expected at least one")

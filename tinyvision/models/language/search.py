@@ -1,11 +1,11 @@
 """Search for a sentence: word by word the best, or several beginnings side by side.
 
 A decoder is a function `step(words, state) -> (log p, state)`: `words` (K,) are the last words of K
-beginnings; log p (K, V) is what each next word is worth; the state is a tuple of arrays with K rows.
+beginnings; log p (K, V) is what each next word is worth; the state is a tuple of arrays of K rows.
 What is looked for is the sentence S with the largest sum of log p(S_t | S_0, ..., S_t-1).
 
 Greedy search takes the best word at every step, and may miss a sentence whose first word is second
-best. Looking at all sentences would take V^L. Beam search keeps the `width` best beginnings at every
+best. Looking at all sentences would take V^L. Beam search keeps the `width` best beginnings at each
 step (Vinyals et al. 2015, 3.1.2; lecture: I3): 1 is greedy search, V^L is looking at all.
 """
 from __future__ import annotations

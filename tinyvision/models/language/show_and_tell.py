@@ -59,7 +59,8 @@ class Reading(Module):
 
     def step(self, words, state):
         """Vectors of one word each (K, embedding) and (h, c) to (h_t, the next (h, c))."""
-        _, state = self.lstm(words.reshape(1, *words.shape), [s.reshape(1, *s.shape) for s in state])
+        state = [s.reshape(1, *s.shape) for s in state]
+        _, state = self.lstm(words.reshape(1, *words.shape), state)
         return state[0][0], (state[0][0], state[1][0])
 
 
@@ -170,8 +171,8 @@ class ShowAndTell(Module):
                 words.append(int(log_p[0].argmax()))
                 told.append(np.exp(log_p[0]))
                 looks += self.decoder.looks(state) if hasattr(self.decoder, "looks") else []
-            shape = maps.shape[2:]
-            return Told(words[1:], np.array(told), np.reshape(looks, (-1, *shape)) if looks else None)
+            looks = np.reshape(looks, (-1, *maps.shape[2:])) if looks else None
+            return Told(words[1:], np.array(told), looks)
 
     def begin(self, images):
         """The decoder's state before the first word: arrays with N rows."""

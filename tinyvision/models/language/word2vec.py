@@ -6,7 +6,7 @@ their compositionality", section 2.2, skip-gram with negative sampling; lecture:
     centre word c, a word o near it, k words n drawn from the noise distribution:
     loss = - log sigmoid(u_o v_c) - sum over n of log sigmoid(- u_n v_c)
 
-Every word has two vectors, v where it is in the middle and u where it is near; v is what is used. To
+Every word has two vectors, v where it is in the middle, u where it is near; v is what is used. To
 tell real neighbours from drawn ones, words that stand in the same places need the same vectors: in
 captions of shapes all colours come near each other, and all shapes.
 
