@@ -79,6 +79,12 @@ def test_a_pyramid_has_its_own_sizes_on_every_map():
     assert coarse[9].tolist() == [-4, 8 - 16, 4, 8 + 16]                 # stride 8, second row
 
 
+def test_strides_may_differ_down_and_across():
+    found, = boxes.AnchorGenerator(((4,),), (1.0,))((16, 60), [(2, 3)])
+    assert [(x + 2, y + 2) for x, y, _, _ in found.tolist()] == [
+        (0, 0), (20, 0), (40, 0), (0, 8), (20, 8), (40, 8)]
+
+
 def test_a_map_of_one_place_has_the_whole_image_as_its_stride():
     found, = boxes.AnchorGenerator(((4,),), (1.0,))((32, 48), [(1, 1)])
     assert found.tolist() == [[-2, -2, 2, 2]]
@@ -260,6 +266,12 @@ def test_levels_are_those_of_equation_1():
     found = boxes.assign_levels(f4(*map(square, sides)), 0, 9)
     assert found.tolist() == [2, 2, 3, 3, 3, 4, 4, 5, 6] and found.dtype == np.int64
     assert found.tolist() == [math.floor(4 + math.log2(s / 224)) for s in sides]
+
+
+def test_rounding_puts_no_box_a_level_too_low():
+    box = f4((997.21, 0, 997.21 + 112, 112))
+    assert box[0, 2] - box[0, 0] < 112                       # 111.99994 in float32
+    assert boxes.assign_levels(box, 2, 5).tolist() == [3]
 
 
 def test_levels_end_where_the_pyramid_ends_and_only_the_area_counts():
