@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
 from matplotlib.colors import to_hex  # noqa: E402
 
-from tinyvision import boxes, models, nn  # noqa: E402
+from tinyvision import models, nn  # noqa: E402
 from tinyvision.draw import lecture_boxes  # noqa: E402
 from tinyvision.draw.palette import ACCENT, COLOURS, INK, tint  # noqa: E402
 
@@ -75,6 +75,6 @@ class TestMistakes:
         # a label of two lines is two texts
         assert texts(figure) == ["circle 0.90", "circle 0.80", "twice", "square 0.70",
                                  "nothing there", "missed"]
-        lines = [to_hex(p.get_edgecolor()) for p in figure.axes[0].patches if not p.get_fill()]
-        assert lines == [INK, COLOURS[0], ACCENT, ACCENT]
-        assert boxes.proper(self.FOUND["boxes"]).all()
+        frames = [p for p in figure.axes[0].patches if not p.get_fill()]
+        lines = [(to_hex(p.get_edgecolor()), p.get_linewidth()) for p in frames]
+        assert lines == [(INK, 0.8), (INK, 1.8), (COLOURS[0], 1.6), (ACCENT, 1.6), (ACCENT, 1.6)]
