@@ -37,7 +37,7 @@ class TestOverlaps:
 
     @pytest.mark.parametrize("box", [(0, 0, 1.5, 2), (0, 0, 0, 2)])
     def test_refuses_what_cannot_be_counted(self, box):
-        with pytest.raises(ValueError, match="pair 1 is .*, expected two boxes .* of whole numbers"):
+        with pytest.raises(ValueError, match="pair 1 is .*, expected two boxes .* whole numbers"):
             lecture_boxes.overlaps([((0, 0, 2, 2), (0, 0, 2, 2)), ((0, 0, 2, 2), box)])
 
 
