@@ -242,7 +242,8 @@ def tiny_show_and_tell(vocabulary=SHAPES, vectors=None) -> ShowAndTell:
     tell" that looks at the places, word by word (`attend`).
 
     With the paper's decoder, which sees the image once, as one vector, the same network learns the
-    grammar and guesses the objects: 0.06 of the captions of held out scenes are exact.
+    grammar and guesses the objects: after 36 epochs 0.07 of the held out captions are exact, with
+    this one 0.82.
 
     vectors: (V, 64) of words, learned beforehand (`word_vectors`), as the embedding's first values.
     """

@@ -10,6 +10,11 @@ Every word has two vectors, v where it is in the middle, u where it is near; v i
 tell real neighbours from drawn ones, words that stand in the same places need the same vectors: in
 captions of shapes all colours come near each other, and all shapes.
 
+As the first values of a captioner's embedding they make no difference that one seed could show:
+after 36 epochs 0.846 of the held out captions are exact, with random first values 0.822; after 20
+epochs 0.33 and 0.43 (`train.captioning.with_word2vec`, seed 0). But these are 28 words, and the
+vectors come from the same 2,000 captions, not from a larger text.
+
 The paper also throws away part of the most frequent words (2.3), for texts of a billion words.
 """
 from __future__ import annotations
