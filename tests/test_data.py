@@ -188,6 +188,15 @@ def test_a_scene_keeps_what_its_level_says(difficulty):
     assert np.mean([len(s.objects) for s in scenes]) >= 0.85 * np.mean(level.objects)
 
 
+def test_a_scene_may_have_no_objects():
+    none = shapes(3, difficulty=replace(LEVELS["easy"], objects=(0, 0)))
+    assert [len(labels) for labels in none.labels] == [0, 0, 0]
+    assert none.caption == ["nothing"] * 3
+    image, target = none[1]
+    assert target["boxes"].shape == (0, 4) and target["masks"].shape == (0, *image.shape[1:])
+    assert not target["semantic"].any()
+
+
 def test_a_level_of_your_own_and_exactly_three_objects():
     three = replace(LEVELS["hard"], objects=(3, 3))
     assert {len(labels) for labels in shapes(60, difficulty=three).labels} == {3}

@@ -134,10 +134,10 @@ def random_places(random, level, size):
     visible. A scene that gets too full for the fewest objects begins again with smaller ones."""
     count = random.integers(level.objects[0], level.objects[1] + 1)
     radii = np.sort(random.uniform(*level.radius, count))[::-1] * size
-    places = []
-    while not places or len(places) < level.objects[0]:
-        places = spread(random, level, size, radii)
+    places = spread(random, level, size, radii)
+    while len(places) < level.objects[0]:
         radii = 0.9 * radii
+        places = spread(random, level, size, radii)
     return places
 
 
