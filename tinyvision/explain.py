@@ -173,13 +173,13 @@ def two_stages(seen: Seen, heads, image) -> dict:
 
 
 def bins(seen: Seen, heads, strides, lowest, highest) -> dict:
-    """The region with the fewest cells, on its map, in the channel that tells most there, whose
+    """The region with about a cell a bin, on its map, in the channel that tells most there, whose
     numbers are rounded to a tenth so that they can be read."""
     how, count = heads.options, len(seen.found["boxes"])
     regions = np.stack([seen.region(k) for k in range(count)])
     level = choose.assign_levels(regions, lowest, highest, *how.canonical) - lowest
     cells = (regions[:, 2:] - regions[:, :2]).max(1) / np.array(strides)[level]
-    k = cells.argmin()
+    k = np.abs(cells - heads.size).argmin()
     if cells[k] > CELLS:
         return {}
     region, stride = regions[k], strides[level[k]]

@@ -51,8 +51,12 @@ def _overhang(every, map_sizes, where, size, per_place):
 
 
 def put_places(plate, grid):
-    """A dot at the place of every anchor of (H, W, A, 4)."""
-    x, y = centres(grid[:, :, 0]).reshape(-1, 2).T
+    """A dot at the places of anchors (H, W, A, 4); where they lie too close, every second or fourth
+    in both directions."""
+    places = centres(grid[:, :, 0])
+    steps = [plate.every(np.ptp(places[..., k]) / max(places.shape[1 - k] - 1, 1)) for k in (1, 0)] \
+        if places.size else (1, 1)
+    x, y = places[::steps[0], ::steps[1]].reshape(-1, 2).T
     plate.axes.plot(x, y, ".", color=GREY, markersize=2.5 if len(x) < 300 else 1.2)
 
 

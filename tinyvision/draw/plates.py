@@ -11,6 +11,7 @@ from tinyvision.draw.pictures import displayable
 
 POINTS = 72                              # of an inch
 GAP = 0.08                               # inches between panels
+APART = 4                                # points between dots or lines, at least
 
 
 class Plate:
@@ -31,6 +32,14 @@ class Plate:
         if title is not None:
             axes.set_title(title, size=9, color=INK, pad=3)
         self.taken, self.boxes = np.zeros((0, 4)), np.zeros((0, 4))
+
+    def every(self, step):
+        """Of things `step` pixels apart the how-manieth are drawn, so that they can be told apart:
+        1, 2, 4, ..."""
+        count = 1
+        while count * step < APART * self.point:
+            count *= 2
+        return count
 
     def pale(self, amount=0.6):
         """The image so much whiter, for what is drawn over it."""

@@ -170,8 +170,8 @@ def said_sides(k, lowest, highest, size, level):
 
 
 def put_lines(plate, stride):
-    """The cells of a map."""
-    H, W = plate.size
+    """The cells of a map; where they are too small, two by two, or four by four."""
+    (H, W), stride = plate.size, stride * plate.every(stride)
     for x in np.arange(0, W + 1, stride):
         plate.axes.plot([x, x], [0, H], color=GREY, linewidth=0.5)
     for y in np.arange(0, H + 1, stride):

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.patheffects import Normal, Stroke
 
 from tinyvision import ops
-from tinyvision.draw.board import Board, number, to_array, to_matrix
+from tinyvision.draw.board import CELL, Board, number, to_array, to_matrix
 from tinyvision.draw.palette import ACCENT, GREY, INK, PAPER, category, tint
 from tinyvision.draw.region_bins import (Bins, align_bins, corners, misalignment, pair, pool_bins,
                                          read, samples)
@@ -38,6 +38,7 @@ def roi_bins(features, box, output_size=2, spatial_scale=1.0, sampling_ratio=2, 
                ops.roi_align(maps, roi, size, spatial_scale, sampling_ratio, aligned).numpy()[0, 0])
     grid.reaching(pooled, exact)
     board, left = Board(grid.longest()), 0
+    below = max(grid.height, size[0]) + 0.9
     titles = ("RoI pool: whole cells, their maximum",
               f"RoI Align: {'exact bins' if aligned else 'half a cell on'}, the mean of samples")
     for title, found, result in zip(titles, (pooled, exact), results):
@@ -47,9 +48,10 @@ def roi_bins(features, box, output_size=2, spatial_scale=1.0, sampling_ratio=2, 
             _put_maxima(board, grid, left, found)
         else:
             _put_samples(board, grid, left, found, sampling_ratio)
-        left = _put_result(board, grid, left, result) + 1.6
+        right = _put_result(board, grid, left, result)
+        left = max(right, left + 0.0108 * 10 * len(title) / CELL / board.wide) + 1.4
     for k, words in enumerate(said_shift(grid, size, spatial_scale)):
-        board.words(0, grid.height + 0.9 + 0.45 * k, words, 10, align="left")
+        board.words(0, below + 0.45 * k, words, 10, align="left")
     return board.figure()
 
 
@@ -92,7 +94,7 @@ class Grid:
             board.words(x + k + 0.5, -0.3, str(self.left + k), 7, GREY)
         for k in range(self.height):
             board.words(x - 0.3, k + 0.5, str(self.top + k), 7, GREY)
-        board.words(x + self.width / 2, -0.95, title, 10, weight="bold")
+        board.words(x, -0.95, title, 10, align="left", weight="bold")
         x0, y0, x1, y1 = self.region
         board.frame(x + x0 - self.left, y0 - self.top, x1 - x0, y1 - y0, ACCENT, 2.4, "--")
 
@@ -146,7 +148,7 @@ def _put_samples(board, grid, x, found, ratio):
 
 def _put_result(board, grid, x, result):
     """What comes of it, right of the map, in the bins' colours; the right side of it."""
-    x, y = x + grid.width + 0.7, (grid.height - len(result)) / 2
+    x, y = x + grid.width + 0.7, max(0, (grid.height - len(result)) / 2)
     found = Bins(np.zeros((1, len(result), 2)), np.zeros((1, result.shape[1], 2)))
     board.grid(x, y, [[number(v) for v in row] for row in result],
                [[tint(bin_colour(p, q, found), 0.3) for q in range(result.shape[1])]

@@ -139,10 +139,11 @@ def proposals(image, stages, best=6, width=3.0, score="score"):
 
 
 def put_scored(plate, boxes, scores):
-    """Boxes, the best on top and in the thickest lines."""
+    """Boxes, the best on top and in the thickest lines; many in thinner ones."""
+    thin = min(1, (300 / max(len(boxes), 1)) ** 0.5)
     for k in np.argsort(scores, kind="stable"):
         strength = float(scores[k])
-        plate.box(boxes[k], score_colour(strength), 0.5 + 1.3 * strength, halo=False,
+        plate.box(boxes[k], score_colour(strength), thin * (0.5 + 1.3 * strength), halo=False,
                   alpha=0.15 + 0.85 * strength)
 
 
