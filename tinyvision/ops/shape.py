@@ -198,6 +198,9 @@ def reshape(a, *shape) -> Tensor:
     known = math.prod(n for n in shape if n != -1)
     if shape.count(-1) > 1 or (size % known if -1 in shape and known else size != known):
         raise ValueError(f"reshape: {as_array(a).shape} ({size} elements) does not fit {shape}")
+    if -1 in shape and not known:
+        raise ValueError(f"reshape: -1 in {shape} could be any size, for there are no elements; "
+                         "say which")
     if -1 in shape:
         shape = tuple(size // known if n == -1 else n for n in shape)
     return Reshape(shape)(a)

@@ -122,7 +122,8 @@ def _prepared(target, needs, size, scale):
         ready["masks"] = np.asarray(target["masks"])[chosen]
     if "keypoints" in needs:
         factor = np.append(scale[:2], np.float32(1))
-        ready["keypoints"] = np.asarray(target["keypoints"], np.float32)[chosen] * factor
+        points = np.asarray(target["keypoints"], np.float32)
+        ready["keypoints"] = points[chosen] * factor if points.size else points
     return ready
 
 
