@@ -19,8 +19,8 @@ from tinyvision.kernel import set_num_threads
 from tinyvision.kernel import threads as get_num_threads
 
 __version__ = "0.1.0"
-_LATER = ("boxes", "data", "draw", "exercises", "gradcheck", "grading", "metrics", "models", "train",
-          "weights", "zoo")
+_LATER = ("boxes", "data", "draw", "exercises", "gradcheck", "grading", "metrics", "models",
+          "train", "weights", "zoo")
 
 
 def __getattr__(name):

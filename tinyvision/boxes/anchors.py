@@ -24,7 +24,7 @@ def cell_anchors(sizes, aspect_ratios) -> np.ndarray:
 
 
 def grid_anchors(size, stride, cell) -> np.ndarray:
-    """The anchors of a whole map, (H W A, 4): row by row, place by place, all A of a place together.
+    """The anchors of a whole map, (H W A, 4): row by row, place by place, all A of one together.
 
     size: the map's (H, W). stride: image pixels from place to place, (vertical, horizontal).
     cell: `cell_anchors`. The first place stands at the image's corner (0, 0), as torchvision's.
@@ -54,8 +54,8 @@ class AnchorGenerator:
         """
         counts = {len(sizes) for sizes in self.sizes}
         if len(counts) != 1:
-            raise ValueError(f"AnchorGenerator: sizes has {sorted(counts)} sizes on different maps, "
-                             "expected as many on each")
+            raise ValueError(f"AnchorGenerator: sizes has {sorted(counts)} sizes on different "
+                             "maps, expected as many on each")
         return counts.pop() * len(self.aspect_ratios)
 
     def __call__(self, image_size, map_sizes) -> list[np.ndarray]:

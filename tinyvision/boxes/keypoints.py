@@ -11,8 +11,8 @@ CUBIC = -0.75                          # the cubic kernel's slope, PyTorch's
 
 
 def heatmap_cells(keypoints, boxes, size: int) -> tuple:
-    """(cells int64 (R, K), valid bool (R, K)): the cell, row * size + column, in which each keypoint
-    lies within its region's grid; only those that are there and inside the box are valid.
+    """(cells int64 (R, K), valid bool (R, K)): the cell, row * size + column, in which each
+    keypoint lies within its region's grid; only those that are there and inside the box are valid.
 
     keypoints: (R, K, 3), x, y, visibility (0: not there). boxes: (R, 4). size: cells along a side.
     A point exactly on the right or lower border belongs to the last cell.

@@ -22,7 +22,7 @@ def crop_masks(masks, boxes, size: int) -> np.ndarray:
 
 
 def paste_masks(masks, boxes, size) -> np.ndarray:
-    """Masks (K, P, P) of probabilities, drawn into their boxes (K, 4): float32 (K, H, W), 0 outside.
+    """Masks (K, P, P) of probabilities, drawn into their boxes (K, 4): float32 (K, H, W), 0 around.
 
     size: the image's (H, W). Cell centres lie as in `crop_masks`; between them the values are
     interpolated, beyond the outermost they fade out, as if framed by zeros. A pixel is asked at

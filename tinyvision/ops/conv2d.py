@@ -120,7 +120,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
         groups: output channel block g sees input channel block g only; depthwise at groups = C.
 
     Returns:
-        (N, O, A, B). Like `torch.nn.functional.conv2d`.
+        (N, O, A, B). Like `torch.nn.functional.conv2d`. Where an input or a cotangent is infinite,
+        products with the padding's zeros may be NaN, and which are depends on the kernel chosen.
 
     Raises:
         ValueError: shapes that do not fit, or a kernel larger than the padded image.

@@ -45,7 +45,7 @@ class Proposing(Part):
 
 
 class Looking(Part):
-    """The second stage alone, on the proposals of a FasterRCNN, `proposer`, which may be another."""
+    """The second stage alone, on the proposals of `proposer`, which may be another FasterRCNN."""
 
     def __init__(self, model, proposer, *trained):
         super().__init__(model, *trained)

@@ -170,8 +170,8 @@ class RoIHeads(Module):
         the regions."""
         scores, codes = self(images, maps, regions.rois)
         classes = regions.labels() + 1
-        return {"loss_classifier": ops.cross_entropy(scores, beside(scores, classes)) if len(classes)
-                else ops.sum(scores),
+        cost = ops.cross_entropy(scores, beside(scores, classes), reduction="sum")
+        return {"loss_classifier": cost / max(len(classes), 1),
                 "loss_box_reg": _box_loss(codes, classes, regions)}
 
     def predict(self, images, maps, proposals, sizes) -> list[dict]:

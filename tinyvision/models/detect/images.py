@@ -60,8 +60,8 @@ class ImageTransform:
         """
         arrays = [as_array(image) for image in images]
         if not arrays or any(a.ndim != 3 or a.shape[0] != 3 or 0 in a.shape for a in arrays):
-            raise ValueError(f"images: got shapes {[a.shape for a in arrays]}, expected one or more "
-                             "of (3, H, W), or an array (N, 3, H, W)")
+            raise ValueError(f"images: got shapes {[a.shape for a in arrays]}, expected one or "
+                             "more of (3, H, W), or an array (N, 3, H, W)")
         scaled = [self._scaled(a) for a in arrays]
         sizes = [a.shape[1:] for a in scaled]
         ratios = [tuple(m / n for m, n in zip(size, a.shape[1:]))
@@ -89,9 +89,10 @@ class ImageTransform:
 
 
 def beside(tensor, array) -> Tensor:
-    """An array that was chosen on the CPU, as a Tensor on the tensor's device, of its dtype if it is
-    floating."""
-    return Tensor(array.astype(tensor.dtype) if array.dtype.kind == "f" else array).to(tensor.device)
+    """An array that was chosen on the CPU, as a Tensor on the tensor's device, and of its dtype if
+    it is floating."""
+    array = array.astype(tensor.dtype) if array.dtype.kind == "f" else array
+    return Tensor(array).to(tensor.device)
 
 
 def prepared(targets, batch: Batch, needs=()) -> list[dict]:

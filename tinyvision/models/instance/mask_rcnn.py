@@ -66,8 +66,8 @@ class MaskHeads(RoIHeads):
     """
     needs = "masks",
 
-    def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *, mask_size=14,
-                 mask_layers=(256,) * 4, **others):
+    def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *,
+                 mask_size=14, mask_layers=(256,) * 4, **others):
         super().__init__(channels, num_classes, options, size, width, **others)
         self.mask_size = mask_size
         before = (channels, *mask_layers)
@@ -84,7 +84,7 @@ class MaskHeads(RoIHeads):
         return x[np.arange(len(labels)), labels + 1]         # (K, 2 P, 2 P)
 
     def loss(self, images, maps, regions: Regions) -> dict:
-        """Those of the box head and "loss_mask", the mean over the cells of the objects' regions."""
+        """Those of the box head and "loss_mask", the mean over the cells of objects' regions."""
         losses, objects = super().loss(images, maps, regions), regions.positive()
         logits = self.masks(images, maps, objects.rois, objects.labels())
         truth = beside(logits, mask_targets(objects, 2 * self.mask_size))
@@ -138,8 +138,8 @@ class KeypointHeads(RoIHeads):
     """
     needs = "keypoints",
 
-    def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *, num_keypoints=17,
-                 keypoint_size=14, keypoint_layers=(512,) * 8, **others):
+    def __init__(self, channels, num_classes, options=Reading(), size=7, width=1024, *,
+                 num_keypoints=17, keypoint_size=14, keypoint_layers=(512,) * 8, **others):
         super().__init__(channels, num_classes, options, size, width, **others)
         self.keypoint_size = keypoint_size
         layers = []
@@ -164,9 +164,8 @@ class KeypointHeads(RoIHeads):
         points = objects.of_objects("keypoints", (0, N, 3))
         cells, there = boxes.heatmap_cells(points, objects.rois[:, 1:], S)
         targets = np.where(there, cells, -1).reshape(-1)
-        x = x.reshape(K * N, S * S)
-        return {**losses, "loss_keypoint": ops.cross_entropy(x, beside(x, targets)) if there.any()
-                else ops.sum(x) * 0.0}
+        cost = ops.cross_entropy(x.reshape(K * N, S * S), beside(x, targets), reduction="sum")
+        return {**losses, "loss_keypoint": cost / max(there.sum(), 1)}
 
     def predict(self, images, maps, proposals, sizes) -> list[dict]:
         """Those of the box head, with `keypoints` (D, keypoints, 3), whose last number is 1, and
