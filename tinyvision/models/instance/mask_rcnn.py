@@ -165,7 +165,7 @@ class KeypointHeads(RoIHeads):
         cells, there = boxes.heatmap_cells(points, objects.rois[:, 1:], S)
         targets = np.where(there, cells, -1).reshape(-1)
         cost = ops.cross_entropy(x.reshape(K * N, S * S), beside(x, targets), reduction="sum")
-        return {**losses, "loss_keypoint": cost / max(there.sum(), 1)}
+        return {**losses, "loss_keypoint": cost / max(int(there.sum()), 1)}
 
     def predict(self, images, maps, proposals, sizes) -> list[dict]:
         """Those of the box head, with `keypoints` (D, keypoints, 3), whose last number is 1, and
