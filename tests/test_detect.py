@@ -173,3 +173,14 @@ def test_blurred_is_the_mean_around(width):
     for h, w in ((0, 0), (4, 5), (8, 10)):
         around = padded[:, h:h + width, w:w + width]
         assert np.allclose(got[:, h, w], around.mean((1, 2)), atol=1e-6)
+
+
+def test_a_photo_stands_as_its_camera_was_held(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
+    held = Image.Exif()
+    held[0x0112] = 6                                         # turned by 90 degrees, clockwise
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=held)
+    stored = data.read_image(tmp_path / "photo.png")
+    upright, _ = detect.read(tmp_path / "photo.png")
+    assert stored.shape == (3, 6, 9) and upright.shape == (3, 9, 6)
+    assert np.array_equal(upright, np.rot90(stored, -1, (1, 2)))

@@ -85,7 +85,7 @@ def read(path) -> tuple:
         DataError: see `data.read_image`.
     """
     from tinyvision.data import read_image
-    image = read_image(path)
+    image = read_image(path, upright=True)
     factor = -(-max(image.shape[1:]) // LARGEST)
     if factor == 1 or min(image.shape[1:]) < factor:
         return image, 1

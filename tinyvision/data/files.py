@@ -123,13 +123,18 @@ def _decoded(path, convert):
             raise DataError(f"{path}: the picture is damaged or cut short: {error}") from None
 
 
-def read_image(path, mode="RGB") -> np.ndarray:
+def read_image(path, mode="RGB", upright=False) -> np.ndarray:
     """A picture as float32 in [0, 1], (3, H, W), or (1, H, W) for mode "L"; palettes are resolved.
+
+    upright: turn it as its camera says it was held (EXIF). Data sets are annotated as it is stored.
 
     Raises:
         DataError: the file is missing, no picture, damaged or cut short.
     """
-    pixels = _decoded(path, lambda picture: picture.convert(mode))
+    def convert(picture):
+        from PIL import ImageOps
+        return (ImageOps.exif_transpose(picture) if upright else picture).convert(mode)
+    pixels = _decoded(path, convert)
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return pixels.astype(np.float32, order="C") * np.float32(1 / 255)
 

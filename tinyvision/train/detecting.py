@@ -95,9 +95,4 @@ def picture(model, splits: Splits, n: int = 6):
     images, targets = np.stack([image for image, _ in items]), [target for _, target in items]
     with no_grad():
         found = model.predict(images)
-    return draw.detection_rows(images, targets, [likely(one) for one in found], splits.names)
-
-
-def likely(found: dict, score: float = 0.5) -> dict:
-    """The detections of an image with more than this score."""
-    return {key: rows[found["scores"] > score] for key, rows in found.items()}
+    return draw.detection_rows(images, targets, found, splits.names)
