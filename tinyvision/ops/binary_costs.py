@@ -1,11 +1,12 @@
-"""The kernels of costs of yes or no: binary cross-entropy of logits, and the focal loss, in one pass.
+"""Kernels of costs of yes or no: binary cross-entropy of logits and the focal loss, in one pass.
 
 For a logit x, an answer t from 0 to 1, and the probability s = sigmoid x:
 
     cost = a w^gamma c,    c = t softplus(-x) + (1 - t) softplus(x)     the cross-entropy
                            w = t (1 - s) + (1 - t) s                    how wrong it is
                            a = t yes + (1 - t) no
-    d cost / d x = a w^gamma c' + a gamma w^(gamma - 1) w' c,   c' = s - t,   w' = (1 - 2 t) s (1 - s)
+    d cost / d x = a w^gamma c' + a gamma w^(gamma - 1) w' c
+                           c' = s - t,   w' = (1 - 2 t) s (1 - s)
 
 gamma 0 is the cross-entropy. Everything is made of e = e^-|x|, which neither overflows nor cancels.
 """

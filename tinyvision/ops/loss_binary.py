@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyvision.device import module_of
-from tinyvision.engine import Op, Tensor, as_array, grad
+from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.ops.activation import sigmoid
 from tinyvision.ops.activation_smooth import softplus
 from tinyvision.ops.arithmetic import log, power
@@ -84,10 +84,14 @@ class LogitCost(Op):
 
     def composed(self, x, t):
         """The same in plain operations."""
-        cost = t * softplus(-x) + (1.0 - t) * softplus(x)
-        wrong = t * sigmoid(-x) + (1.0 - t) * sigmoid(x)     # 1 - p_t, without its rounding
-        cost = cost * power(wrong, self.gamma) if self.gamma else cost
-        return cost * (self.yes * t + self.no * (1.0 - t))
+        c, wrong = self.parts(x, t)
+        return (self.yes * t + self.no * (1.0 - t)) * (power(wrong, self.gamma) * c
+                                                       if self.gamma else c)
+
+    def parts(self, x, t):
+        """c and w: the cross-entropy, and 1 - p_t without its rounding."""
+        return (t * softplus(-x) + (1.0 - t) * softplus(x),
+                t * sigmoid(-x) + (1.0 - t) * sigmoid(x))
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,14 @@ class LogitCostBackward(Op):
         return composed_backward(self.composed, h, g, x, t)
 
     def composed(self, g, x, t):
-        """The same in plain operations: the derivative of the costs' own."""
-        x = x if x.requires_grad else Tensor(x._data, True)
-        return grad(self.costs.composed(x, t), x, g, create_graph=True)[0]
+        """The same in plain operations."""
+        op, (c, wrong), s = self.costs, self.costs.parts(x, t), sigmoid(x)
+        slope = s - t
+        if op.gamma:
+            turn = (1.0 - 2.0 * t) * s * (1.0 - s)           # the slope of w
+            slope = power(wrong, op.gamma) * slope + op.gamma * power(
+                wrong, op.gamma - 1) * turn * c
+        return g * (op.yes * t + op.no * (1.0 - t)) * slope
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean",
