@@ -312,3 +312,15 @@ def test_plain_arrays_and_lists_are_welcome_and_results_are_tensors():
     for y in (ops.add(A, A), ops.mul([1, 2], [3, 4]), ops.exp(A), ops.sum([[1, 2]]), ops.cat([A, A]), ops.relu(A),
               ops.matmul(A, A.T), ops.linear(A, A), ops.leaky_relu([-1.0]), ops.pad(A, (1, 1)), ops.stack([A, A]), ops.flatten(A)):
         assert isinstance(y, Tensor) and y.dtype == f4 and not y.requires_grad
+
+
+@pytest.mark.parametrize("index", [[2, 0, 1], [-1, 0], [1, 1, 0], [1, -2], []],
+                         ids=["all", "some", "twice", "twice, from the end", "none"])
+def test_the_gradient_of_chosen_rows_counts_every_choice(index):
+    a, g = Tensor(np.ones((3, 2)), requires_grad=True), np.arange(1.0, 2 * len(index) + 1)
+    g = g.reshape(-1, 2)
+    a[np.array(index, int)].backward(g)
+    expected = np.zeros((3, 2))
+    for row, value in zip(index, g):
+        expected[row] += value
+    assert (a.grad.numpy() == expected).all()

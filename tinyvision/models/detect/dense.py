@@ -25,13 +25,8 @@ def anchored(generator, images, maps) -> Anchored:
 def per_anchor(maps, numbers: int):
     """Head outputs [(N, A numbers, H, W)], one a map, as one (N, T, numbers), in the order of
     `boxes.grid_anchors`."""
-    parts = []
-    for m in maps:
-        N, channels, H, W = m.shape
-        A = channels // numbers
-        m = ops.permute(m.reshape(N, A, numbers, H, W), (0, 3, 4, 1, 2))     # (N, H, W, A, numbers)
-        parts.append(m.reshape(N, H * W * A, numbers))
-    return ops.cat(parts, 1)
+    lines = [ops.permute(m, (0, 2, 3, 1)).reshape(m.shape[0], -1, numbers) for m in maps]
+    return ops.cat(lines, 1)                                 # each was (N, H, W, A numbers)
 
 
 def batch_targets(anchors, targets, high, low, force) -> tuple:
