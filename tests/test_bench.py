@@ -1,4 +1,5 @@
 """tinyvision bench: what it counts; its checks can fail; its verdicts follow the times."""
+import dataclasses
 import json
 import sys
 import time
@@ -297,11 +298,12 @@ def test_random_sizes_run_and_a_slow_one_fails(monkeypatch, numpy_as_peer):
 
 
 # --- training -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["segnet", "resnet", "unet"])
-def test_training_of_both_sides_is_the_same(name):
+@pytest.mark.parametrize("name, size", [("segnet", 16), ("resnet", 16), ("unet", 16),
+                                        ("retinanet", 64), ("mask_rcnn", 64)])
+def test_training_of_both_sides_is_the_same(name, size):
     pytest.importorskip("torch")
-    task = train.Task(name, "tiny", (2, 3, 16, 16), train.TASKS[name].classes,
-                      dense=train.TASKS[name].dense, goals={"torch": 1e9})
+    task = dataclasses.replace(train.TASKS[name], title="tiny", batch=(2, 3, size, size),
+                               goals={"torch": 1e9})
     result = train.measure(task, SHORT, fresh=False)
     assert not result.failed and result.met("torch") is True
     assert set(result.times) == set(train.SIDES)
