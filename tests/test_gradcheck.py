@@ -353,3 +353,28 @@ def test_reports_add_up():
 def test_every_operation_says_where_it_lives():
     assert source_file("conv2d").startswith("tinyvision/ops/conv2d.py:")
     assert source_file("add") == "tinyvision/ops/arithmetic.py"
+
+
+MIXED = [k for k, example in enumerate(EXAMPLES) if len(example.wrt) > 1 and example.wrt]
+
+
+@pytest.mark.parametrize("k", MIXED, ids=lambda k: str(EXAMPLES[k]))
+def test_a_gradient_asked_for_alone_has_the_gradients_of_one_asked_for_with_others(k):
+    """What `grad` leaves out for one input is still part of the graph of what it gives."""
+    example, random = EXAMPLES[k], np.random.default_rng(k)
+    xs = [Tensor(example.tensors[i], requires_grad=True) for i in example.wrt]
+    y = example.of_wrt(*xs)
+    v = random.standard_normal(y.shape)
+    together = tv.grad(y, xs, v, create_graph=True)
+    for i, x in enumerate(xs):
+        alone, = tv.grad(y, [x], v, create_graph=True)
+        assert np.array_equal(alone.numpy(), together[i].numpy())
+        u = random.standard_normal(x.shape)
+        if together[i]._node is None:
+            assert alone._node is None
+            continue
+        second = [tv.grad(g, xs, u, retain_graph=True, allow_unused=True)
+                  for g in (alone, together[i])]
+        for a, b in zip(*second):
+            assert (a is None) == (b is None)
+            assert a is None or np.allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)

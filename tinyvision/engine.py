@@ -525,6 +525,8 @@ def _step(node, g, gradients, useful, keep):
         op.into(gradients.buffer(inputs[0]._node, g), g._data)
     else:
         found = op.backward(g, y, *inputs)
+        if useful is not None and gradients.create_graph:
+            _rejoin(inputs)
         if len(found) != len(inputs):
             raise GraphError(f"backward: {op!r} gave {len(found)} gradients "
                              f"for {len(inputs)} inputs")
@@ -564,6 +566,13 @@ class _Bystander(Tensor):
     """A tensor of the graph whose gradient nobody asked `grad` for."""
     __slots__ = ()
     requires_grad = False
+
+
+def _rejoin(inputs):
+    """Bystanders may be part of the gradients' own graph now, where one may ask for theirs, too."""
+    for x in inputs:
+        if x.__class__ is _Bystander:
+            x.__class__ = Tensor
 
 
 class Gradients:
