@@ -525,3 +525,8 @@ def test_there_may_be_no_objects_and_no_proposals(proposals, objects, expected):
     regions, matched = boxes.region_samples(proposals, objects, 8, 0.5, 0.5,
                                             np.random.default_rng(0))
     assert matched.tolist() == expected and regions.shape == (len(expected), 4)
+
+
+def test_sizes_may_be_lists():
+    assert AnchorGenerator([[8], [16]], [1]) == AnchorGenerator(((8,), (16,)), (1,))
+    assert len({AnchorGenerator([[8]]), AnchorGenerator(((8,),))}) == 1

@@ -45,6 +45,10 @@ class AnchorGenerator:
     sizes: tuple
     aspect_ratios: tuple = (0.5, 1.0, 2.0)
 
+    def __post_init__(self):
+        object.__setattr__(self, "sizes", tuple(map(tuple, self.sizes)))     # lists are welcome
+        object.__setattr__(self, "aspect_ratios", tuple(self.aspect_ratios))
+
     @property
     def per_place(self) -> int:
         """How many anchors a place has, A.

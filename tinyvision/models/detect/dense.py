@@ -2,6 +2,7 @@
 the anchors' targets of a batch. Sizes: N images, T anchors in all, A of them at a place."""
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,16 @@ class Anchored(NamedTuple):
 
 def anchored(generator, images, maps) -> Anchored:
     """The anchors of a batch's maps."""
-    levels = generator(images.shape[2:], [m.shape[2:] for m in maps])
-    return Anchored(np.concatenate(levels), [len(level) for level in levels])
+    return _anchored(generator, images.shape[2:], tuple(m.shape[2:] for m in maps))
+
+
+@functools.lru_cache(maxsize=8)
+def _anchored(generator, image_size, map_sizes):
+    """The same ones, batch after batch, as long as the sizes stay: nobody may write into them."""
+    levels = generator(image_size, map_sizes)
+    found = np.concatenate(levels)
+    found.flags.writeable = False
+    return Anchored(found, [len(level) for level in levels])
 
 
 def per_anchor(maps, numbers: int):
