@@ -528,5 +528,5 @@ def test_there_may_be_no_objects_and_no_proposals(proposals, objects, expected):
 
 
 def test_sizes_may_be_lists():
-    assert AnchorGenerator([[8], [16]], [1]) == AnchorGenerator(((8,), (16,)), (1,))
-    assert len({AnchorGenerator([[8]]), AnchorGenerator(((8,),))}) == 1
+    assert boxes.AnchorGenerator([[8], [16]], [1]) == boxes.AnchorGenerator(((8,), (16,)), (1,))
+    assert len({boxes.AnchorGenerator([[8]]), boxes.AnchorGenerator(((8,),))}) == 1
