@@ -28,7 +28,8 @@ def add(subparsers) -> None:
     command.add_argument("--classes", metavar="N", type=int,
                          help="of the model, with the background if it has one")
     command.add_argument("--names", metavar="FILE", type=Path,
-                         help="names of the classes, one a line, without the background")
+                         help="names of the classes, one a line, for labels from 0 on (for the R-CNNs "
+                              "without the background; torchvision's RetinaNet never answers 0)")
     command.add_argument("--size", metavar="N", type=int,
                          help="scale the longer side to N pixels; default: what the model learned "
                               f"from, {SIDE} for small ones")

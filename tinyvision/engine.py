@@ -139,6 +139,8 @@ class Tensor:
         if self._node is not None and value.shape != self.shape:
             raise ValueError(f"Tensor.data: got shape {value.shape}, expected {self.shape}")
         self._data = value
+        if self._node is not None and self._node.op is None:
+            self._node.dtype = value.dtype                   # its gradient's, too
         self._touch()
 
     def _touch(self):

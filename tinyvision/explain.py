@@ -18,6 +18,7 @@ from tinyvision import draw, ops
 from tinyvision.detect import prepared, save
 from tinyvision.engine import no_grad
 from tinyvision.models.detect.dense import anchored
+from tinyvision.models.detect.faster_rcnn import levels
 from tinyvision.ops import box_iou
 
 EVERYTHING = 10**6                       # more boxes than there are
@@ -162,7 +163,7 @@ def two_stages(seen: Seen, heads, image) -> dict:
     """The same for what is read from regions."""
     how = heads.options
     strides = [seen.whole[0] // m.shape[2] for m in seen.maps[:how.maps]]
-    lowest, highest = (int(np.log2(stride)) for stride in (strides[0], strides[-1]))
+    lowest, highest = levels(strides)
     regions = seen.stages["after NMS"][0][:MANY]
     figures = {"levels": (draw.pyramid_levels(seen.image, regions, lowest, highest, *how.canonical),
                           f"from which map the best {len(regions)} proposals are read")}

@@ -1,7 +1,7 @@
 """Masks: from the image into a region's small grid, to learn from, and back, to be drawn.
 
-He et al. 2017 (Mask R-CNN), section 3 ("the mask target is the intersection between an RoI and its
-ground-truth mask"; "the m x m mask is resized to the RoI size, and binarized at 0.5"). I1.
+He et al. 2017 (Mask R-CNN), section 3: the target is what an RoI and its object's mask have in
+common; an answer is resized to the RoI's size and cut at 0.5. I1.
 """
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import numpy as np
 from tinyvision.draw.board import DPI, Picture
 from tinyvision.draw.palette import COLOURS, INK, tint
 from tinyvision.draw.pictures import plain
-from tinyvision.draw.region_bins import align_bins, pool_bins
+from tinyvision.draw.region_bins import read_and_exact
 
 BARS = 33                                # of a histogram
 FIRST, LAST = COLOURS[0], COLOURS[1]     # edges
@@ -22,11 +22,7 @@ def edges_off(boxes, output_size, stride, how="pool") -> np.ndarray:
     Raises:
         ValueError: another `how`.
     """
-    if how not in ("pool", "align", "aligned"):
-        raise ValueError(f'edges_off: how is {how!r}, expected "pool", "align" or "aligned"')
-    read = (pool_bins(boxes, output_size, 1 / stride) if how == "pool" else
-            align_bins(boxes, output_size, 1 / stride, how == "aligned"))
-    exact = align_bins(boxes, output_size, 1 / stride)
+    read, exact = read_and_exact("edges_off", boxes, output_size, 1 / stride, how)
     return stride * (np.concatenate(read, 1) - np.concatenate(exact, 1))
 
 

@@ -70,12 +70,22 @@ def misalignment(boxes, output_size, spatial_scale, how="pool") -> np.ndarray:
     Raises:
         ValueError: another `how`.
     """
-    if how not in ("pool", "align", "aligned"):
-        raise ValueError(f'misalignment: how is {how!r}, expected "pool", "align" or "aligned"')
-    read = (pool_bins(boxes, output_size, spatial_scale) if how == "pool" else
-            align_bins(boxes, output_size, spatial_scale, how == "aligned"))
-    exact = align_bins(boxes, output_size, spatial_scale)
+    read, exact = read_and_exact("misalignment", boxes, output_size, spatial_scale, how)
     return (read.centres() - exact.centres()) / spatial_scale
+
+
+def read_and_exact(name, boxes, output_size, spatial_scale, how):
+    """The bins that are read, and those that should be.
+
+    Raises:
+        ValueError: another `how`; names the function `name`.
+    """
+    if how not in ("pool", "align", "aligned"):
+        raise ValueError(f'{name}: how is {how!r}, expected "pool", "align" or "aligned"')
+    exact = align_bins(boxes, output_size, spatial_scale)
+    if how == "pool":
+        return pool_bins(boxes, output_size, spatial_scale), exact
+    return align_bins(boxes, output_size, spatial_scale, how == "aligned"), exact
 
 
 def samples(low, high, count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyvision.device import to_device
-from tinyvision.engine import Op
+from tinyvision.engine import Op, Tensor
 
 
 @dataclass(frozen=True)
@@ -17,3 +17,10 @@ class Move(Op):
 
     def backward(self, g, y, a):
         return Move("cpu" if self.device == "gpu" else "gpu")(g),
+
+
+def beside(tensor, array) -> Tensor:
+    """An array that was chosen on the CPU, as a Tensor on the tensor's device, and of its dtype if
+    it is floating."""
+    array = array.astype(tensor.dtype) if array.dtype.kind == "f" else array
+    return Tensor(array).to(tensor.device)

@@ -72,15 +72,17 @@ def answers(model, splits: Splits, batch: int = 50) -> tuple[list, list]:
 
 def proposal_recall(model, splits: Splits, proposals: int = 50, iou: float = 0.7,
                     batch: int = 50) -> float:
-    """The share of the held out objects that one of an RPN's best `proposals` overlaps enough."""
-    hits = []
+    """The share of the held out objects that one of an RPN's best `proposals` overlaps enough; NaN
+    if there are no objects."""
+    hits = [np.zeros(0, bool)]
     with no_grad():
         for images, targets in held_out_batches(splits, batch):
             prepared = model.transform(images)
             _, _, found = model(prepared.images, prepared.sizes)
             hits += [covered(target["boxes"], boxes[:proposals], iou)
                      for target, boxes in zip(targets, found)]
-    return float(np.concatenate(hits).mean())
+    hits = np.concatenate(hits)
+    return float(hits.mean()) if len(hits) else float("nan")
 
 
 def covered(truth, boxes, iou: float) -> np.ndarray:

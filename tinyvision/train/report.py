@@ -43,7 +43,7 @@ def run(options) -> int:
 
 def listed() -> str:
     """A line for every model."""
-    return "".join(f"{one.name:<14} {one.task:<15} {goal(one.settings()):<32} {_place(one)}\n"
+    return "".join(f"{one.name:<18} {one.task:<21} {goal(one.settings()):<32} {_place(one)}\n"
                    for one in ALL)
 
 

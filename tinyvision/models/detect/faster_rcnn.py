@@ -24,10 +24,11 @@ from tinyvision.engine import Tensor
 from tinyvision.models.classify.resnet import BLOCKS, Bottleneck, ResNet
 from tinyvision.models.detect.detector import Detector
 from tinyvision.models.detect.fpn import BackboneWithFPN, PoolLevel
-from tinyvision.models.detect.images import ImageTransform, beside
+from tinyvision.models.detect.images import ImageTransform
 from tinyvision.models.detect.retinanet import TINY_TRANSFORM, tiny_backbone
 from tinyvision.models.detect.rpn import Proposing, RegionProposalNetwork, box_loss
 from tinyvision.nn import FrozenBatchNorm2d, Linear, Module
+from tinyvision.ops.move import beside
 
 CODE_WEIGHTS = 10, 10, 5, 5            # regions are good already: their codes are small
 
@@ -93,6 +94,11 @@ def numbered(each) -> np.ndarray:
     return np.concatenate((numbers[:, None], np.concatenate(each).astype(np.float32)), 1)
 
 
+def levels(strides) -> tuple[int, int]:
+    """The lowest and the highest level of maps with these strides: their logarithms."""
+    return int(np.log2(strides[0])), int(np.log2(strides[-1]))
+
+
 def read_regions(images, maps, rois, size, how) -> Tensor:
     """RoI Align from the map that fits each region: (K, C, size, size).
 
@@ -100,8 +106,7 @@ def read_regions(images, maps, rois, size, how) -> Tensor:
     """
     maps = maps[:how.maps]
     strides = [images.shape[2] // m.shape[2] for m in maps]
-    lowest, highest = (int(np.log2(s)) for s in (strides[0], strides[-1]))
-    level = boxes.assign_levels(rois[:, 1:], lowest, highest, *how.canonical) - lowest
+    level = boxes.assign_levels(rois[:, 1:], *levels(strides), *how.canonical) - levels(strides)[0]
     parts = [ops.roi_align(m, beside(m, rois[level == k]), size, 1 / stride, 2,
                            how.aligned) for k, (m, stride) in enumerate(zip(maps, strides))]
     return ops.cat(parts, 0)[np.argsort(np.argsort(level, kind="stable"))]
@@ -242,8 +247,8 @@ class FasterRCNN(Detector):
                 **self.roi_heads.loss(batch.images, maps, regions)}
 
     def predict(self, images) -> list[dict]:
-        """What is in each image: `boxes` (D, 4) float32 in its own pixels, `labels` (D,) int64 and
-        `scores` (D,) float32, best first, and what further heads add; D may be 0."""
+        """What is in each image: `boxes` (D, 4) in its own pixels, `labels` (D,) int64 and `scores`
+        (D,), best first, of the weights' dtype, and what further heads add; D may be 0."""
         batch = self.transform(images)
         maps, _, proposals = self(batch.images, batch.sizes)
         found = self.roi_heads.predict(batch.images, maps, proposals, batch.sizes)

@@ -23,7 +23,8 @@ class PoolLevel(Module):
 
 
 class ConvLevels(Module):
-    """Two more maps, by strided convolutions (RetinaNet, section 4, footnote 2)."""
+    """Two more maps, by strided convolutions (RetinaNet, section 4, footnote 2, but of the coarsest
+    map of the pyramid, P5, as torchvision has it, where the paper takes the trunk's, C5)."""
     count = 2
 
     def __init__(self, channels):

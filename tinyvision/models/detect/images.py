@@ -57,8 +57,12 @@ class ImageTransform:
 
         Raises:
             ValueError: no images, or something else.
+            TypeError: whole numbers, from 0 to 255 presumably.
         """
         arrays = [as_array(image) for image in images]
+        if wrong := [a.dtype for a in arrays if a.dtype.kind != "f"]:
+            raise TypeError(f"images: are {wrong[0]}, expected floats from 0 to 1; divide bytes by "
+                            "255")
         if not arrays or any(a.ndim != 3 or a.shape[0] != 3 or 0 in a.shape for a in arrays):
             raise ValueError(f"images: got shapes {[a.shape for a in arrays]}, expected one or "
                              "more of (3, H, W), or an array (N, 3, H, W)")
@@ -86,13 +90,6 @@ class ImageTransform:
         for n, (image, (h, w)) in enumerate(zip(images, sizes)):
             batch[n, :, :h, :w] = image
         return batch
-
-
-def beside(tensor, array) -> Tensor:
-    """An array that was chosen on the CPU, as a Tensor on the tensor's device, and of its dtype if
-    it is floating."""
-    array = array.astype(tensor.dtype) if array.dtype.kind == "f" else array
-    return Tensor(array).to(tensor.device)
 
 
 def prepared(targets, batch: Batch, needs=()) -> list[dict]:
@@ -136,15 +133,21 @@ def check_target(target, name, needs, size) -> None:
             (M, 4), masks that are not of the image's `size` (H, W).
     """
     keys = "boxes", "labels", *needs
+    if not isinstance(target, dict):
+        raise ValueError(f"{name}: is a {type(target).__name__}, expected a dictionary with "
+                         f"{', '.join(keys)}")
     if missing := [key for key in keys if key not in target]:
         raise ValueError(f"{name}: has no {missing[0]!r}, expected {', '.join(keys)}")
     shape = np.shape(target["boxes"])
     if shape[1:] != (4,) and shape != (0,):
         raise ValueError(f"{name}: boxes has shape {shape}, expected (M, 4)")
-    for key in keys:
+    for key in (*keys, *(["iscrowd"] if "iscrowd" in target else [])):
         if len(target[key]) != shape[0]:
             raise ValueError(f"{name}: has {shape[0]} boxes, but {len(target[key])} {key}, "
                              "expected one for each")
+    if shape[0] and np.asarray(target["labels"]).dtype.kind not in "iu":
+        raise ValueError(f"{name}: labels are {np.asarray(target['labels']).dtype}, expected whole "
+                         "numbers")
     if "masks" in needs and shape[0] and np.shape(target["masks"])[1:] != size:
         raise ValueError(f"{name}: masks are of {np.shape(target['masks'])[1:]}, but the image of "
                          f"{size}, expected the same")

@@ -5,14 +5,15 @@ Lin, Goyal, Girshick, He & Dollar 2017, "Focal loss for dense object detection",
 DLCV, KE, UW. On every map of a feature pyramid the same two heads:
 
     class head  [conv 3x3 - relu] x 4, conv 3x3 to A K scores      sigmoid, focal loss
-    box head    [conv 3x3 - relu] x 4, conv 3x3 to 4 A codes       L1
+    box head    [conv 3x3 - relu] x 4, conv 3x3 to 4 A codes       L1 (the paper: smooth L1)
 
     FL(p_t) = -alpha_t (1 - p_t)^gamma log p_t,     alpha 0.25, gamma 2
 
 Of about 100,000 anchors a handful are objects. (1 - p_t)^gamma is next to nothing where the answer
 is already right, and the scores begin at pi = 0.01, so that the many do not shout in the first
 step. There is no background class: an anchor without an object has no label. Names are
-torchvision's, so that its weights load.
+torchvision's, so that its weights load; as there, the loss of boxes is L1, and P6 is made of P5 (in
+the paper, of C5).
 """
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ from tinyvision.models.classify.resnet import BLOCKS, BasicBlock, Bottleneck, Re
 from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
 from tinyvision.models.detect.detector import Detector
 from tinyvision.models.detect.fpn import BackboneWithFPN, ConvLevels
-from tinyvision.models.detect.images import Batch, ImageTransform, beside
+from tinyvision.models.detect.images import Batch, ImageTransform
 from tinyvision.nn import Conv2d, FrozenBatchNorm2d, Module, ReLU, Sequential, init
+from tinyvision.ops.move import beside
 
 PRIOR = 0.01                           # what every score is at first
 NINE = tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (32, 64, 128, 256, 512))
@@ -90,16 +92,18 @@ class RetinaNet(Detector):
         depth: of the heads.
         transform: how images become a batch.
         high, low: IoU from which an anchor is positive, under which it is background.
+        force: each object's best anchor is positive whatever its IoU, as torchvision has it; not so
+            in the paper.
         score_thresh, nms_thresh, candidates, detections: at inference, a score above this is a
             candidate, at most so many a map; NMS within each class; at most so many an image.
     """
 
     def __init__(self, backbone, num_classes, anchors, depth=4, *, transform=ImageTransform(),
-                 high=0.5, low=0.4, score_thresh=0.05, nms_thresh=0.5, candidates=1000,
+                 high=0.5, low=0.4, force=False, score_thresh=0.05, nms_thresh=0.5, candidates=1000,
                  detections=300):
         self.backbone, self.labels = backbone, num_classes
         self.anchors, self.transform = anchors, transform
-        self.high, self.low = high, low
+        self.high, self.low, self.force = high, low, force
         self.score_thresh, self.nms_thresh = score_thresh, nms_thresh
         self.candidates, self.detections = candidates, detections
         self.head = Heads(backbone.out_channels, anchors.per_place, num_classes, depth)
@@ -120,7 +124,8 @@ class RetinaNet(Detector):
         """
         batch, ready = self.prepare(images, targets)
         scores, codes, anchors = self(batch.images)          # (N, T, K), (N, T, 4)
-        matched, labels, wanted = batch_targets(anchors.boxes, ready, self.high, self.low, False)
+        matched, labels, wanted = batch_targets(anchors.boxes, ready, self.high, self.low,
+                                                self.force)
         share = 1 / (len(ready) * np.maximum((matched >= 0).sum(1, keepdims=True), 1))   # (N, 1)
         return {"classification": self._class_loss(scores, matched, labels, share),
                 "bbox_regression": _box_loss(codes, matched, wanted, share)}
@@ -133,8 +138,8 @@ class RetinaNet(Detector):
         return ops.sum(losses * beside(scores, counts[..., None]))
 
     def predict(self, images) -> list[dict]:
-        """What is in each image: `boxes` (D, 4) float32 in its own pixels, `labels` (D,) int64 and
-        `scores` (D,) float32, best first; D may be 0."""
+        """What is in each image: `boxes` (D, 4) in its own pixels, `labels` (D,) int64 and `scores`
+        (D,), best first, of the weights' dtype; D may be 0."""
         batch = self.transform(images)
         scores, codes, anchors = self(batch.images)
         probabilities, codes = ops.sigmoid(scores).numpy(), codes.numpy()
@@ -169,7 +174,7 @@ def retinanet_resnet50_fpn(num_classes: int = 91) -> RetinaNet:
     """ResNet-50, maps of strides 8 to 128, 256 channels: 34,014,999 parameters."""
     body = ResNet(Bottleneck, BLOCKS[50], None, norm=FrozenBatchNorm2d)
     backbone = BackboneWithFPN(body, 256, first=1, extra_blocks=ConvLevels(256))
-    return RetinaNet(backbone, num_classes, boxes.AnchorGenerator(NINE),
+    return RetinaNet(backbone, num_classes, boxes.AnchorGenerator(NINE), force=True,
                      transform=ImageTransform(800, 1333))
 
 

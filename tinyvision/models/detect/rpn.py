@@ -17,15 +17,16 @@ import numpy as np
 from tinyvision import boxes, ops
 from tinyvision.device import generator
 from tinyvision.models.detect.dense import anchored, batch_targets, begin_small, per_anchor
-from tinyvision.models.detect.images import beside
 from tinyvision.nn import Conv2d, Module, ReLU, Sequential
+from tinyvision.ops.move import beside
 
 BETA = 1 / 9                           # where smooth L1 turns from a square into a line
 
 
 @dataclass(frozen=True)
 class Proposing:
-    """The numbers of section 3.1 and 3.3.
+    """The numbers of section 3.1 and 3.3; how many proposals, as torchvision has it (the paper: 300
+    at inference).
 
     Attributes:
         high, low: IoU from which an anchor is positive, under which it is background.

@@ -18,8 +18,8 @@ import numpy as np
 from tinyvision import boxes, ops
 from tinyvision.models.detect.faster_rcnn import (FasterRCNN, Reading, Regions, RoIHeads, numbered,
                                                   read_regions, resnet50_rcnn, tiny_rcnn)
-from tinyvision.models.detect.images import beside
 from tinyvision.nn import Conv2d, ConvTranspose2d, Module, ReLU, Sequential, init
+from tinyvision.ops.move import beside
 
 LIKELY = 0.5                           # from this probability on, a pixel belongs to the object
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision import ops
-from tinyvision.engine import Tensor
 from tinyvision.models.language.words import SPECIAL
+from tinyvision.ops.move import beside
 
 
 def concept_loss(scores, words):
@@ -27,5 +27,5 @@ def concept_loss(scores, words):
     best = ops.amax(scores, (2, 3))                          # (N, V)
     there = np.zeros(best.shape, best.dtype)
     np.put_along_axis(there, words, 1, 1)
-    return ops.binary_cross_entropy_with_logits(best[:, len(SPECIAL):],
-                                                Tensor(there[:, len(SPECIAL):]))
+    best, there = best[:, len(SPECIAL):], there[:, len(SPECIAL):]
+    return ops.binary_cross_entropy_with_logits(best, beside(best, there))

@@ -181,7 +181,7 @@ class ShowAndTell(Module):
     def step(self, words, state):
         """Words (K,) and a state of K rows to (log p of the next words (K, V), the next state)."""
         x, state = self.decoder.step(self.embed(words), tuple(map(Tensor, state)))
-        return ops.log_softmax(self.output(x), 1).data, arrays(state)
+        return ops.log_softmax(self.output(x), 1).numpy(), arrays(state)
 
 
 def arrays(state):

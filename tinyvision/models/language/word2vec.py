@@ -23,9 +23,9 @@ import numpy as np
 
 from tinyvision import ops, optim
 from tinyvision.device import generator
-from tinyvision.engine import Tensor
 from tinyvision.models.language.words import END, START
 from tinyvision.nn import Embedding, Module, init
+from tinyvision.ops.move import beside
 
 
 class SkipGram(Module):
@@ -47,7 +47,7 @@ class SkipGram(Module):
         scores = self(pairs[:, 0], np.concatenate([pairs[:, 1:], noise], 1))     # (B, 1 + k)
         real = np.zeros(scores.shape, scores.dtype)
         real[:, 0] = 1
-        loss = ops.binary_cross_entropy_with_logits(scores, Tensor(real), reduction="sum")
+        loss = ops.binary_cross_entropy_with_logits(scores, beside(scores, real), reduction="sum")
         return {"negative_sampling": loss / len(pairs)}
 
 
