@@ -152,7 +152,7 @@ def test_length_normalisation_is_for_longer_sentences():
 
 
 def test_beam_refuses():
-    with pytest.raises(ValueError, match="width is 0 and longest 4, expected at least 1"):
+    with pytest.raises(ValueError, match="width is 0, expected at least 1"):
         search.beam(*language(0), V, END, LONGEST, 0)
 
 
@@ -545,3 +545,10 @@ def test_mirrors_are_part_of_what_weights_depend_on():
     one = recipe("tiny_show_and_tell")
     assert len({key(replace(one, transforms=t)) for t in (
         None, captioning.RandomMirror(), captioning.RandomMirror(0.3))}) == 3
+
+
+def test_what_is_no_list_of_sentences_no_width_or_no_vocabulary_is_named():
+    with pytest.raises(TypeError, match="list of sentences"):
+        SHAPES.batch("abc")
+    with pytest.raises(TypeError, match="width is 2.5"):
+        search.beam(None, (np.zeros(1),), 1, 2, 5, width=2.5)

@@ -1000,3 +1000,10 @@ def test_none_is_no_number():
         tv.Tensor(None)
     with pytest.raises(TypeError, match="data must be numbers, got None"):
         tv.ops.relu(None)
+
+
+def test_a_parameter_that_changes_its_dtype_has_gradients_of_the_new_one():
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    p.data = p.data.astype(np.float64)
+    (p * p).sum().backward()
+    assert p.dtype == p.grad.dtype == np.float64

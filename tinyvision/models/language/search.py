@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyvision.ops.check import at_least
+
 
 def greedy(step, state, start: int, end: int, longest: int) -> np.ndarray:
     """The best word at every step, for N sentences side by side.
@@ -79,10 +81,10 @@ def beam(step, state, start: int, end: int, longest: int, width: int = 3,
         are the tree that was looked at. Of equals, the earlier word comes first.
 
     Raises:
-        ValueError: width or longest is less than 1.
+        TypeError, ValueError: width or longest is no whole number of at least 1.
     """
-    if width < 1 or longest < 1:
-        raise ValueError(f"beam: width is {width} and longest {longest}, expected at least 1")
+    at_least("beam", "width", width, 1)
+    at_least("beam", "longest", longest, 1)
     kept, steps = [Beginning(start)], []
     while len(steps) < longest and not all(one.over for one in kept):
         alive = [one for one in kept if not one.over]

@@ -61,7 +61,14 @@ class Vocabulary:
         return [START, *(self.numbers.get(word, UNKNOWN) for word in sentence.split()), END]
 
     def batch(self, sentences) -> np.ndarray:
-        """(N, L) int64: each as in `encode`, PADDING behind all but the longest."""
+        """(N, L) int64: each as in `encode`, PADDING behind all but the longest.
+
+        Raises:
+            TypeError: one string in place of a list of them.
+        """
+        if isinstance(sentences, str):
+            raise TypeError(f"Vocabulary.batch: expected a list of sentences, got the string "
+                            f"{sentences[:20]!r}")
         rows = [self.encode(sentence) for sentence in sentences]
         table = np.full((len(rows), max(map(len, rows), default=0)), PADDING, np.int64)
         for row, numbers in zip(table, rows):
