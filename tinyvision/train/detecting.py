@@ -79,8 +79,8 @@ def proposal_recall(model, splits: Splits, proposals: int = 50, iou: float = 0.7
         for images, targets in held_out_batches(splits, batch):
             prepared = model.transform(images)
             _, _, found = model(prepared.images, prepared.sizes)
-            hits += [covered(target["boxes"], boxes[:proposals], iou)
-                     for target, boxes in zip(targets, found)]
+            hits += [covered(target["boxes"] * prepared.scale(k), boxes[:proposals], iou)
+                     for k, (target, boxes) in enumerate(zip(targets, found))]
     hits = np.concatenate(hits)
     return float(hits.mean()) if len(hits) else float("nan")
 
