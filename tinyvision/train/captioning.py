@@ -83,7 +83,7 @@ def with_word2vec(chosen: Recipe) -> Recipe:
                    models.tiny_show_and_tell(vectors=word_vectors(captions, SHAPES)))
 
 
-def picture(model, splits: Splits, n: int = 3):
+def picture(model, splits: Splits, n: int = 2):
     """How the captions of held out images came about, word by word; the last is a mistake, if
     there is one."""
     from tinyvision import draw
