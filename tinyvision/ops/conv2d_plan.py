@@ -286,6 +286,9 @@ def _clip(down, across, first, rows, H):
     return clip
 
 
+RELUCTANCE = 1.2           # tall tiles must save that much: most networks then compile wide ones only
+
+
 def shape_of_tiles(N, C, F, A, B, down, across, L):
     """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles.
 
@@ -318,7 +321,7 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
     if phases == 1 and gap < 8 * B + L:
         costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B) + gathered
-    return min(costs, key=costs.get)
+    return min(costs, key=lambda shape: costs[shape] * (RELUCTANCE if shape[0] == TALL else 1))
 
 
 def cycles_of(rows, vectors):
