@@ -184,3 +184,13 @@ def test_a_photo_stands_as_its_camera_was_held(tmp_path):
     upright, _ = detect.read(tmp_path / "photo.png")
     assert stored.shape == (3, 6, 9) and upright.shape == (3, 9, 6)
     assert np.array_equal(upright, np.rot90(stored, -1, (1, 2)))
+
+
+def test_what_is_explained_is_matched_by_the_models_own_rules():
+    from tinyvision import explain
+    model = models.tiny_retinanet()
+    assert explain.matching(model) == {"high": 0.5, "low": 0.4, "force": False}
+    model.force = True
+    assert explain.matching(model)["force"]
+    rules = explain.matching(models.tiny_mask_rcnn().rpn.options)
+    assert rules == {"high": 0.7, "low": 0.3, "force": True}

@@ -414,3 +414,9 @@ def test_all_of_detection_is_made_of_small_functions():
               for name in names.split()]
     lines = [n for path in files for n in lengths(path)]
     assert len(lines) > 400 and np.percentile(lines, 95) <= 25 and np.median(lines) <= 7
+
+
+def test_the_longer_side_may_be_as_long_as_it_gets():
+    from tinyvision.models.detect.images import ImageTransform
+    batch = ImageTransform(min_size=16, divisor=4)([np.zeros((3, 8, 100), np.float32)])
+    assert batch.sizes == [(16, 200)] and batch.images.shape == (1, 3, 16, 200)

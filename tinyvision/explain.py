@@ -100,7 +100,7 @@ def _one_stage(model, batch, image) -> dict:
     scores, _ = model.head(maps)
     anchors = anchored(model.anchors, batch.images, maps)
     return {"maps": [m.numpy() for m in maps], "generator": model.anchors, "anchors": anchors.boxes,
-            "scores": ops.sigmoid(scores).numpy()[0].max(1), "rules": matching(model, False),
+            "scores": ops.sigmoid(scores).numpy()[0].max(1), "rules": matching(model),
             "stages": {"before NMS": _answers(model, batch, image, 1.0),
                        "after NMS": _answers(model, batch, image, model.nms_thresh)}}
 
@@ -124,14 +124,14 @@ def _two_stages(model, batch, image) -> dict:
     (after, value), = model.rpn.propose(answers, batch.sizes)
     return {"maps": [m.numpy() for m in maps], "generator": model.rpn.anchors,
             "anchors": answers[2].boxes, "scores": probability(answers[0].numpy()[0]),
-            "rules": matching(options, True),
+            "rules": matching(options),
             "stages": {"before NMS": (before, probability(worth)),
                        "after NMS": (after, probability(value))}}
 
 
-def matching(options, force) -> dict:
-    """The rules by which anchors are matched."""
-    return {"high": options.high, "low": options.low, "force": force}
+def matching(options) -> dict:
+    """The rules by which a RetinaNet, or a `Proposing`, matches anchors."""
+    return {"high": options.high, "low": options.low, "force": options.force}
 
 
 def probability(logits) -> np.ndarray:

@@ -11,9 +11,9 @@ from tinyvision.ops import batched_nms
 
 
 def clip(boxes, size) -> np.ndarray:
-    """The parts of boxes (..., 4) inside an image of (H, W)."""
-    height, width = size
-    return np.clip(boxes, 0, np.array((width, height, width, height), boxes.dtype))
+    """The parts of boxes (..., 4) inside an image of (H, W), or of one size (M, 2) a box."""
+    height, width = np.asarray(size, boxes.dtype).T
+    return np.clip(boxes, 0, np.stack((width, height, width, height), -1))
 
 
 def proper(boxes, least: float = 0.0) -> np.ndarray:

@@ -25,7 +25,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.boxes import clip as clip_boxes
 from tinyvision.data.files import DataError
+from tinyvision.ops import box_area
 
 MAPS = {"semantic": -1, "panoptic": 0}     # maps of pixels, and what stands outside the image
 SLACK = 1.0                                # pixels that an annotated box may reach over the border
@@ -91,17 +93,6 @@ def mask_boxes(masks) -> np.ndarray:
         boxes[:, first + 2] = line.shape[1] - line[:, ::-1].argmax(1) if line.size else 0
     boxes[~masks.any((1, 2))] = 0
     return boxes
-
-
-def clip_boxes(boxes, size) -> np.ndarray:
-    """The parts of boxes (M, 4) inside an image of (H, W), or of one size (M, 2) a box."""
-    height, width = np.asarray(size, boxes.dtype).T
-    return np.clip(boxes, 0, np.stack((width, height, width, height), -1))
-
-
-def box_area(boxes) -> np.ndarray:
-    """Areas (M,) of boxes (M, 4); 0 where one is empty or turned over."""
-    return (np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0))
 
 
 def checked_boxes(boxes, size, where) -> np.ndarray:

@@ -106,7 +106,8 @@ def read_regions(images, maps, rois, size, how) -> Tensor:
     """
     maps = maps[:how.maps]
     strides = [images.shape[2] // m.shape[2] for m in maps]
-    level = boxes.assign_levels(rois[:, 1:], *levels(strides), *how.canonical) - levels(strides)[0]
+    lowest, highest = levels(strides)
+    level = boxes.assign_levels(rois[:, 1:], lowest, highest, *how.canonical) - lowest
     parts = [ops.roi_align(m, beside(m, rois[level == k]), size, 1 / stride, 2,
                            how.aligned) for k, (m, stride) in enumerate(zip(maps, strides))]
     return ops.cat(parts, 0)[np.argsort(np.argsort(level, kind="stable"))]

@@ -42,7 +42,8 @@ class ImageTransform:
     """How images become a `Batch`.
 
     Attributes:
-        min_size, max_size: of the shorter and the longer side; None: images keep their size.
+        min_size, max_size: of the shorter and the longer side. min_size None: images keep their
+            size; max_size None: the longer side may be as long as it gets.
         divisor: of both sides of the batch.
         mean, std: of every colour, in images from 0 to 1.
     """
@@ -80,7 +81,7 @@ class ImageTransform:
         if self.min_size is None:
             return image
         sides = sorted(image.shape[1:])
-        factor = min(self.min_size / sides[0], self.max_size / sides[1])
+        factor = min(self.min_size / sides[0], (self.max_size or np.inf) / sides[1])
         size = tuple(max(1, int(n * factor)) for n in image.shape[1:])
         return ops.interpolate(image[None], size=size, mode="bilinear")._data[0]
 

@@ -30,6 +30,7 @@ class Proposing:
 
     Attributes:
         high, low: IoU from which an anchor is positive, under which it is background.
+        force: an object's best anchors are positive whatever their IoU.
         sampled, positive_fraction: anchors an image that the loss is taken over.
         before, after: proposals a map before NMS, and an image after it, at inference.
         before_training, after_training: the same in training.
@@ -37,6 +38,7 @@ class Proposing:
     """
     high: float = 0.7
     low: float = 0.3
+    force: bool = True
     sampled: int = 256
     positive_fraction: float = 0.5
     before: int = 1000
@@ -104,7 +106,8 @@ class RegionProposalNetwork(Module):
         """Whether (binary cross-entropy) and where (smooth L1), both the mean over the sampled
         anchors; targets as `images.prepared` leaves them."""
         how, (scores, codes, anchors) = self.options, answers
-        matched, _, wanted = batch_targets(anchors.boxes, targets, how.high, how.low, True)
+        matched, _, wanted = batch_targets(anchors.boxes, targets, how.high, how.low,
+                                           how.force)
         positives, negatives = sampled(matched, how.sampled, how.positive_fraction)
         total = len(positives[0]) + len(negatives[0])
         chosen = tuple(map(np.concatenate, zip(positives, negatives)))

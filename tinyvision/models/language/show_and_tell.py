@@ -164,15 +164,16 @@ class ShowAndTell(Module):
         """How the sentence of greedy search for one image (3, H, W) came about."""
         with _telling(self), no_grad():
             maps = self.trunk.features(as_tensor(image).reshape(1, *image.shape))[-1]
-            state, told, looks = arrays(self.decoder.begin(maps)), [], []
-            words = [START]
-            while len(told) < self.longest and words[-1] != END:
-                log_p, state = self.step(np.array(words[-1:]), state)
-                words.append(int(log_p[0].argmax()))
+            told, looks = [], []
+
+            def watched(words, state):
+                log_p, state = self.step(words, state)
                 told.append(np.exp(log_p[0]))
-                looks += self.decoder.looks(state) if hasattr(self.decoder, "looks") else []
+                looks.extend(self.decoder.looks(state) if hasattr(self.decoder, "looks") else ())
+                return log_p, state
+            words, = greedy(watched, arrays(self.decoder.begin(maps)), START, END, self.longest)
             looks = np.reshape(looks, (-1, *maps.shape[2:])) if looks else None
-            return Told(words[1:], np.array(told), looks)
+            return Told(words.tolist(), np.array(told), looks)
 
     def begin(self, images):
         """The decoder's state before the first word: arrays with N rows."""
