@@ -11,6 +11,7 @@ A = floor((H + 2 P - D (I - 1) - 1) / S) + 1. Lectures: K2, K3; Dumoulin & Visin
 """
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,7 +185,15 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     return _with_bias(name, conv.transpose(size), x, weight, bias, W[1] * groups)
 
 
-def _conv(name, stride, padding, dilation, groups):
+def _conv(name, *options):
+    try:
+        return _checked(name, *options)
+    except TypeError:                     # a list cannot be remembered; what is wrong says so again
+        return _checked.__wrapped__(name, *options)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)      # the checks take as long as a small convolution
+def _checked(name, stride, padding, dilation, groups):
     at_least(name, "groups", groups, 1)
     return Conv2d(pair(name, "stride", stride, 1), pair(name, "padding", padding, 0),
                   pair(name, "dilation", dilation, 1), groups)
