@@ -1,0 +1,22 @@
+"""Every single mutation of a solution is caught by a case, or listed with the reason why not."""
+import mutations
+import pytest
+
+from tinyvision.exercises import names
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_single_mutation_is_caught(name):
+    count, left = mutations.survivors(name)
+    assert count >= 8 and not left, "\n".join(map(str, left))
+
+
+def test_what_is_excused_exists_and_has_a_reason():
+    made = {str(one) for name in names() for one in mutations.mutants(name)}
+    excused = mutations.harmless()
+    assert set(excused) <= made
+    assert all(len(reason.split()) >= 4 for reason in excused.values())
+
+
+def test_there_are_many():
+    assert sum(1 for name in names() for _ in mutations.mutants(name)) >= 300
