@@ -286,7 +286,8 @@ def _clip(down, across, first, rows, H):
     return clip
 
 
-RELUCTANCE = 1.2           # tall tiles must save that much: most networks then compile wide ones only
+RELUCTANCE = 1.2           # tall tiles must save that much where a call takes less than it takes
+LARGE = 1 << 28            # to compile them: below so many products; small networks need none then
 
 
 def shape_of_tiles(N, C, F, A, B, down, across, L):
@@ -321,7 +322,8 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
     if phases == 1 and gap < 8 * B + L:
         costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B) + gathered
-    return min(costs, key=lambda shape: costs[shape] * (RELUCTANCE if shape[0] == TALL else 1))
+    worth = 1 if N * F * A * B * steps >= LARGE else RELUCTANCE
+    return min(costs, key=lambda shape: costs[shape] * (worth if shape[0] == TALL else 1))
 
 
 def cycles_of(rows, vectors):
