@@ -1,0 +1,285 @@
+r"""# Soft-NMS
+
+Write `soft_nms` and `soft_nms_linear`: a box that overlaps a better one loses score, not its life.
+
+Non-maximum suppression drops every box whose IoU with a better one is over a threshold; where two
+objects stand close together, the second one's box goes, too. Soft-NMS (Bodla et al. 2017) only
+lowers the scores:
+
+1. Take the box with the highest score among those that are left. If that score is **less than**
+   score_threshold, stop.
+2. Multiply the score of each box that is left by a factor that falls with its IoU o with the box
+   taken:
+
+$$\text{Gaussian (Eq. 3):}\quad f(o) = e^{-o^2 / \sigma} \qquad\qquad
+\text{linear (Eq. 2):}\quad f(o) = \begin{cases} 1 - o & o \ge \text{threshold} \\ 1 & \text{else}
+\end{cases}$$
+
+3. Repeat until no box is left.
+
+**By hand.** Linear, threshold 0.5, score_threshold 0.25:
+
+    index   box              score
+      0     (0, 0, 4, 4)     0.8       after box 1 (IoU 12 / 16 = 0.75): 0.8 * 0.25 = 0.2
+      1     (0, 0, 4, 3)     0.9       the best: taken
+      2     (6, 6, 8, 9)     0.3       far away: taken with 0.3; then 0.2 < 0.25: stop
+                                       answer [1, 2] and [0.9, 0.3]
+
+**Conventions.** A box is (x0, y0, x1, y1) in continuous coordinates (no "+1"). Of equal scores the
+lower index is taken first. A box keeps the score with which it was taken.
+
+**Shapes.** boxes (N, 4) and scores (N,) give the indices taken, int64 (L,), in the order in which
+they were taken, and their new scores (L,).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def iou(box, others):
+    """IoU of one box (4,) with others (N, 4)."""
+    size = np.maximum(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0)
+    both = size[:, 0] * size[:, 1]
+    areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
+    return both / ((box[2] - box[0]) * (box[3] - box[1]) + areas - both)
+
+
+def take(boxes, scores, score_threshold, factor):
+    """Soft-NMS with scores multiplied by ``factor`` of their IoU with the box taken."""
+    scores, left, taken = scores.copy(), np.arange(len(boxes)), []
+    while len(left):
+        best = left[scores[left].argmax()]
+        if scores[best] < score_threshold:
+            break
+        taken.append(best)
+        left = left[left != best]
+        scores[left] *= factor(iou(boxes[best], boxes[left]))
+    taken = np.array(taken, np.int64)
+    return taken, scores[taken]
+
+
+def soft_nms(boxes, scores, sigma, score_threshold):
+    """Soft-NMS with the Gaussian factor exp(-IoU^2 / sigma).
+
+    Arguments:
+        boxes: (N, 4) boxes (x0, y0, x1, y1).
+        scores: (N,) their scores.
+        sigma: how slowly the factor falls.
+        score_threshold: it ends when no score is at least this.
+
+    Returns:
+        (indices, new scores): int64 (L,) in the order in which they were taken, and (L,).
+    """
+    ### BEGIN SOLUTION
+    return take(boxes, scores, score_threshold, lambda o: np.exp(-o ** 2 / sigma))
+    ### END SOLUTION
+
+
+def soft_nms_linear(boxes, scores, iou_threshold, score_threshold):
+    """Soft-NMS with the linear factor: 1 - IoU where the IoU is at least the threshold.
+
+    Arguments:
+        boxes, scores, score_threshold: as in `soft_nms`.
+        iou_threshold: a smaller overlap costs nothing.
+
+    Returns:
+        as `soft_nms`.
+    """
+    ### BEGIN SOLUTION
+    return take(boxes, scores, score_threshold, lambda o: np.where(o >= iou_threshold, 1 - o, 1))
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _gaussian(take, factor):
+    """A wrong `soft_nms` from a wrong way to take boxes or a wrong factor of (IoU, sigma)."""
+    return lambda boxes, scores, sigma, least: take(boxes, scores, least,
+                                                    lambda o: factor(o, sigma))
+
+
+def _linear(take, factor):
+    return lambda boxes, scores, limit, least: take(boxes, scores, least,
+                                                    lambda o: factor(o, limit))
+
+
+def _bell(o, sigma):
+    return np.exp(-o ** 2 / sigma)
+
+
+def _ramp(o, limit):
+    return np.where(o >= limit, 1 - o, 1)
+
+
+def _sorted_once(boxes, scores, least, factor):
+    order, scores = np.argsort(-scores, kind="stable"), scores.copy()
+    for k, best in enumerate(order):
+        scores[order[k + 1:]] *= factor(iou(boxes[best], boxes[order[k + 1:]]))
+    kept = order[scores[order] >= least]
+    return kept, scores[kept]
+
+
+def _old_scores(boxes, scores, least, factor):
+    taken, _ = take(boxes, scores, least, factor)
+    return taken, scores[taken]
+
+
+def _by_index(boxes, scores, least, factor):
+    taken, new = take(boxes, scores, least, factor)
+    return np.sort(taken), new[np.argsort(taken)]
+
+
+def _at_the_end(boxes, scores, least, factor):
+    taken, new = take(boxes, scores, np.nextafter(least, 1), factor)
+    return taken, new
+
+
+def _filtered_before(boxes, scores, least, factor):
+    enough = np.flatnonzero(scores >= least)
+    taken, new = take(boxes[enough], scores[enough], -1, factor)
+    return enough[taken], new
+
+
+def _never_ends(boxes, scores, least, factor):
+    return take(boxes, scores, -1, factor)
+
+
+def _last_factor(boxes, scores, least, factor):
+    old, scores, left, taken = scores, scores.copy(), np.arange(len(boxes)), []
+    while len(left) and scores[left].max() >= least:
+        taken.append(left[scores[left].argmax()])
+        left = left[left != taken[-1]]
+        scores[left] = old[left] * factor(iou(boxes[taken[-1]], boxes[left]))
+    return np.array(taken, np.int64), scores[np.array(taken, np.int64)]
+
+
+def _plus_one(boxes, scores, least, factor):
+    return take(boxes + [0, 0, 1, 1], scores, least, factor)
+
+
+_WAYS = (
+    ("sorted-once", "The boxes are sorted once, by their first scores. After a score has been "
+     "lowered, is the next one in your list still the best?", _sorted_once),
+    ("old-scores", "The right boxes with their old scores: the new ones are asked for.",
+     _old_scores),
+    ("by-index", "The answer is sorted by index. It is wanted in the order in which the boxes "
+     "were taken.", _by_index),
+    ("at-the-threshold", "A box whose score is exactly score_threshold is still taken.",
+     _at_the_end),
+    ("filtered-before", "score_threshold is applied to the old scores only. A score that was "
+     "lowered under it ends the search, too.", _filtered_before),
+    ("never-ends", "score_threshold has no effect: all boxes are returned.", _never_ends),
+    ("last-factor-only", "A box that overlaps two better ones is multiplied by both factors; in "
+     "your code the last one replaces the first.", _last_factor),
+    ("plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 belongs to "
+     "boxes that count whole pixels.", _plus_one),
+)
+
+MISTAKES = (
+    *(Mistake("soft_nms", name, hint, _gaussian(way, _bell)) for name, hint, way in _WAYS),
+    Mistake("soft_nms", "not-squared", "The exponent has the IoU itself; the Gaussian has its "
+            "square.", _gaussian(take, lambda o, sigma: np.exp(-o / sigma))),
+    Mistake("soft_nms", "sigma-squared", "You divide by sigma squared. That is how a Gaussian's "
+            "sigma is used elsewhere; look at Eq. 3.",
+            _gaussian(take, lambda o, sigma: np.exp(-o ** 2 / sigma ** 2))),
+    Mistake("soft_nms", "twice-sigma-squared", "You divide by 2 sigma^2, the normal "
+            "distribution's denominator; look at Eq. 3.",
+            _gaussian(take, lambda o, sigma: np.exp(-o ** 2 / (2 * sigma ** 2)))),
+    Mistake("soft_nms", "sigma-ignored", "Your factor does not depend on sigma.",
+            _gaussian(take, lambda o, sigma: np.exp(-o ** 2))),
+    *(Mistake("soft_nms_linear", name, hint, _linear(way, _ramp)) for name, hint, way in _WAYS),
+    Mistake("soft_nms_linear", "over-the-threshold", "An IoU of exactly the threshold already "
+            "costs score.", _linear(take, lambda o, limit: np.where(o > limit, 1 - o, 1))),
+    Mistake("soft_nms_linear", "always-lowered", "Overlaps under the threshold cost score, too, "
+            "in your code.", _linear(take, lambda o, limit: 1 - o)),
+    Mistake("soft_nms_linear", "times-iou", "The scores are multiplied by the IoU: the boxes that "
+            "overlap most would lose least.",
+            _linear(take, lambda o, limit: np.where(o >= limit, o, 1))),
+    Mistake("soft_nms_linear", "dropped", "Boxes over the threshold are dropped, as in ordinary "
+            "NMS. Here they only lose score.",
+            _linear(take, lambda o, limit: np.where(o >= limit, -1, 1))),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _placed(rng, boxes, scores):
+    """Boxes of small integers, all moved by the same whole number of pixels, with scores."""
+    dx, dy = rng.integers(0, 5, 2)
+    return np.array(boxes, float) + [dx, dy, dx, dy], np.array(scores, float)
+
+
+def _margin(boxes, scores, least, factor, limit):
+    """How far the nearest decision is from falling the other way."""
+    seen = [1.0]
+
+    def watched(overlaps):
+        seen.append(np.abs(overlaps - limit).min(initial=1.0))
+        return factor(overlaps)
+    order, scores = take(boxes, scores, -1, watched)         # decreasing; each was the best there
+    return min(*seen, np.abs(scores - least).min(), np.abs(np.diff(scores)).min())
+
+
+def _heaps(rng, count, least, factor, limit=2.0):
+    """Random boxes that overlap, drawn again while rounding might decide."""
+    while True:
+        corner = rng.uniform(0, 1.2, (count, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(0.6, 1.4, (count, 2))], axis=1)
+        scores = rng.uniform(0.3, 0.99, count)
+        few = take(boxes, scores, least, factor)[0]
+        if _margin(boxes, scores, least, factor, limit) > 1e-3 and 3 < len(few) < count - 1:
+            return boxes, scores
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    pair, apart = [(0, 0, 4, 4), (0, 0, 4, 3), (6, 6, 8, 9)], [(9, 0, 11, 3), (0, 9, 3, 11)]
+    halves = [(0, 0, 2, 2), (0, 0, 2, 1), (5, 5, 7, 9), (5, 5, 7, 6)]
+    crowd = [(0, 0, 6, 4), (2, 0, 8, 4), (4, 1, 10, 4), (0, 1, 6, 5), (20, 0, 26, 5)]
+    hand = rng.choice([0.8, 0.7, 0.75]), 0.9, 0.3
+    low = (0.3, 0.9, 0.25, 0.5, 0.125)
+    many = _heaps(rng, 10, 0.1, lambda o: _bell(o, 0.7))
+    lines = _heaps(rng, 10, 0.1, lambda o: _ramp(o, 0.3), 0.3)
+    return [
+        Case("soft_nms", "two boxes for one object", (*_placed(rng, pair, hand), 0.5, 0.25)),
+        Case("soft_nms", "ties, and exactly score_threshold", (*_placed(
+            rng, apart + pair[1:] + crowd[4:], (0.5, 0.75, 0.75, 0.25, 0.125)), 0.5, 0.25)),
+        Case("soft_nms", "a crowd", (*_placed(rng, crowd, low), 0.25, 0.2)),
+        Case("soft_nms", "no boxes", (np.zeros((0, 4)), np.zeros(0), 0.5, 0.001), 0.5),
+        Case("soft_nms", "many boxes", (*many, 0.7, 0.1), 1.5),
+        Case("soft_nms_linear", "linear, by hand", (*_placed(rng, pair, hand), 0.5, 0.25)),
+        Case("soft_nms_linear", "linear, exactly at the IoU threshold", (*_placed(
+            rng, halves, (0.875, 0.5, 0.25, 0.75)), 0.5, 0.25)),
+        Case("soft_nms_linear", "linear, a crowd", (*_placed(rng, crowd, low), 0.25, 0.15), 1.5),
+        Case("soft_nms_linear", "linear, many boxes", (*lines, 0.3, 0.1), 1.5),
+    ]
+
+
+def _score_error(boxes, scores, steepness, taken):
+    """Roundings of a score: of its factors, and of IoUs from rounded coordinates."""
+    reach = np.abs(boxes).max(initial=1.0) / np.diff(boxes.reshape(-1, 2, 2), axis=1).min(
+        initial=1.0)
+    return None, taken[1] * (1 + 4 * reach * steepness)
+
+
+def _magnitude(boxes, scores, sigma, least):
+    return _score_error(boxes, scores, 1 / sigma, soft_nms(boxes, scores, sigma, least))
+
+
+def _linear_magnitude(boxes, scores, limit, least):
+    return _score_error(boxes, scores, 4, soft_nms_linear(boxes, scores, limit, least))
+
+
+def _terms(boxes, scores, how, least):
+    return 8 + len(boxes)
+
+
+EXERCISE = Exercise(
+    name="soft_nms", title="Soft-NMS", lecture="Kempten L 10.5, Non Maximum Suppression",
+    source="tinyvision/ops/nms.py",
+    functions={"soft_nms": soft_nms, "soft_nms_linear": soft_nms_linear}, cases=cases,
+    mistakes=MISTAKES,
+    magnitude={"soft_nms": _magnitude, "soft_nms_linear": _linear_magnitude},
+    terms={"soft_nms": _terms, "soft_nms_linear": _terms})
