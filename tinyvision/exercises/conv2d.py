@@ -53,7 +53,7 @@ def conv2d(x, weight, bias, stride, padding):
     (N, C, H, W), (O, _, I, J) = x.shape, weight.shape
     A, B = (H + 2 * padding - I) // stride + 1, (W + 2 * padding - J) // stride + 1
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    y = np.zeros((N, O, A, B))
+    y = np.empty((N, O, A, B))
     for a in range(A):
         for b in range(B):
             window = padded[:, :, a * stride:a * stride + I, b * stride:b * stride + J]
@@ -73,7 +73,7 @@ def conv2d_backward(g, x, weight, bias, stride, padding):
         (gx, gweight, gbias) with the shapes of x, weight and bias.
     """
     ### BEGIN SOLUTION
-    (N, C, H, W), (O, _, I, J), (A, B) = x.shape, weight.shape, g.shape[2:]
+    (H, W), (I, J), (A, B) = x.shape[2:], weight.shape[2:], g.shape[2:]
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     gpadded, gweight = np.zeros(padded.shape), np.zeros(weight.shape)
     for a in range(A):

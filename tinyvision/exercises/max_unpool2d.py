@@ -71,7 +71,7 @@ def max_unpool2d_backward(g, indices):
     """
     ### BEGIN SOLUTION
     W = g.shape[3]
-    gx = np.zeros(indices.shape)
+    gx = np.empty(indices.shape)
     for n, c, a, b in np.ndindex(indices.shape):
         row, column = divmod(indices[n, c, a, b], W)
         gx[n, c, a, b] = g[n, c, row, column]

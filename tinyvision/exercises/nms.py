@@ -191,11 +191,14 @@ def cases(rng):
         ("the best comes last", 1, (*_placed(rng, pair, (0.2, 0.5, 0.8), shuffle=False), 0.5)),
         ("exactly at the threshold", 1,
          (*_placed(rng, [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7)], (0.7, 0.8, 0.9)), 0.5)),
-        ("ties", 1.5, (*_placed(rng, tied, (0.5, 0.5, 0.7, 0.7, 0.5), shuffle=False), 0.4)),
-        ("a chain", 1.5, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95)), 0.3)),
+        ("ties", 1, (*_placed(rng, tied, (0.5, 0.5, 0.7, 0.7, 0.5), shuffle=False), 0.4)),
+        ("a chain", 1, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95)), 0.3)),
         ("one inside the other", 1, (*_placed(rng, nested, (0.9, 0.8, 0.3)), 0.5)),
         ("boxes smaller than 1", 1, (*_placed(rng, chain, (0.4, 0.9, 0.1, 0.6, 0.5), scale=0.03),
-                                     0.6)),
+                                     0.45)),
+        ("empty boxes, and far ones", 1,
+         (*_placed(rng, [(3, 3, 3, 3), (3, 3, 3, 3), (0, 0, 0.5, 0.5), (5, 5, 5.5, 5.5)],
+                   (0.9, 0.8, 0.7, 0.6)), 0.3)),
         ("many boxes", 1.5, (*_heaps(rng, 4, 5, 0.35), 0.35)),
     ]
     return [Case("nms", name, arguments, points) for name, points, arguments in args]

@@ -80,7 +80,7 @@ def roi_align(x, boxes, output_size, spatial_scale, sampling_ratio, aligned):
         (K, C, PH, PW), the mean of each bin's points.
     """
     ### BEGIN SOLUTION
-    y = np.zeros((len(boxes), x.shape[1], *output_size))
+    y = np.empty((len(boxes), x.shape[1], *output_size))
     for k, roi in enumerate(boxes):
         rows, columns = box_weights(roi[1:], x.shape[2:], output_size, spatial_scale,
                                     sampling_ratio, aligned)
@@ -114,7 +114,7 @@ def roi_align_backward(g, boxes, input_shape, output_size, spatial_scale, sampli
 
 def _align(x, boxes, output_size, spatial_scale, sampling_ratio, aligned, axis, least=1.0):
     """`roi_align` with other weights along the axes or another least size."""
-    y = np.zeros((len(boxes), x.shape[1], *output_size))
+    y = np.empty((len(boxes), x.shape[1], *output_size))
     for k, roi in enumerate(boxes):
         corners = roi[1:] * spatial_scale - 0.5 * aligned
         size = corners[2:] - corners[:2] if aligned else np.maximum(corners[2:] - corners[:2],
@@ -329,7 +329,9 @@ def cases(rng):
     square, wide = np.array([[0.0, 0, 0, 2, 2]]), np.array([[0.0, 0, 0, 3, 2]])
     return [
         Case("roi_align", "two bins, one point each",
-             (small(1, 1, 2, 2), square, (1, 2), 1.0, 1, True)),
+             (small(1, 1, 2, 2), square, (1, 2), 1.0, 1, True), 0.5),
+        Case("roi_align", "points on the limits",
+             (small(1, 1, 2, 3), np.array([[0.0, -3, 0, 5, 1]]), (1, 2), 1.0, 1, False), 0.5),
         _case(rng, "a box between pixels", 1, (1, 2, 5, 6), INSIDE[:1], ((3, 4), 1.0, 2, True)),
         _case(rng, "spatial scale one half", 1, (1, 2, 7, 6), INSIDE[:1],
               ((3, 4), 0.5, 2, True)),

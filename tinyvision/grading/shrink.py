@@ -1,0 +1,197 @@
+"""The smallest counter-example: a failing case made smaller for as long as it still fails.
+
+Arrays lose rows and columns, options are replaced by simpler ones, numbers become small integers
+and then zeros, one step at a time, until no step is left that keeps the answer wrong (the greedy
+reduction of delta debugging, Zeller & Hildebrandt 2002). What may be changed is read from the
+exercise's own cases: only an axis that differs between them may be cut, axes that are always
+equally long are cut together, and an option takes only values that another case has.
+"""
+from __future__ import annotations
+
+import inspect
+import itertools
+from dataclasses import replace
+
+import numpy as np
+
+MOST = 160                              # answers asked of a student's function
+SHOWN = 24                              # elements of an array up to which single ones are cleared
+
+
+def shrink(exercise, cases, case, fails, most: int = MOST):
+    """The smallest case found that still fails.
+
+    Arguments:
+        exercise: the `Exercise` of the cases.
+        cases: all of them, from which is learned what may vary.
+        case: the one that fails.
+        fails: of a case, whether it fails in the same way; False for one that makes no sense.
+        most: how many cases may be tried.
+    """
+    if case.driver:                     # the numbers of a driver are a program: all of them matter
+        return case
+    alike = [other for other in cases if (other.function, other.driver) == (case.function, "")]
+    left = itertools.count(most, -1)
+    progress = True
+    while progress:
+        progress = False
+        for smaller in steps(exercise, alike, case):
+            if next(left) <= 0:
+                return case
+            if fails(smaller):
+                case, progress = smaller, True
+                break
+    return case
+
+
+def steps(exercise, alike, case):
+    """Simpler cases, the boldest steps first."""
+    for args in itertools.chain(cuts(alike, case.args), options(alike, case.args),
+                                rounded(case.args), cleared(case.args)):
+        fitted = with_cotangent(exercise, case, args)
+        if fitted is not None:
+            yield replace(case, args=fitted)
+
+
+# ---- smaller arrays ------------------------------------------------------------------------------
+
+def cuts(alike, args):
+    """Arguments with one group of axes cut to one, to half, by one."""
+    for axes in tied(alike):
+        length = args[axes[0][0]].shape[axes[0][1]] if present(args, axes) else 0
+        for shorter in dict.fromkeys((1, length // 2, length - 1)):
+            if 1 <= shorter < length:
+                yield tuple(cut(arg, [axis for at, axis in axes if at == i], shorter)
+                            for i, arg in enumerate(args))
+
+
+def present(args, axes) -> bool:
+    """Whether all arguments of a group are arrays here (an optional one may be None)."""
+    return all(isinstance(args[at], np.ndarray) and args[at].ndim > axis for at, axis in axes)
+
+
+def cut(arg, axes, length):
+    """The beginning of an array along some axes."""
+    for axis in axes:
+        arg = arg.take(range(length), axis)
+    return arg
+
+
+def tied(alike) -> list[list[tuple[int, int]]]:
+    """Groups of (argument, axis) that are equally long in every case, and not always the same."""
+    groups: dict[tuple, list] = {}
+    first = alike[0].args
+    for at, arg in enumerate(first):
+        for axis in range(arg.ndim if isinstance(arg, np.ndarray) else 0):
+            lengths = tuple(length_of(case.args, at, axis) for case in alike)
+            if len(set(lengths) - {None}) > 1:
+                groups.setdefault(lengths, []).append((at, axis))
+    return list(groups.values())
+
+
+def length_of(args, at: int, axis: int) -> int | None:
+    """An axis's length; None where there is no such argument."""
+    arg = args[at] if at < len(args) else None
+    return arg.shape[axis] if isinstance(arg, np.ndarray) and arg.ndim > axis else None
+
+
+# ---- simpler options and numbers -----------------------------------------------------------------
+
+def options(alike, args):
+    """Arguments with one option replaced by a simpler one of another case."""
+    for at, arg in enumerate(args):
+        if isinstance(arg, np.ndarray):
+            continue
+        others = {repr(case.args[at]): case.args[at] for case in alike if at < len(case.args)
+                  and not isinstance(case.args[at], np.ndarray)}
+        for other in sorted(others.values(), key=weight):
+            if weight(other) < weight(arg):
+                yield (*args[:at], other, *args[at + 1:])
+
+
+def weight(option) -> float:
+    """How complicated an option is: None, 1, 0, 2, (1, 1), (2, 1) ..."""
+    if isinstance(option, (tuple, list)):
+        return 10 + sum(map(weight, option))
+    if option is None or isinstance(option, (bool, str)):
+        return -1 if option is None else float(bool(option))
+    return 0.5 if option == 0 else abs(option) + 3 * (float(option) != int(option))
+
+
+def rounded(args):
+    """Arguments with small integers for numbers: counted from 1, else rounded at some scale."""
+    if all(whole(arg) for arg in args):
+        return
+    yield tuple(counted(arg) for arg in args)
+    for scale in (1, 4, 10):
+        yield tuple(arg if whole(arg) else np.round(arg * scale) for arg in args)
+    for at, arg in enumerate(args):
+        if not whole(arg):
+            yield (*args[:at], np.round(arg * 4), *args[at + 1:])
+
+
+def whole(arg) -> bool:
+    """Whether an argument needs no rounding."""
+    return not (isinstance(arg, np.ndarray) and arg.dtype.kind == "f") or (
+        bool(np.isfinite(arg).all()) and np.array_equal(arg, np.round(arg)) and
+        np.abs(arg).max(initial=0) < 100)
+
+
+def counted(arg):
+    """1, 2, 3 ... 9, 1 ... in place of an array's numbers."""
+    if whole(arg):
+        return arg
+    return (np.arange(arg.size) % 9 + 1).reshape(arg.shape).astype(arg.dtype)
+
+
+def cleared(args):
+    """Arguments with one number zero, or one, where it is not yet."""
+    for at, arg in enumerate(args):
+        if not isinstance(arg, np.ndarray) or arg.dtype.kind != "f" or arg.size > SHOWN:
+            continue
+        for value in (0.0, 1.0):
+            for i in np.flatnonzero(~np.isin(arg, (0.0, value))):
+                other = arg.copy()
+                other.flat[i] = value
+                yield (*args[:at], other, *args[at + 1:])
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+def with_cotangent(exercise, case, args):
+    """Of op_backward(g, ...): g cut to what op(...) returns; None where op refuses the rest."""
+    forward = exercise.functions.get(case.function.removesuffix("_backward"))
+    names = list(inspect.signature(exercise.functions[case.function]).parameters)
+    if forward is None or not case.function.endswith("_backward") or names[0] != "g":
+        return args
+    if list(inspect.signature(forward).parameters) != names[1:]:
+        return args
+    try:
+        with np.errstate(all="ignore"):
+            shape = np.shape(forward(*args[1:]))
+    except Exception:                   # sizes that do not go together
+        return None
+    g = args[0]
+    if len(shape) != g.ndim or any(not 1 <= n <= m for n, m in zip(shape, g.shape)):
+        return None
+    return (g[tuple(slice(n) for n in shape)].copy(), *args[1:])
+
+
+# ---- in words ------------------------------------------------------------------------------------
+
+def call_text(function: str, names, args) -> str:
+    """A call as a student would type it: ``conv2d(x=[[1, 2]], stride=2)``."""
+    return f"{function}({', '.join(f'{n}={text(a)}' for n, a in zip(names, args))})"
+
+
+def text(value) -> str:
+    """Numbers as a person writes them: 3 for 3.0, brackets for arrays."""
+    if isinstance(value, np.ndarray):
+        return text(value.tolist()) if value.size else f"zeros{value.shape}"
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(map(text, value)) + ("," if isinstance(value, tuple) and len(
+            value) == 1 else "")
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, float) and np.isfinite(value):
+        return f"{value + 0.0:.4g}"      # -0 is 0
+    return repr(value) if isinstance(value, str) else str(value)
