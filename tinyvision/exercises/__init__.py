@@ -32,9 +32,24 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Exercise:
-    """The exercise of that name; ValueError names the known ones and the nearest."""
+    """The exercise of that name, or the one of an assignment's file (``hw3.py``, or ``hw3`` where
+    that file is here). ValueError names the known ones and the nearest, or the file's fault."""
     if name not in _NAMES:
+        file = assignment_file(name)
+        if file:
+            from tinyvision.exercises.homework import load_file
+            return load_file(file)
         near = difflib.get_close_matches(str(name).lower(), _NAMES, 1, 0.0)[0]
         raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}, of the exercises "
                          f"{', '.join(_NAMES)}?")
     return importlib.import_module(f"{__name__}.{name}").EXERCISE
+
+
+def assignment_file(name) -> Path | None:
+    """The file that an assignment's name stands for, or None: a path that ends in ``.py``, or a
+    word beside whose file, ``NAME.py``, the command is run."""
+    path = Path(str(name))
+    if path.suffix == ".py":
+        return path
+    beside = path.with_name(f"{path.name}.py") if path.name else path
+    return beside if path.name and beside.is_file() else None
