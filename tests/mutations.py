@@ -16,7 +16,7 @@ import copy
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -238,7 +238,7 @@ def caught(mutant, assignment):
 def verdict(assignment, function, case, right):
     """As the grader judges an answer; what changes its inputs is not right either."""
     args, blobs = copy.deepcopy(case.args), []
-    returned = function(*args)
+    returned = assignment.exercise.answer(replace(case, args=args), function)
     several = isinstance(returned, (tuple, list))
     answers = [worker.describe(value, blobs, 1 << 24)
                for value in (returned if several else (returned,))]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,11 +106,10 @@ def test_every_known_mistake_is_caught_and_named(name):
 @pytest.mark.parametrize("name", exercises.names())
 def test_solutions_have_all_points_in_both_precisions(name, dtype):
     assignment = prepare(exercises.load(name), np.random.default_rng(12))
-    solutions = assignment.exercise.functions
     for case, right in zip(assignment.cases, assignment.expected):
         args = [arg.astype(dtype) if isinstance(arg, np.ndarray) and arg.dtype.kind == "f" else arg
                 for arg in case.args]
-        answer = solutions[case.function](*args)
+        answer = assignment.exercise.answer(replace(case, args=args))
         parts = answer if isinstance(answer, tuple) else (answer,)
         parts = tuple(np.asarray(p).astype(dtype) if np.asarray(p).dtype.kind == "f"
                       else np.asarray(p) for p in parts)

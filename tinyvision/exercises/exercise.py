@@ -7,7 +7,9 @@ functions: who runs a student's code, and where, is the business of `tinyvision.
 """
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Callable, Sequence
 
 import numpy as np
@@ -22,11 +24,14 @@ class Case:
         name: what the case is about, a few words: ``"stride 2"``.
         args: positional arguments: float64 or int64 arrays, ints, floats, bools, tuples of ints.
         points: what a right answer is worth.
+        driver: "" where the function itself is called. Else the name of a function of the
+            exercise's driver: it is called as ``driver(function, *args)`` and its answer judged.
     """
     function: str
     name: str
     args: tuple
     points: float = 1.0
+    driver: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,7 @@ class Mistake:
     """A known way to get a function wrong: named when a student's answers equal its answers.
 
     Attributes:
-        function: the function that it replaces.
+        function: the function (or class) that it replaces.
         name: a slug, unique in the exercise: ``"kernel-flipped"``.
         hint: one or two sentences for the student, about the idea, without the solution.
         implementation: the wrong function; same signature as the solution's.
@@ -54,7 +59,8 @@ class Exercise:
         title: one line for the listing.
         lecture: where it is taught (lecture and slide or notebook).
         source: the library's own file on the subject, to be read afterwards.
-        functions: name -> solution, in the order in which the student should write them.
+        functions: name -> solution, a function or a class, in the order in which the student
+            should write them.
         cases: ``cases(rng) -> list[Case]``. The generator only changes the numbers: names, shapes,
             points and order are the same for every generator.
         mistakes: at least five.
@@ -63,6 +69,9 @@ class Exercise:
             answer. Functions that choose (nms) have none: their answers are compared exactly.
         terms: name -> function of the same arguments: how many products each answer sums, the n
             of Higham's gamma_n = n u / (1 - n u).
+        driver: for what is no function of arrays (a class, a function of functions): a module that
+            holds no answers and needs only numpy and the standard library. Its text runs beside
+            the student's code, turns a case's numbers into calls, and returns arrays.
     """
     name: str
     title: str
@@ -73,8 +82,27 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     magnitude: dict[str, Callable] = field(default_factory=dict)
     terms: dict[str, Callable] = field(default_factory=dict)
+    driver: ModuleType | None = None
 
     @property
     def points(self) -> float:
         """The sum of all points."""
         return sum(case.points for case in self.cases(np.random.default_rng(0)))
+
+    @property
+    def driver_text(self) -> str:
+        """The source of the driver; "" where there is none."""
+        return inspect.getsource(self.driver) if self.driver else ""
+
+    def answer(self, case: Case, function: Callable | None = None):
+        """What a function (by default the solution) answers to a case, through its driver."""
+        function = function or self.functions[case.function]
+        if case.driver:
+            return getattr(self.driver, case.driver)(function, *case.args)
+        return function(*case.args)
+
+    def parameters(self, case: Case) -> list[str]:
+        """The names of a case's arguments."""
+        if case.driver:
+            return list(inspect.signature(getattr(self.driver, case.driver)).parameters)[1:]
+        return list(inspect.signature(self.functions[case.function]).parameters)

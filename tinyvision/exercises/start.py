@@ -12,6 +12,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from tinyvision.exercises import Exercise, load
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -22,8 +24,15 @@ IMPORTS = "import numpy as np"
 # ---- the exercise's source, taken apart ----------------------------------------------------------
 
 def task(exercise: Exercise) -> str:
-    """The task in Markdown: the docstring of the exercise's module."""
-    return inspect.cleandoc(_module(exercise).__doc__)
+    """The task in Markdown: the docstring of the exercise's module, then that of its driver."""
+    text = inspect.cleandoc(_module(exercise).__doc__)
+    if exercise.driver is None:
+        return text
+    called = inspect.cleandoc(exercise.driver.__doc__)
+    return (f"{text}\n\n## How it is checked\n\n{called}\n\n"
+            f"    from {exercise.driver.__name__} import "
+            + ", ".join(dict.fromkeys(case.driver for case in exercise.cases(
+                np.random.default_rng(0)) if case.driver)))
 
 
 def _module(exercise: Exercise):
@@ -31,11 +40,11 @@ def _module(exercise: Exercise):
 
 
 def _pieces(exercise: Exercise) -> list[tuple[str, str]]:
-    """(name, source) of each function down to the last one that the student writes."""
+    """(name, source) of each function and class down to the last one that the student writes."""
     source = inspect.getsource(_module(exercise))
     lines, found = source.splitlines(), []
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             found.append((node.name, "\n".join(lines[node.lineno - 1:node.end_lineno])))
     last = max(i for i, (name, _) in enumerate(found) if name in exercise.functions)
     return found[:last + 1]

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,17 +54,32 @@ def prepare(exercise, rng: np.random.Generator) -> Assignment:
     expected, seconds = [], []
     for case in cases:
         start = time.perf_counter()
-        answer = run(exercise.functions[case.function], case)
+        answer = run(exercise, case)
         took = time.perf_counter() - start
         seconds.append(max(LEAST_SECONDS, TIMES_REFERENCE * took))
         expected.append(_expected(exercise, case, answer))
-    bank = [(mistake, _answers(mistake, cases)) for mistake in exercise.mistakes]
+    bank = [(mistake, _answers(exercise, mistake, cases)) for mistake in exercise.mistakes]
     return Assignment(exercise, cases, expected, seconds, bank, _digest(exercise, cases, expected))
 
 
-def run(function, case):
-    """The function's answer to a case; the case keeps its own arrays."""
-    return function(*copy.deepcopy(case.args))
+def run(exercise, case, function=None):
+    """A function's answer to a case, by default the solution's; the case keeps its own arrays."""
+    return exercise.answer(replace(case, args=copy.deepcopy(case.args)), function)
+
+
+def request(exercise, case, cap: int) -> tuple[dict, list[bytes]]:
+    """(header, blobs) that ask a worker for a student's answer to a case.
+
+    The driver's text goes along. It runs in the student's own process, and a student may patch it,
+    read it, replace what it calls: it holds no answer, and what comes back is judged as an answer
+    like any other, so all that this changes is the student's own result.
+    """
+    blobs: list = []
+    header = {"do": "call", "function": case.function, "cap": cap,
+              "args": worker.encode(tuple(case.args), blobs)}
+    if case.driver:
+        header |= {"driver": case.driver, "driver_text": exercise.driver_text}
+    return header, blobs
 
 
 def parts_of(answer) -> tuple[tuple, bool]:
@@ -86,30 +101,30 @@ def _bound(table: dict, case, count: int) -> tuple:
     """A bound for each part of the answer: None where the exercise names none."""
     if case.function not in table:
         return (None,) * count
-    bound = run(table[case.function], case)
+    bound = table[case.function](*copy.deepcopy(case.args))
     return tuple(bound) if isinstance(bound, (tuple, list)) else (bound,) * count
 
 
-def _answers(mistake, cases) -> dict:
-    return {i: _attempt(mistake.implementation, case)
+def _answers(exercise, mistake, cases) -> dict:
+    return {i: _attempt(exercise, mistake.implementation, case)
             for i, case in enumerate(cases) if case.function == mistake.function}
 
 
-def _attempt(function, case) -> Answer | None:
+def _attempt(exercise, function, case) -> Answer | None:
     try:
         with np.errstate(all="ignore"):
-            parts, several = parts_of(run(function, case))
+            parts, several = parts_of(run(exercise, case, function))
     except Exception:                   # a mistake may well raise: that is then its answer
         return None
     return Answer(parts, (), "tuple" if several else "")
 
 
 def _digest(exercise, cases, expected) -> str:
-    sha = hashlib.sha256()
+    sha = hashlib.sha256(exercise.driver_text.encode())
     for case, right in zip(cases, expected):
         blobs: list = []
         code = worker.encode(tuple(case.args), blobs)
-        about = [case.function, case.name, case.points, code,
+        about = [case.function, case.driver, case.name, case.points, code,
                  [[part.dtype.str, part.shape] for part in right.parts]]
         sha.update(json.dumps(about).encode())
         for data in (*blobs, *(part.tobytes() for part in right.parts)):

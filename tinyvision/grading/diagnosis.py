@@ -4,7 +4,6 @@ Nothing here changes a mark. What is not recognised is said to be so.
 """
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -220,7 +219,7 @@ PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, bord
 def parameter(assignment, function, mine, failing, verdicts) -> tuple[str, str] | None:
     """(name, sentence) of an argument whose value decides whether the answer is right."""
     passing = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
-    names = list(inspect.signature(assignment.exercise.functions[function]).parameters)
+    names = assignment.exercise.parameters(assignment.cases[mine[0]])
     for position, name in enumerate(names):
         values = [[_plain(assignment.cases[i].args, position) for i in group]
                   for group in (passing, failing)]

@@ -1,14 +1,13 @@
 """One submission against one assignment: run every case, judge what comes back, make a record."""
 from __future__ import annotations
 
-import inspect
 import time
 from dataclasses import asdict
 
 import numpy as np
 
-from tinyvision.grading import sandbox, worker
-from tinyvision.grading.assignment import LEAST_SECONDS, TIMES_REFERENCE
+from tinyvision.grading import sandbox
+from tinyvision.grading.assignment import LEAST_SECONDS, TIMES_REFERENCE, request
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.store import plain
 from tinyvision.grading.verdict import CREDIT, Judgement, Verdict, judge, number, received
@@ -120,12 +119,10 @@ class _Trials:
             seconds = min(seconds, self.left)
             if seconds <= 0.01:
                 return {"status": "timeout"}, []
-        blobs: list = []
-        code = worker.encode(tuple(case.args), blobs)
         each = (1 << 16) + 4 * max(part.nbytes for part in right.parts)
+        header, blobs = request(self.assignment.exercise, case, each)
         cap = (1 << 20) + 16 * each + sum(map(len, blobs))
-        return self.runner.ask({"do": "call", "function": case.function, "args": code,
-                                "cap": each}, blobs, seconds, cap)
+        return self.runner.ask(header, blobs, seconds, cap)
 
     def settle(self, i: int, header: dict, blobs) -> tuple[Verdict, str]:
         """The verdict on one answer of the worker's."""
@@ -134,7 +131,7 @@ class _Trials:
         try:
             answer, inputs = received(header, blobs)
             changed = mutated(self.assignment.cases[i].args, inputs)
-            names = parameters(self.assignment, self.assignment.cases[i].function)
+            names = self.assignment.exercise.parameters(self.assignment.cases[i])
         except (ValueError, OverflowError) as error:
             return Verdict.BAD_RESULT, f"the answer is no array: {plain(error, 200)}"
         judgement = judge(answer, self.assignment.expected[i])
@@ -256,7 +253,7 @@ def _exception(header: dict, error: dict, case, assignment) -> tuple[Verdict, st
             printed >= sandbox.Limits().file - (1 << 16)):
         return Verdict.OUTPUT_LIMIT, f"printed more than {sandbox.Limits().file >> 20} MB"
     if error.get("signature") and case is not None:
-        names = ", ".join(parameters(assignment, case.function))
+        names = ", ".join(assignment.exercise.parameters(case))
         return Verdict.EXCEPTION, f"{case.function} {message}: ({names})"
     if name == "ModuleNotFoundError":
         message += " (only numpy and the standard library are available here)"
@@ -272,11 +269,6 @@ def _no_function(header: dict, case) -> str:
     if header.get("code_cells") == 0:
         hint = "; the notebook has no code cells"
     return f"there is no function {case.function}{hint}"
-
-
-def parameters(assignment, function: str) -> list[str]:
-    """The names of a function's parameters in the exercise."""
-    return list(inspect.signature(assignment.exercise.functions[function]).parameters)
 
 
 def _frames(header: dict) -> list[str]:

@@ -221,22 +221,27 @@ class Submission:
                 raise
             self.failed.append(error)
 
-    def call(self, function: str, arguments) -> tuple[object, tuple]:
-        """(what the function returned, its arguments afterwards); LookupError if there is none."""
+    def call(self, function: str, arguments, driver=None) -> tuple[object, tuple]:
+        """(what the function returned, its arguments afterwards); LookupError if there is none.
+
+        ``driver``: called in its place, with the function (or class) before the arguments.
+        """
         self.execute(definitions_only=self.notebook)
         try:
-            return self.call_once(function, arguments())
+            return self.call_once(function, arguments(), driver)
         except (LookupFailed, NameError):
             if not self.notebook:
                 raise
         self.execute(definitions_only=False)
-        return self.call_once(function, arguments())
+        return self.call_once(function, arguments(), driver)
 
-    def call_once(self, function: str, args: tuple) -> tuple[object, tuple]:
+    def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:
         """Look the function up, see that it takes the arguments, call it."""
         chosen = self.space.get(function)
         if not callable(chosen):
             raise LookupFailed(function)
+        if driver:
+            return driver(chosen, *args), args
         fits(chosen, args)
         return chosen(*args), args
 
@@ -318,18 +323,28 @@ def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
 
 
 def defined(trees) -> list[str]:
-    """The functions defined at the top of any cell."""
+    """The functions and classes defined at the top of any cell."""
     return [node.name for _, tree in trees for node in tree.body
-            if isinstance(node, ast.FunctionDef)]
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+
+
+def driver_of(request: dict):
+    """The driver's function, in a name space of its own; None where the request has no driver."""
+    if "driver" not in request:
+        return None
+    space = {"__name__": "driver"}
+    exec(compile(request["driver_text"], "<driver>", "exec", dont_inherit=True), space)
+    return space[request["driver"]]
 
 
 def call(submission: Submission, request: dict, blobs: list, answers: list) -> dict:
     """Call one function; ``answers`` gets the bytes that it returned, then those of its inputs."""
     function, cap = request["function"], request["cap"]
     np.random.seed()                    # a fork inherits the state: two runs would agree by chance
+    driver = driver_of(request)         # before any line of the student's runs
     try:
         returned, args = submission.call(
-            function, lambda: decode(request["args"], blobs))
+            function, lambda: decode(request["args"], blobs), driver)
     except LookupFailed:
         return missing(submission, function)
     except MemoryError as error:
