@@ -1,0 +1,285 @@
+r"""# Soft Dice loss
+
+Write `dice_loss` and its gradient `dice_loss_backward`.
+
+An object of a few pixels hardly counts in a mean over all pixels. The Dice coefficient compares
+two masks whatever their size; with probabilities in the place of a mask it can be learned from.
+For each class (the lecture's formula, with a small epsilon above and below):
+
+$$\ell_c = 1 - \frac{2 \sum y\, p + \epsilon}{\sum y^2 + \sum p^2 + \epsilon}$$
+
+where p is the prediction, y the truth, and the sums run over the images and their pixels. It is 0
+for a perfect mask and 1 for one that misses everything. Thanks to epsilon a class that is neither
+there nor predicted costs 0 instead of 0 / 0.
+
+**By hand**, four pixels of one class, epsilon 1/2:
+
+    y = (1, 1, 0, 0)      p = (1, 1/2, 1/2, 0)
+    sum y p = 3/2         sum y^2 + sum p^2 = 2 + 3/2
+    loss = 1 - (3 + 1/2) / (7/2 + 1/2) = 1/8
+
+**Backward.** Given g = dL/dloss, one number for each class, return dL/dp (the truth needs no
+gradient). p stands above and below the line.
+
+**Shapes.** input (p) and target (y): (N, C, H, W); loss and g: (C,); dL/dp: (N, C, H, W).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def dice_loss(input, target, eps):
+    """Soft Dice loss of every class.
+
+    Arguments:
+        input: (N, C, H, W) probabilities.
+        target: (N, C, H, W) the truth, from 0 to 1.
+        eps: added above and below the line.
+
+    Returns:
+        (C,) losses; 0 where a class is predicted perfectly.
+    """
+    ### BEGIN SOLUTION
+    axes = (0, 2, 3)
+    both, squares = (input * target).sum(axes), (input ** 2 + target ** 2).sum(axes)
+    return 1 - (2 * both + eps) / (squares + eps)
+    ### END SOLUTION
+
+
+def dice_loss_backward(g, input, target, eps):
+    """Gradient of a loss with respect to the probabilities of `dice_loss`.
+
+    Arguments:
+        g: (C,) gradient with respect to the result.
+        input, target, eps: what `dice_loss` was called with.
+
+    Returns:
+        (N, C, H, W).
+    """
+    ### BEGIN SOLUTION
+    axes = (0, 2, 3)
+    above = (2 * (input * target).sum(axes) + eps)[:, None, None]
+    below = ((input ** 2 + target ** 2).sum(axes) + eps)[:, None, None]
+    return g[:, None, None] * (2 * input * above / below ** 2 - 2 * target / below)
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+AXES = (0, 2, 3)
+
+
+def _sums(input, target, axes=AXES):
+    """(sum y p, sum p^2 + sum y^2)."""
+    return (input * target).sum(axes), (input ** 2 + target ** 2).sum(axes)
+
+
+def _not_squared(input, target, eps):
+    both, _ = _sums(input, target)
+    return 1 - (2 * both + eps) / ((input + target).sum(AXES) + eps)
+
+
+def _jaccard(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - (both + eps) / (squares - both + eps)
+
+
+def _per_image(input, target, eps):
+    both, squares = _sums(input, target, (2, 3))
+    return (1 - (2 * both + eps) / (squares + eps)).mean(0)
+
+
+def _classes_together(input, target, eps):
+    both, squares = _sums(input, target, (0, 1, 2, 3))
+    return 1 - (2 * both + eps) / (squares + eps)
+
+
+def _class_mean(input, target, eps):
+    return dice_loss(input, target, eps).mean()
+
+
+def _below_only(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - 2 * both / (squares + eps)
+
+
+def _two_forgotten(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - (both + eps) / (squares + eps)
+
+
+def _two_around_eps(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - 2 * (both + eps) / (squares + eps)
+
+
+def _coefficient(input, target, eps):
+    return 1 - dice_loss(input, target, eps)
+
+
+def _no_eps(input, target, eps):
+    both, squares = _sums(input, target)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - 2 * both / squares
+
+
+def _thresholded(input, target, eps):
+    return dice_loss((input > 0.5).astype(float), target, eps)
+
+
+def _fraction(input, target, eps):
+    """(what stands above, what stands below), for each class, to be broadcast."""
+    both, squares = _sums(input, target)
+    return (2 * both + eps)[:, None, None], (squares + eps)[:, None, None]
+
+
+def _below_constant(g, input, target, eps):
+    return -g[:, None, None] * 2 * target / _fraction(input, target, eps)[1]
+
+
+def _above_constant(g, input, target, eps):
+    above, below = _fraction(input, target, eps)
+    return g[:, None, None] * 2 * input * above / below ** 2
+
+
+def _square_not_doubled(g, input, target, eps):
+    above, below = _fraction(input, target, eps)
+    return g[:, None, None] * (input * above / below ** 2 - 2 * target / below)
+
+
+def _below_not_squared(g, input, target, eps):
+    above, below = _fraction(input, target, eps)
+    return g[:, None, None] * (2 * input * above / below - 2 * target / below)
+
+
+def _of_the_coefficient(g, input, target, eps):
+    return -dice_loss_backward(g, input, target, eps)
+
+
+def _g_forgotten(g, input, target, eps):
+    return dice_loss_backward(np.ones_like(g), input, target, eps)
+
+
+def _divided_by_classes(g, input, target, eps):
+    return dice_loss_backward(g / len(g), input, target, eps)
+
+
+def _backward_no_eps(g, input, target, eps):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return dice_loss_backward(g, input, target, 0.0)
+
+
+def _backward_per_image(g, input, target, eps):
+    each = [dice_loss_backward(g / len(input), input[n:n + 1], target[n:n + 1], eps)
+            for n in range(len(input))]
+    return np.concatenate(each)
+
+
+MISTAKES = (
+    Mistake("dice_loss", "not-squared", "Below the line you sum p and y themselves; the slide's "
+            "formula sums their squares.", _not_squared),
+    Mistake("dice_loss", "jaccard", "This is the soft IoU (Jaccard) loss. In Dice's denominator "
+            "the intersection is counted twice.", _jaccard),
+    Mistake("dice_loss", "per-image", "You compute a loss for each image and take the mean. The "
+            "sums of the formula run over all images.", _per_image),
+    Mistake("dice_loss", "classes-together", "Your sums also run over the classes, so a frequent "
+            "class drowns a rare one. Each class has its own fraction.", _classes_together),
+    Mistake("dice_loss", "class-mean", "You take the mean over the classes; return one loss for "
+            "each.", _class_mean),
+    Mistake("dice_loss", "eps-below-only", "A class that is neither there nor predicted should "
+            "cost 0. What is your fraction then?", _below_only),
+    Mistake("dice_loss", "two-forgotten", "Your loss is not 0 for a perfect mask: there both sums "
+            "below the line are as large as the one above.", _two_forgotten),
+    Mistake("dice_loss", "two-times-eps", "The 2 belongs to the sum, not to epsilon.",
+            _two_around_eps),
+    Mistake("dice_loss", "coefficient", "This is the coefficient, which is 1 for a perfect mask. "
+            "A loss is smallest there.", _coefficient),
+    Mistake("dice_loss", "no-eps", "epsilon is missing: what is 0 / 0 where a class is neither "
+            "there nor predicted?", _no_eps),
+    Mistake("dice_loss", "thresholded", "You turn the probabilities into a mask first. Its "
+            "gradient is 0 everywhere; soft Dice uses the probabilities.", _thresholded),
+    Mistake("dice_loss_backward", "below-constant", "p stands below the line, too: your gradient "
+            "treats the denominator as a constant.", _below_constant),
+    Mistake("dice_loss_backward", "above-constant", "Your gradient treats the numerator as a "
+            "constant. Where else does p stand?", _above_constant),
+    Mistake("dice_loss_backward", "square-not-doubled", "What is the derivative of p^2?",
+            _square_not_doubled),
+    Mistake("dice_loss_backward", "quotient-rule", "In the quotient rule the part that comes from "
+            "the denominator is divided by its square.", _below_not_squared),
+    Mistake("dice_loss_backward", "of-the-coefficient", "This is the coefficient's gradient. The "
+            "loss is 1 minus the coefficient.", _of_the_coefficient),
+    Mistake("dice_loss_backward", "g-forgotten", "Each class's gradient is multiplied by what "
+            "comes from above, g of that class.", _g_forgotten),
+    Mistake("dice_loss_backward", "divided-by-classes", "You divide by the number of classes, but "
+            "the loss takes no mean.", _divided_by_classes),
+    Mistake("dice_loss_backward", "no-eps", "epsilon is missing in your gradient.",
+            _backward_no_eps),
+    Mistake("dice_loss_backward", "per-image", "Your sums run over each image by itself; one "
+            "fraction of a class holds all images.", _backward_per_image),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _masks(rng, shape, absent=()):
+    """(probabilities, truth of 0 and 1); absent classes are neither there nor predicted."""
+    target = (rng.random(shape) < 0.4).astype(float)
+    input = np.clip(0.6 * target + rng.uniform(0.05, 0.35, shape), 0, 1)
+    for c in absent:
+        input[:, c], target[:, c] = 0, 0
+    return input, target
+
+
+def _halves(rng):
+    """Four pixels whose probabilities are halves, in a random order; one of each kind."""
+    at = rng.permutation(4)
+    return tuple(np.array(row)[at].reshape(1, 1, 2, 2) for row in ([1, 0.5, 0.5, 0],
+                                                                   [1.0, 1, 0, 0]))
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    def backward(name, args):
+        g = rng.permutation(np.arange(1.0, 1 + args[0].shape[1]) * 2)
+        return Case("dice_loss_backward", f"backward, {name}", (g, *args))
+    soft = rng.random((2, 3, 5, 4)), rng.random((2, 3, 5, 4))
+    return [
+        Case("dice_loss", "four pixels", (*_halves(rng), 0.5)),
+        Case("dice_loss", "three classes", (*_masks(rng, (1, 3, 4, 5)), 1e-6)),
+        Case("dice_loss", "an absent class", (*_masks(rng, (1, 3, 5, 4), [1]), 0.01)),
+        Case("dice_loss", "two images", (*_masks(rng, (2, 3, 4, 5)), 1.0)),
+        Case("dice_loss", "a soft truth", (*soft, 0.1)),
+        backward("four pixels", (*_halves(rng), 0.5)),
+        backward("three classes", (*_masks(rng, (1, 3, 4, 5)), 1e-6)),
+        backward("an absent class", (*_masks(rng, (1, 3, 5, 4), [1]), 0.01)),
+        backward("two images", (*_masks(rng, (2, 3, 4, 5)), 1.0)),
+        backward("a soft truth", (*soft, 0.1)),
+    ]
+
+
+def _terms(input, target, eps):
+    return 2 * input[:, 0].size + 4
+
+
+def _backward_terms(g, input, target, eps):
+    return 4 * input[:, 0].size + 8
+
+
+def _magnitude(input, target, eps):
+    return 1 + np.divide(*_fraction(input, target, eps))[:, 0, 0]
+
+
+def _backward_magnitude(g, input, target, eps):
+    above, below = _fraction(input, target, eps)
+    return np.abs(g)[:, None, None] * (2 * input * above / below ** 2 + 2 * target / below)
+
+
+EXERCISE = Exercise(
+    name="soft_dice", title="Soft Dice loss and its gradient",
+    lecture="DLCV, Soft Dice coefficient", source="tinyvision/ops/loss_classes.py",
+    functions={"dice_loss": dice_loss, "dice_loss_backward": dice_loss_backward},
+    cases=cases, mistakes=MISTAKES,
+    magnitude={"dice_loss": _magnitude, "dice_loss_backward": _backward_magnitude},
+    terms={"dice_loss": _terms, "dice_loss_backward": _backward_terms})
