@@ -1,0 +1,237 @@
+r"""# Hard negative mining
+
+Write `hard_negatives` and `mined_loss`, as in SSD (Liu et al. 2016, section 2.2).
+
+Of the thousands of default boxes of an image a handful stand for an object. If all counted, the
+network would learn to say "background" and little else. SSD keeps all positives of an image and,
+of the negatives, only the hardest: those with the highest loss, at most `ratio` (3) for each
+positive. The loss (equation 1) is then
+
+$$L = \frac{1}{P} \sum_{\text{chosen}} \ell, \qquad P = \text{the number of positives in the batch},
+\qquad L = 0 \text{ if } P = 0$$
+
+**By hand.** One image, five boxes, ratio 2:
+
+    labels     0    7    0    0    0        box 1 is of class 7, the others are background
+    losses     5    1    9    2    6        1 positive: at most 2 negatives, those with 9 and 6
+    chosen     no  yes  yes   no  yes       L = (1 + 9 + 6) / 1 = 16
+
+**Conventions.** A label above 0 is an object's class (positive), 0 is background (negative), and a
+box with a label below 0 counts for nothing. Each image has its own budget of negatives: an image
+without positives chooses none. Of equal losses the lower index is chosen first.
+
+**Shapes.** losses (N, A) and labels (N, A), of N images with A boxes each, give bool (N, A), and
+one number.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def hard_negatives(losses, labels, ratio):
+    """The negatives that count: of each image the hardest, `ratio` for each of its positives.
+
+    Arguments:
+        losses: (N, A) of every box.
+        labels: (N, A) integers: above 0 an object's class, 0 background, below 0 ignored.
+        ratio: how many negatives are chosen for each positive, at most.
+
+    Returns:
+        bool (N, A): True for the negatives chosen (and for nothing else).
+    """
+    ### BEGIN SOLUTION
+    chosen = np.full(labels.shape, False)
+    for n in range(len(labels)):
+        negatives = np.flatnonzero(labels[n] == 0)
+        hardest_first = negatives[np.argsort(-losses[n, negatives], kind="stable")]
+        budget = ratio * (labels[n] > 0).sum()
+        chosen[n, hardest_first[:budget]] = True
+    return chosen
+    ### END SOLUTION
+
+
+def mined_loss(losses, labels, ratio):
+    """The sum of the losses of all positives and of the hard negatives, by positives.
+
+    Arguments:
+        losses, labels, ratio: as in `hard_negatives`.
+
+    Returns:
+        one number; 0 if there is no positive.
+    """
+    ### BEGIN SOLUTION
+    chosen = (labels > 0) | hard_negatives(losses, labels, ratio)
+    return losses[chosen].sum() / max(int((labels > 0).sum()), 1)
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _mined(losses, labels, ratio, rank=None, allowed=None, budget=None):
+    """`hard_negatives` with another rank of boxes, other candidates or another budget."""
+    rank = -losses if rank is None else rank
+    allowed = labels == 0 if allowed is None else allowed
+    budget = ratio * (labels > 0).sum(axis=1) if budget is None else budget
+    order = np.argsort(np.where(allowed, rank, np.inf), axis=1, kind="stable")
+    places = np.argsort(order, axis=1)
+    return (places < np.asarray(budget)[:, None]) & allowed
+
+
+def _easiest(losses, labels, ratio):
+    return _mined(losses, labels, ratio, rank=losses)
+
+
+def _over_the_batch(losses, labels, ratio):
+    flat = _mined(losses.reshape(1, -1), labels.reshape(1, -1), ratio)
+    return flat.reshape(losses.shape)
+
+
+def _among_all(losses, labels, ratio):
+    return _mined(losses, labels, ratio, allowed=labels < np.inf) & (labels == 0)
+
+
+def _ignored_too(losses, labels, ratio):
+    return _mined(losses, labels, ratio, allowed=labels <= 0)
+
+
+def _ignored_are_positive(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * (labels != 0).sum(axis=1))
+
+
+def _at_least_one(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * np.maximum((labels > 0).sum(axis=1), 1))
+
+
+def _as_many(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=(labels > 0).sum(axis=1))
+
+
+def _of_the_ratio(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=np.full(len(labels), ratio))
+
+
+def _all_classes(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * np.maximum(labels, 0).sum(axis=1))
+
+
+def _one_more(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * (labels > 0).sum(axis=1) + 1)
+
+
+def _positives_too(losses, labels, ratio):
+    return hard_negatives(losses, labels, ratio) | (labels > 0)
+
+
+def _later_of_equal(losses, labels, ratio):
+    return _mined(losses[:, ::-1], labels[:, ::-1], ratio)[:, ::-1]
+
+
+def _loss(choose=hard_negatives, positives=True, divisor=None):
+    """A wrong `mined_loss`."""
+    def wrong(losses, labels, ratio):
+        negatives, positive = choose(losses, labels, ratio), labels > 0
+        count = positive.sum() if divisor is None else divisor(positive, negatives)
+        return losses[negatives | positive & positives].sum() / max(count, 1)
+    return wrong
+
+
+def _mean_of_images(losses, labels, ratio):
+    return np.mean([mined_loss(losses[n:n + 1], labels[n:n + 1], ratio)
+                    for n in range(len(losses))])
+
+
+MISTAKES = (
+    Mistake("hard_negatives", "easiest", "You keep the negatives with the lowest losses: which "
+            "ones does the network still get wrong?", _easiest),
+    Mistake("hard_negatives", "over-the-batch", "The budget is shared by the whole batch. Each "
+            "image has its own.", _over_the_batch),
+    Mistake("hard_negatives", "positives-take-places", "Boxes that are no negatives take part in "
+            "the ranking and use up the places of negatives.", _among_all),
+    Mistake("hard_negatives", "ignored-chosen", "Boxes with a label below 0 count for nothing: "
+            "they are not background.", _ignored_too),
+    Mistake("hard_negatives", "ignored-are-positive", "Boxes with a label below 0 are counted as "
+            "positives.", _ignored_are_positive),
+    Mistake("hard_negatives", "at-least-one-positive", "An image without positives chooses no "
+            "negatives.", _at_least_one),
+    Mistake("hard_negatives", "ratio-ignored", "There are as many negatives as positives, "
+            "whatever the ratio.", _as_many),
+    Mistake("hard_negatives", "positives-ignored", "The number of negatives does not depend on "
+            "the number of positives.", _of_the_ratio),
+    Mistake("hard_negatives", "sum-of-labels", "You sum the labels; the positives are to be "
+            "counted.", _all_classes),
+    Mistake("hard_negatives", "one-too-many", "There is one negative too many.", _one_more),
+    Mistake("hard_negatives", "positives-too", "The positives are marked, too; only the chosen "
+            "negatives are asked for.", _positives_too),
+    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first.",
+            _later_of_equal),
+    Mistake("mined_loss", "by-chosen", "You divide by the number of boxes chosen; equation 1 "
+            "divides by the positives alone.",
+            _loss(divisor=lambda positive, negatives: (positive | negatives).sum())),
+    Mistake("mined_loss", "by-boxes", "You divide by the number of all boxes.",
+            _loss(divisor=lambda positive, negatives: positive.size)),
+    Mistake("mined_loss", "sum", "The sum is not divided by the number of positives.",
+            _loss(divisor=lambda positive, negatives: 1)),
+    Mistake("mined_loss", "by-images", "You divide by the number of images.",
+            _loss(divisor=lambda positive, negatives: len(positive))),
+    Mistake("mined_loss", "mean-of-images", "You take a loss for each image and their mean. P is "
+            "counted over the batch.", _mean_of_images),
+    Mistake("mined_loss", "negatives-only", "The losses of the positives are missing.",
+            _loss(positives=False)),
+    Mistake("mined_loss", "no-negatives", "The losses of the hard negatives are missing.",
+            _loss(choose=lambda losses, labels, ratio: labels > 0)),
+    Mistake("mined_loss", "all-negatives", "All negatives count in your loss, not only the hard "
+            "ones.", _loss(choose=lambda losses, labels, ratio: labels == 0)),
+    Mistake("mined_loss", "easiest", "You keep the negatives with the lowest losses.",
+            _loss(choose=_easiest)),
+    Mistake("mined_loss", "over-the-batch", "The negatives are chosen over the whole batch. Each "
+            "image has its own budget.", _loss(choose=_over_the_batch)),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _shuffled(rng, losses, labels):
+    """One image's boxes in a random order."""
+    order = rng.permutation(len(losses))
+    return np.array([losses], float)[:, order], np.array([labels])[:, order]
+
+
+def _batch(rng, images, boxes, positives, ignored=2):
+    """Random losses, none nearly equal; so many positives in each image, of classes 1, 2, ..."""
+    losses = rng.permutation(np.linspace(0.1, 6, images * boxes)).reshape(images, boxes)
+    labels = np.zeros((images, boxes), np.int64)
+    for row, count in zip(labels, positives):
+        places = rng.permutation(boxes)
+        row[places[:count]] = 1 + np.arange(count)
+        row[places[count:count + ignored]] = -1
+    return losses + rng.uniform(0, 0.01), labels
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    hand, label = (5.0, 1, 9, 2, 6), int(rng.integers(2, 9))
+    ties, wide = np.array([[4.0, 7, 4, 8, 4, 4]]), int(rng.integers(2, 9))
+    return [
+        Case("hard_negatives", "by hand", (*_shuffled(rng, hand, (0, label, 0, 0, 0)), 2)),
+        Case("hard_negatives", "a hard positive", (*_shuffled(
+            rng, (9.0, 8, 3, 2, 5, 4), (3, 1, 0, 0, -1, 0)), 1)),
+        Case("hard_negatives", "equal losses", (ties + wide, np.array([[0, wide, 0, 0, 0, 0]]), 3)),
+        Case("hard_negatives", "fewer negatives than the budget", (*_shuffled(
+            rng, (3.0, 8, 2, 6, 5, 4), (0, 1, 2, 0, -1, 3)), 3)),
+        Case("hard_negatives", "images of their own", (*_batch(rng, 3, 12, (2, 0, 1)), 3), 1.5),
+        Case("mined_loss", "loss, by hand", (*_shuffled(rng, hand, (0, label, 0, 0, 0)), 2)),
+        Case("mined_loss", "loss, no positives", (*_batch(rng, 2, 5, (0, 0)), 3), 0.5),
+        Case("mined_loss", "loss, two images", (*_batch(rng, 2, 9, (1, 3)), 2), 1.5),
+        Case("mined_loss", "loss, four images", (*_batch(rng, 4, 15, (2, 0, 4, 1)), 3), 1.5),
+    ]
+
+
+EXERCISE = Exercise(
+    name="hard_negative_mining", title="Hard negative mining and SSD's loss",
+    lecture="Kempten L 10.5, Single-Shot MultiBox Detector",
+    source="tinyvision/boxes/sampling.py",
+    functions={"hard_negatives": hard_negatives, "mined_loss": mined_loss}, cases=cases,
+    mistakes=MISTAKES, magnitude={"mined_loss": mined_loss},
+    terms={"mined_loss": lambda losses, labels, ratio: losses.size})
