@@ -251,7 +251,7 @@ def cases(rng):
         Case("soft_nms", "many boxes", (*many, 0.7, 0.1), 1.5),
         Case("soft_nms_linear", "linear, by hand", (*_placed(rng, pair, hand), 0.5, 0.25)),
         Case("soft_nms_linear", "linear, exactly at the IoU threshold", (*_placed(
-            rng, halves, (0.875, 0.5, 0.25, 0.75)), 0.5, 0.25)),
+            rng, halves + apart[:1], (0.875, 0.5, 0.25, 0.75, 0.125)), 0.5, 0.25)),
         Case("soft_nms_linear", "linear, a crowd", (*_placed(rng, crowd, low), 0.25, 0.05), 1.5),
         Case("soft_nms_linear", "linear, many boxes", (*lines, 0.3, 0.1), 1.5),
     ]
