@@ -57,7 +57,7 @@ class Runner:
 
 
 def examine(submission, assignment, level: str, repeat: bool = True,
-            stopped=lambda: False) -> tuple[dict, dict]:
+            stopped=lambda: False, watch=lambda trials: None) -> tuple[dict, dict]:
     """(the record of one submission, the times its cases took).
 
     Arguments:
@@ -65,6 +65,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
         level: the sandbox's level.
         repeat: run every case twice, to see whether the answers agree.
         stopped: says whether the grader was interrupted; then `Stopped` is raised.
+        watch: called after every case with what is known so far, a `_Trials`.
     """
     suffix = ".ipynb" if submission.file.endswith(".ipynb") else ".py"
     name = plain(submission.file.rsplit("/", 1)[-1], 80)
@@ -77,7 +78,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
             verdict, message = explain(head, None, assignment)
             return whole(submission, assignment, level, verdict, message), {}
         trials = _Trials(assignment, runner)
-        trials.run_all()
+        trials.run_all(watch)
         if repeat:
             trials.repeat_all()
     finally:
@@ -96,7 +97,7 @@ class _Trials:
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times = {}, {}
 
-    def run_all(self) -> None:
+    def run_all(self, watch=lambda trials: None) -> None:
         """Every case once."""
         for i, case in enumerate(self.assignment.cases):
             start = time.perf_counter()
@@ -110,6 +111,7 @@ class _Trials:
                 self.left = self.assignment.seconds[i] if self.left is None else self.left
             self.headers[i] = header
             self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
+            watch(self)
 
     def once(self, i: int):
         """Run one case: the worker's answer."""

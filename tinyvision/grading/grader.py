@@ -115,13 +115,15 @@ class _Assignments:
 
     def __init__(self, secret: bytes, only: str | None):
         self.secret, self.only = secret, only
-        if only is not None and only not in exercises.names():
+        file = exercises.assignment_file(only) if only is not None else None
+        if only is not None and file is None and only not in exercises.names():
             raise ValueError(f"grade: there is no exercise {only!r}; there are "
                              f"{', '.join(exercises.names())}")
         self.prepared = functools.cache(self._prepare)
 
     def _prepare(self, name: str) -> Assignment:
-        return prepare(exercises.load(name), generator(self.secret, name))
+        exercise = exercises.load(name)             # a file's numbers do not depend on its path
+        return prepare(exercise, generator(self.secret, exercise.name))
 
     def of(self, submission) -> Assignment | None:
         """The submission's assignment; None where it names none."""
