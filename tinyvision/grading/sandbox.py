@@ -1,19 +1,11 @@
 """Where a student's code runs: a child process with as much isolation as this machine has.
 
-========  ==========================================================================================
-strong    Linux with bubblewrap: an own minimal file system, process table and network, an
-          unprivileged user, resource limits. Neither tinyvision nor any answer is in it.
-medium    A plain child of the same user: clean environment, empty folder, resource limits. It can
-          read what the user can read.
-none      No ``fork`` and no resource limits (Windows): a plain child with a time limit.
-========  ==========================================================================================
-
-Trap: bubblewrap started by root maps the sandbox to the host's root, and ``/root/.pyenv`` is closed
-to everybody else. So root builds the file system first (a read-only view of the interpreter and of
-numpy at new paths), then becomes nobody, then enters a user namespace that allows no further one.
+`jail` says what each level is made of, `probe` which one truly works here, `Session` runs a worker
+in it, from a new interpreter; `zygote` forks workers from one that waits. `doctor` explains.
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -21,134 +13,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
+from tinyvision.grading import jail, worker
+from tinyvision.grading.forkserver import ForkServer, last_line
+from tinyvision.grading.jail import LEVELS, THREADS, Limits, interpreter, numpy_site  # noqa: F401
 
-from tinyvision.grading import worker
-
-LEVELS = ("strong", "medium", "none")
-NOBODY = "65534"
 START_SECONDS = 30                      # for the interpreter and numpy on a busy machine
-THREADS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one process of a student may use, in bytes, processes and files."""
-    memory: int = 1 << 30
-    disk: int = 64 << 20
-    file: int = 8 << 20
-    processes: int = 32
-    cpu_seconds: int = 600
-
-    def rlimits(self, level: str) -> dict[str, int]:
-        """The limits by the names of the `resource` module. Processes are counted per user, so
-        they can be limited only where the sandbox has its own users."""
-        values = {"RLIMIT_AS": self.memory, "RLIMIT_FSIZE": self.file, "RLIMIT_CORE": 0,
-                  "RLIMIT_NOFILE": 64, "RLIMIT_CPU": self.cpu_seconds}
-        return values | ({"RLIMIT_NPROC": self.processes} if level == "strong" else {})
 
 
 class SandboxError(RuntimeError):
     """The sandbox did not start: a fault of the grader or the machine, never of a student."""
-
-
-# ---- the command for each level ------------------------------------------------------------------
-
-def interpreter() -> Path:
-    """The real interpreter behind a virtual environment or a shim."""
-    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
-
-
-def numpy_folders() -> list[Path]:
-    """numpy and, where wheels keep them beside it, its libraries."""
-    package = Path(np.__file__).parent
-    return [path for path in (package, package.with_name("numpy.libs")) if path.is_dir()]
-
-
-@functools.cache
-def _links() -> tempfile.TemporaryDirectory:
-    folder = tempfile.TemporaryDirectory(prefix="tinyvision-site-")
-    for path in numpy_folders():
-        Path(folder.name, path.name).symlink_to(path, target_is_directory=True)
-    return folder
-
-
-def numpy_site() -> str:
-    """A folder that holds numpy and nothing else; numpy's own folder where links are refused."""
-    try:
-        return _links().name
-    except OSError:
-        return str(numpy_folders()[0].parent)
-
-
-def plain_command() -> list[str]:
-    """A child of the same user."""
-    return [str(interpreter()), "-I", "-S", "-B", worker.__file__, numpy_site()]
-
-
-def hidden_packages(library: Path) -> list[Path]:
-    """The folders of installed packages below a ``lib`` folder: where tinyvision could lie."""
-    return [path for name in ("site-packages", "dist-packages") for path in
-            (*library.glob(f"python*/{name}"), *library.glob(f"python*/*/{name}")) if path.is_dir()]
-
-
-def strong_command(limits: Limits = Limits()) -> list[str]:
-    """bubblewrap around the worker: see the module's docstring for the order of the steps."""
-    root = os.geteuid() == 0
-    bwrap = shutil.which("bwrap") or "bwrap"
-    command = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
-               "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
-    if root:
-        command += ["--cap-drop", "ALL"]
-        for capability in ("SETUID", "SETGID", "SETPCAP"):
-            command += ["--cap-add", f"CAP_{capability}"]
-    else:
-        command += ["--unshare-user", "--disable-userns", "--uid", NOBODY, "--gid", NOBODY]
-    for name, value in {**THREADS, "TMPDIR": "/tmp", "HOME": "/tmp"}.items():
-        command += ["--setenv", name, value]
-    command += [*_file_system(limits, bwrap if root else None), "--"]
-    if root:
-        command += ["/bin/setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups",
-                    "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
-                    "/bin/bwrap", "--unshare-user", "--disable-userns", "--die-with-parent",
-                    "--dev-bind", "/", "/", "--"]
-    return command + ["/python/bin/python", "-I", "-S", "-B", "/grader/worker.py", "/site"]
-
-
-def _file_system(limits: Limits, bwrap: str | None) -> list[str]:
-    """The mounts: system libraries, the interpreter, numpy, the worker, small temporary folders."""
-    python = interpreter()
-    prefix = Path(sys.base_prefix).resolve()
-    mounts = []
-    for folder in ("/usr", "/python", "/python/bin", "/bin", "/site", "/etc", "/grader"):
-        mounts += ["--dir", folder]     # bubblewrap makes the parents of a mount closed to others
-    for path in map(Path, ("/usr/lib", "/usr/lib64", "/usr/lib32")):
-        mounts += ["--ro-bind-try", str(path), str(path)]
-    for path in map(Path, ("/lib", "/lib64", "/lib32")):
-        link = path.is_symlink()
-        mounts += (["--symlink", os.readlink(path), str(path)] if link
-                   else ["--ro-bind-try", str(path), str(path)])
-    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
-        mounts += ["--ro-bind-try", path, path]
-    mounts += ["--ro-bind", str(prefix / "lib"), "/python/lib",
-               "--ro-bind", str(python), "/python/bin/python",
-               "--ro-bind", worker.__file__, "/grader/worker.py"]
-    for path in hidden_packages(Path("/usr/lib")):
-        mounts += ["--tmpfs", str(path)]
-    for path in hidden_packages(prefix / "lib"):
-        mounts += ["--tmpfs", "/python/lib" / path.relative_to(prefix / "lib")]
-    for path in numpy_folders():
-        mounts += ["--ro-bind", str(path), f"/site/{path.name}"]
-    if bwrap:
-        mounts += ["--ro-bind", bwrap, "/bin/bwrap",
-                   "--ro-bind", shutil.which("setpriv") or "setpriv", "/bin/setpriv"]
-    mounts += ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/dev/shm",
-               "--remount-ro", "/dev", "--perms", "1777", "--size", str(limits.disk),
-               "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    return [str(mount) for mount in mounts]
 
 
 @functools.cache
@@ -172,12 +46,56 @@ def probe() -> tuple[str, str]:
 # ---- one running worker --------------------------------------------------------------------------
 
 _RUNNING: set = set()                   # of sessions
+_SERVER: list = []                      # the fork server, where one is in use
 
 
 def kill_all() -> None:
     """End every worker that is running."""
     for session in list(_RUNNING):
         session.kill()
+
+
+@contextlib.contextmanager
+def fork_server(limits: Limits = Limits()):
+    """While this is open, strong sessions are forks of one server instead of new interpreters.
+    `forkserver.ServerError` where it does not work here."""
+    server = ForkServer(limits)
+    _SERVER.append(server)
+    try:
+        yield server
+    finally:
+        _SERVER.remove(server)
+        server.close()
+
+
+class Fresh:
+    """A worker in an interpreter of its own: its pipes, and how to end it."""
+
+    def __init__(self, level: str, limits: Limits, folder: str):
+        strong = level == "strong"
+        self.errors = tempfile.TemporaryFile()
+        environment = dict(THREADS) if os.name == "posix" else {**os.environ, **THREADS}
+        self.process = subprocess.Popen(
+            jail.strong_command(limits) if strong else jail.plain_command(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+            cwd="/" if strong else folder, start_new_session=True,
+            env=environment if strong or os.name != "posix"
+            else {**environment, "TMPDIR": folder, "HOME": folder})
+        self.stdin, self.stdout, self.wait = (self.process.stdin, self.process.stdout,
+                                              self.process.wait)
+
+    def kill(self) -> None:
+        """End it, and whatever is left of its group."""
+        try:
+            if os.name == "posix":
+                os.killpg(self.process.pid, 9)
+            self.process.kill()
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def words(self) -> str:
+        """Why it did not start."""
+        return last_line(self.errors)
 
 
 class Session:
@@ -191,22 +109,18 @@ class Session:
     """
 
     def __init__(self, name: str, source: bytes, level: str, limits: Limits = Limits()):
-        self.folder = tempfile.TemporaryDirectory(prefix="tinyvision-", ignore_cleanup_errors=True)
-        self.errors = tempfile.TemporaryFile()
         strong = level == "strong"
-        environment = dict(THREADS) if os.name == "posix" else {**os.environ, **THREADS}
-        command = strong_command(limits) if strong else plain_command()
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            cwd="/" if strong else self.folder.name, start_new_session=True,
-            env=environment if strong or os.name != "posix"
-            else {**environment, "TMPDIR": self.folder.name, "HOME": self.folder.name})
+        self.folder = None if strong else tempfile.TemporaryDirectory(
+            prefix="tinyvision-", ignore_cleanup_errors=True)
+        folder = "/tmp" if strong else self.folder.name
+        self.process = _SERVER[-1].worker() if strong and _SERVER else Fresh(level, limits, folder)
         _RUNNING.add(self)
-        setup = {"name": name, "frame_cap": 256 << 20, "limits": limits.rlimits(level)}
+        setup = {"name": name, "frame_cap": 256 << 20, "limits": limits.rlimits(level),
+                 "guard": jail.guard(level, folder), "scratch": folder if level != "none" else None}
         hello = self._exchange(worker.pack(setup, [source]), START_SECONDS, 1 << 16)
         if hello[0].get("status") != "hello":
             self.close()
-            raise SandboxError(self._first_error() or hello[0].get("message", "no answer"))
+            raise SandboxError(self.process.words() or hello[0].get("message", "no answer"))
         self.forks = bool(hello[0].get("fork"))
         self.alive = True
 
@@ -251,12 +165,7 @@ class Session:
 
     def kill(self) -> None:
         """End the worker and all its children at once."""
-        try:
-            if os.name == "posix":
-                os.killpg(self.process.pid, 9)
-            self.process.kill()
-        except (ProcessLookupError, PermissionError):
-            pass
+        self.process.kill()
 
     def close(self) -> None:
         """End the worker and remove its folder."""
@@ -269,9 +178,5 @@ class Session:
                 stream.close()
             except OSError:
                 pass                    # what was not yet written has no reader any more
-        self.folder.cleanup()
-
-    def _first_error(self) -> str:
-        self.errors.seek(0)
-        lines = self.errors.read(4096).decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        if self.folder:
+            self.folder.cleanup()

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 import sys
 
@@ -58,12 +57,12 @@ EPERM, ENOSYS = 0x00050000 | 1, 0x00050000 | 38         # SECCOMP_RET_ERRNO | er
 LOAD, RETURN = 0x20, 0x06               # BPF_LD | BPF_W | BPF_ABS, BPF_RET | BPF_K
 EQUAL, AT_LEAST, ANY_BIT = 0x15, 0x35, 0x45             # BPF_JMP | {JEQ, JGE, JSET} | BPF_K
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16               # offsets in struct seccomp_data
-PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 22, 38, 2
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 4, 22, 38, 2
 
 
 def available() -> bool:
     """Whether there are filters for this system: Linux on x86_64 or aarch64."""
-    return sys.platform == "linux" and platform.machine() in AUDIT
+    return sys.platform == "linux" and os.uname().machine in AUDIT
 
 
 # ---- the program ---------------------------------------------------------------------------------
@@ -131,6 +130,12 @@ def install(program: bytes) -> None:
     filter_ = _Program(len(program) // 8, ctypes.cast(steps, ctypes.c_void_p))
     no_new_privileges()
     _prctl(PR_SET_SECCOMP, FILTER, ctypes.byref(filter_))
+
+
+def hide_memory() -> None:
+    """Other processes of this user can neither trace this one nor read its memory; nor can its
+    own forks, which inherit that."""
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def _prctl(what: int, *arguments) -> None:

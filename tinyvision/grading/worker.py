@@ -1,13 +1,16 @@
 """The untrusted side: loads a student's file, calls its functions, sends raw bytes back.
 
-This file runs alone in the sandbox, as ``python -I -S -B worker.py SITE``, where SITE is a folder
-that holds numpy. It needs the standard library and numpy, knows no answers, decides no mark, and
-nothing that it says is believed without a check on the other side.
+This file runs in the sandbox, as ``python -I -S -B worker.pyc SITE``, where SITE is a folder that
+holds numpy; beside it lie `seccomp` and `landlock`, and no other file of the project. It needs the
+standard library and numpy, knows no answers, decides no mark, and nothing that it says is believed
+without a check on the other side.
 
 A *message* is a JSON header and some blobs; a *frame* is a message behind its length (u32, little
 endian). The first frame sets the worker up (limits; the student's source as its blob); it answers
-``hello``. Each further frame is a request, ``read`` or ``call``, and is answered by one frame.
-Where the system can fork, each request runs in a fork of its own, so that a crash costs one case.
+``hello``. Each further frame is a request, ``read``, ``call`` or ``sequence`` (of calls), and is
+answered by one frame.
+Where the system can fork, each request runs in a fork of its own, so that a crash costs one case;
+what a case leaves in the temporary folder is removed before the next.
 """
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ import json
 import linecache
 import os
 import re
+import shutil
 import signal
 import struct
 import tempfile
@@ -33,6 +37,7 @@ import numpy as np
 
 CAN_FORK = hasattr(os, "fork")
 PRINTED = 64 * 1024                     # how much of what a student prints is kept
+GUARDED = b"+"                           # said by a fork before the student's code runs in it
 FRAMES = 3                              # of a long traceback: as many at either end
 PLAIN_KINDS = "biufc"                   # numpy kinds whose bytes mean something elsewhere
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
@@ -184,7 +189,8 @@ class Submission:
     """A student's file: parsed once, executed when a function of it is asked for.
 
     A ``.py`` file runs whole. Of a notebook the definitions run first; all cells follow only if a
-    name is missing, and a cell that fails costs nothing but itself.
+    name is missing, and a cell that fails costs nothing but itself. With ``keep`` a second call
+    finds what the first one left.
     """
 
     def __init__(self, name: str, source: bytes):
@@ -198,7 +204,7 @@ class Submission:
                 if not self.notebook:
                     raise
                 self.broken.append(error)
-        self.space = {}
+        self.space, self.keep = {}, False
 
     def execute(self, definitions_only: bool) -> None:
         """Fill the name space anew."""
@@ -226,7 +232,8 @@ class Submission:
 
         ``driver``: called in its place, with the function (or class) before the arguments.
         """
-        self.execute(definitions_only=self.notebook)
+        if not self.space or not self.keep:
+            self.execute(definitions_only=self.notebook)
         try:
             return self.call_once(function, arguments(), driver)
         except (LookupFailed, NameError):
@@ -313,6 +320,8 @@ def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
         if request["do"] == "read":
             header = {"status": "ok", "remarks": remarks(submission.trees),
                       "functions": defined(submission.trees)}
+        elif request["do"] == "sequence":
+            header = sequence(submission, request, blobs, answers)
         else:
             header = call(submission, request, blobs, answers)
     except Unreadable as error:
@@ -363,6 +372,13 @@ def call(submission: Submission, request: dict, blobs: list, answers: list) -> d
               "answers": described, "inputs": len(answers)}
     answers.extend(arg.tobytes() for arg in inputs)
     return header
+
+
+def sequence(submission: Submission, request: dict, blobs: list, answers: list) -> dict:
+    """Several calls, one after the other, as in a program: the header of each."""
+    submission.keep = True
+    return {"status": "ok", "calls": [call(submission, one, blobs, answers)
+                                      for one in request["calls"]]}
 
 
 def missing(submission: Submission, function: str) -> dict:
@@ -427,8 +443,9 @@ def captured(work) -> bytes:
     return pack({**header, "printed": text, "printed_bytes": printed}, blobs)
 
 
-def in_fork(work, close: list, cap: int) -> bytes:
-    """Run ``work`` in a fork; the message says so if it ended any other way than by answering."""
+def in_fork(work, close: list, cap: int, guard=lambda: None) -> bytes:
+    """Run ``work`` in a fork; the message says so if it ended any other way than by answering.
+    ``guard`` takes away the fork's rights first; where it fails the worker ends, too."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -436,12 +453,16 @@ def in_fork(work, close: list, cap: int) -> bytes:
             os.close(stream.fileno())
         os.close(reader)
         try:
+            guard()
+            os.write(writer, GUARDED)
             with open(writer, "wb", closefd=False) as stream:
                 write_frame(stream, work())
         finally:
             os._exit(0)
     os.close(writer)
     with open(reader, "rb") as stream:
+        if stream.read(1) != GUARDED:
+            os._exit(1)
         try:
             message = read_frame(stream, cap)
             garbled = False
@@ -478,23 +499,82 @@ def limit(limits: dict) -> None:
             pass                        # macOS refuses some; the level that was probed says so
 
 
+def beside(name: str):
+    """A module that lies beside this file; the student's imports do not look there."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(0, folder)
+    try:
+        return __import__(name)
+    finally:
+        sys.path.remove(folder)
+
+
+def guard(wanted: dict):
+    """Give up what no case needs; a function that gives up still more, to be called in its fork.
+
+    ``wanted``: ``landlock``, the paths it allows, or None; ``seccomp``, whether to filter system
+    calls. OSError where the kernel refuses what was wanted.
+    """
+    if not wanted.get("landlock") and not wanted.get("seccomp"):
+        return lambda: None
+    seccomp, landlock = beside("seccomp"), beside("landlock")
+    seccomp.no_new_privileges()
+    seccomp.hide_memory()
+    if wanted["landlock"]:
+        landlock.restrict(wanted["landlock"])
+    if wanted["seccomp"]:
+        seccomp.install(seccomp.server(os.uname().machine))
+
+    def more():
+        if wanted["landlock"]:
+            landlock.scope()
+        if wanted["seccomp"]:
+            seccomp.install(seccomp.student(os.uname().machine, os.getpid()))
+    return more
+
+
+def tidy(folder: str | None) -> None:
+    """Remove what the last case left; where that fails end the worker: a new one starts clean."""
+    try:
+        for entry in os.scandir(folder) if folder else ():
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except (OSError, RecursionError):
+        os._exit(1)
+
+
+def silence() -> None:
+    """Standard output and error go nowhere; a case gets its own."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
+def warm() -> None:
+    """Import what most cases need once and not in every fork, and share these pages with them."""
+    np.random.seed(0)                   # imports numpy.random
+    gc.freeze()
+
+
 def serve(requests, replies) -> None:
     """Set up, then answer requests until there are no more."""
     setup, (source,) = unpack(read_frame(requests, 1 << 30))
     limit(setup["limits"])
-    np.random.seed(0)                   # imports numpy.random here, once, and not in every fork
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    gc.freeze()                         # forks then share these pages instead of copying them
+    warm()
+    more = guard(setup.get("guard", {}))
+    silence()
+    sys.argv[:] = [setup["name"]]       # as if the file ran alone
     write_frame(replies, pack({"status": "hello", "fork": CAN_FORK}))
     while (message := read_frame(requests, 1 << 30)) is not None:
         request, blobs = unpack(message)
+        tidy(setup.get("scratch"))
 
         def work(request=request, blobs=blobs):
             return captured(lambda: respond(setup["name"], source, request, blobs))
         if CAN_FORK:
-            reply = in_fork(work, [requests, replies], setup["frame_cap"])
+            reply = in_fork(work, [requests, replies], setup["frame_cap"], more)
         else:
             reply = work()
         write_frame(replies, reply)

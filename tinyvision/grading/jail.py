@@ -1,0 +1,230 @@
+"""How a worker is started at each level: its command, its file system, its limits and guards.
+
+========  ==========================================================================================
+strong    Linux with bubblewrap: an own minimal file system, process table and network, an
+          unprivileged user; resource limits set inside; Landlock and a filter of system calls as
+          second and third layer. Neither tinyvision nor any answer is in it.
+medium    A plain child of the same user: clean environment, empty folder, resource limits; on
+          Linux also Landlock and the filter: it can then read Python and numpy but no other file,
+          write to its own folder only, and open no socket. What is missing: disk space is limited
+          per file only, and memory is shared with everybody.
+none      No ``fork`` and no resource limits (Windows): a plain child with a time limit.
+========  ==========================================================================================
+
+Trap: bubblewrap started by root maps the sandbox to the host's root, and ``/root/.pyenv`` is closed
+to everybody else. So root builds the file system first (a read-only view of the interpreter and of
+numpy at new paths), then becomes nobody, then enters a user namespace that allows no further one.
+"""
+from __future__ import annotations
+
+import functools
+import os
+import py_compile
+import shutil
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyvision.grading import landlock, seccomp, worker
+
+LEVELS = ("strong", "medium", "none")
+NOBODY = "65534"
+THREADS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+INSIDE = {"TMPDIR": "/tmp", "HOME": "/tmp"}
+PARTS = ("worker", "seccomp", "landlock", "zygote")     # the files of ours that stand inside
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one process of a student may use, in bytes, processes and files."""
+    memory: int = 1 << 30
+    disk: int = 64 << 20
+    file: int = 8 << 20
+    processes: int = 32
+    cpu_seconds: int = 600
+
+    def rlimits(self, level: str) -> dict[str, int]:
+        """The limits by the names of the `resource` module. Processes are counted per user, so
+        they can be limited only where the sandbox has its own users."""
+        values = {"RLIMIT_AS": self.memory, "RLIMIT_FSIZE": self.file, "RLIMIT_CORE": 0,
+                  "RLIMIT_NOFILE": 64, "RLIMIT_CPU": self.cpu_seconds}
+        return values | ({"RLIMIT_NPROC": self.processes} if level == "strong" else {})
+
+
+# ---- what is brought along -----------------------------------------------------------------------
+
+def interpreter() -> Path:
+    """The real interpreter behind a virtual environment or a shim."""
+    return Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+
+
+def numpy_folders() -> list[Path]:
+    """numpy and, where wheels keep them beside it, its libraries."""
+    package = Path(np.__file__).parent
+    return [path for path in (package, package.with_name("numpy.libs")) if path.is_dir()]
+
+
+@functools.cache
+def _kit() -> tempfile.TemporaryDirectory:
+    """A folder with ``site``, links to numpy, and ``grader``, our own parts compiled: a start
+    then neither searches installed packages nor compiles."""
+    folder = tempfile.TemporaryDirectory(prefix="tinyvision-site-")
+    site, grader = Path(folder.name, "site"), Path(folder.name, "grader")
+    site.mkdir(), grader.mkdir()
+    for name in PARTS:
+        py_compile.compile(str(Path(__file__).with_name(f"{name}.py")), str(grader / f"{name}.pyc"),
+                           f"{name}.py", doraise=True)
+    try:
+        for path in numpy_folders():
+            (site / path.name).symlink_to(path, target_is_directory=True)
+    except OSError:
+        pass                            # Windows: links need a right that few have
+    return folder
+
+
+def numpy_site() -> str:
+    """A folder that holds numpy and nothing else; numpy's own folder where links are refused."""
+    site = Path(_kit().name, "site")
+    return str(site if any(site.iterdir()) else numpy_folders()[0].parent)
+
+
+def grader_folder() -> str:
+    """The folder of our own parts, compiled."""
+    return str(Path(_kit().name, "grader"))
+
+
+def hidden_packages(library: Path) -> list[Path]:
+    """The folders of installed packages below a ``lib`` folder: where tinyvision could lie."""
+    return [path for name in ("site-packages", "dist-packages") for path in
+            (*library.glob(f"python*/{name}"), *library.glob(f"python*/*/{name}")) if path.is_dir()]
+
+
+# ---- the command for each level ------------------------------------------------------------------
+
+def plain_command() -> list[str]:
+    """A child of the same user."""
+    return [str(interpreter()), "-I", "-S", "-B", str(Path(grader_folder(), "worker.pyc")),
+            numpy_site()]
+
+
+def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]:
+    """bubblewrap around the worker: see the module's docstring for the order of the steps.
+
+    ``part``: ``zygote`` starts the fork server instead, whose children make namespaces of their
+    own; nothing of a student's runs in itself.
+    """
+    root = os.geteuid() == 0
+    bwrap = shutil.which("bwrap") or "bwrap"
+    users = ["--unshare-user", *(["--disable-userns"] if part == "worker" else [])]
+    command = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+               "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
+    if root:
+        command += ["--cap-drop", "ALL"]
+        for capability in ("SETUID", "SETGID", "SETPCAP"):
+            command += ["--cap-add", f"CAP_{capability}"]
+    else:
+        command += [*users, "--uid", NOBODY, "--gid", NOBODY]
+    for name, value in {**THREADS, **INSIDE}.items():
+        command += ["--setenv", name, value]
+    command += [*_file_system(limits, bwrap if root else None), "--"]
+    if root:
+        command += ["/bin/setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups",
+                    "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
+                    "/bin/bwrap", *users, "--die-with-parent", "--dev-bind", "/", "/", "--"]
+    return command + ["/python/bin/python", "-I", "-S", "-B", f"/grader/{part}.pyc", "/site"]
+
+
+def _file_system(limits: Limits, bwrap: str | None) -> list[str]:
+    """The mounts: system libraries, the interpreter, numpy, our parts, small temporary folders."""
+    python = interpreter()
+    prefix = Path(sys.base_prefix).resolve()
+    mounts = []
+    for folder in ("/usr", "/python", "/python/bin", "/bin", "/site", "/etc", "/grader"):
+        mounts += ["--dir", folder]     # bubblewrap makes the parents of a mount closed to others
+    for path in map(Path, ("/usr/lib", "/usr/lib64", "/usr/lib32")):
+        mounts += ["--ro-bind-try", str(path), str(path)]
+    for path in map(Path, ("/lib", "/lib64", "/lib32")):
+        link = path.is_symlink()
+        mounts += (["--symlink", os.readlink(path), str(path)] if link
+                   else ["--ro-bind-try", str(path), str(path)])
+    for path in ("/etc/ld.so.cache", "/etc/alternatives"):
+        mounts += ["--ro-bind-try", path, path]
+    mounts += ["--ro-bind", str(prefix / "lib"), "/python/lib",
+               "--ro-bind", str(python), "/python/bin/python",
+               "--ro-bind", grader_folder(), "/grader"]
+    for path in hidden_packages(Path("/usr/lib")):
+        mounts += ["--tmpfs", str(path)]
+    for path in hidden_packages(prefix / "lib"):
+        mounts += ["--tmpfs", "/python/lib" / path.relative_to(prefix / "lib")]
+    for path in numpy_folders():
+        mounts += ["--ro-bind", str(path), f"/site/{path.name}"]
+    if bwrap:
+        mounts += ["--ro-bind", bwrap, "/bin/bwrap",
+                   "--ro-bind", shutil.which("setpriv") or "setpriv", "/bin/setpriv"]
+    mounts += ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/dev/shm",
+               "--remount-ro", "/dev", "--perms", "1777", "--size", str(limits.disk),
+               "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    return [str(mount) for mount in mounts]
+
+
+# ---- what the worker gives up --------------------------------------------------------------------
+
+@functools.cache
+def guards() -> tuple[str, ...]:
+    """Which of ``landlock`` and ``seccomp`` work here: tried in a child of our own."""
+    if sys.platform != "linux":
+        return ()
+    tries = {"landlock": lambda: landlock.restrict([]), "seccomp": _try_filters}
+    return tuple(name for name, attempt in tries.items() if _works(attempt))
+
+
+def _try_filters() -> None:
+    """Set both filters, and see that they filter."""
+    machine = os.uname().machine
+    for program in (seccomp.server(machine), seccomp.student(machine, os.getpid())):
+        seccomp.install(program)
+    try:
+        os.fork()
+    except PermissionError:
+        return
+    os._exit(1)
+
+
+def _works(attempt) -> bool:
+    """Whether an attempt that cannot be taken back succeeds in a fork."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            seccomp.no_new_privileges()
+            attempt()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def guard(level: str, folder: str) -> dict:
+    """What `worker.guard` is to give up at this level; ``folder`` is the worker's own."""
+    if level == "none":
+        return {}
+    paths = [("/", "read"), ("/tmp", "write"), ("/dev/null", "write")] if level == "strong" \
+        else [*_readable(), (folder, "write"), ("/dev/null", "write"), ("/dev/urandom", "read")]
+    return {"landlock": paths if "landlock" in guards() else None, "seccomp": "seccomp" in guards()}
+
+
+@functools.cache
+def _readable() -> list[tuple[str, str]]:
+    """What Python and numpy read on the host: the standard library without the packages that are
+    installed in it, and shared libraries."""
+    stdlib, prefix = Path(sysconfig.get_path("stdlib")), Path(sys.base_prefix)
+    paths = [path for folder in ("/usr/lib", "/lib", "/lib64", "/usr/lib64") if
+             Path(folder).is_dir() for path in Path(folder).iterdir()
+             if not path.name.startswith("python")]
+    paths += [path for path in stdlib.iterdir() if not path.name.endswith("-packages")]
+    paths += [*prefix.glob("lib/*.so*"), *numpy_folders(), Path(_kit().name),
+              Path("/etc/ld.so.cache")]
+    return [(str(stdlib), "list"), *((str(path), "read") for path in paths)]
