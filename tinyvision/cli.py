@@ -8,7 +8,8 @@ import sys
 
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
             "tinyvision.train.commands", "tinyvision.train.report", "tinyvision.detect",
-            "tinyvision.exercises.commands", "tinyvision.grading.commands")
+            "tinyvision.exercises.commands", "tinyvision.grading.commands",
+            "tinyvision.grading.teacher_commands")
 
 
 def parser() -> argparse.ArgumentParser:

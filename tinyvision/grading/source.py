@@ -30,10 +30,12 @@ class Cell:
         kind: ``"code"`` or ``"markdown"``.
         text: its lines without the ``# %%``; of markdown without the comment signs.
         line: the number of its first line in the file, from 1.
+        title: what stands behind the ``# %%``.
     """
     kind: str
     text: str
     line: int
+    title: str = ""
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -94,23 +96,24 @@ def _check_markers(text: str, name: str) -> None:
 
 def cells(text: str) -> list[Cell]:
     """The cells of a source, without those that hold nothing."""
-    found, kind, lines, start = [], "code", [], 1
+    found, kind, title, lines, start = [], "code", "", [], 1
     for number, line in enumerate([*text.split("\n"), "# %%"], 1):
         begins = CELL.match(line)
         if begins:
-            found.append(_cell(kind, lines, start))
-            kind, lines, start = "markdown" if begins["markdown"] else "code", [], number + 1
+            found.append(_cell(kind, lines, start, title))
+            kind, title = "markdown" if begins["markdown"] else "code", begins["title"].strip()
+            lines, start = [], number + 1
         else:
             lines.append(line)
     return [cell for cell in found if cell.text]
 
 
-def _cell(kind: str, lines: list[str], line: int) -> Cell:
+def _cell(kind: str, lines: list[str], line: int, title: str) -> Cell:
     text = "\n".join(lines).strip("\n")
     if kind == "markdown":
         quoted = re.fullmatch(r'\s*r?"""(.*)"""\s*', text, re.S)
         text = quoted[1].strip() if quoted else re.sub(r"^# ?", "", text, flags=re.M).strip()
-    return Cell(kind, text.rstrip(), line)
+    return Cell(kind, text.rstrip(), line, title)
 
 
 # ---- what is seen of it --------------------------------------------------------------------------

@@ -1,0 +1,218 @@
+"""``tinyvision build``: from an assignment's source to what students, graders and Gradescope get.
+
+Nothing is written before everything is proved: the solution gets every point in the sandbox, the
+students' file none and holds no solution, and every known mistake is caught and named.
+"""
+from __future__ import annotations
+
+import ast
+import shutil
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyvision.exercises import Exercise
+from tinyvision.exercises.homework import load_file
+from tinyvision.grading import notebooks, sandbox, source, submissions, worker
+from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
+from tinyvision.grading.diagnosis import diagnose
+from tinyvision.grading.examine import examine
+from tinyvision.grading.store import write
+from tinyvision.grading.verdict import Verdict, judge, received
+
+CAP = 1 << 26                           # bytes of one answer of a mistake's
+
+
+class BuildError(ValueError):
+    """The assignment is not ready: each line of the message is one thing to put right."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was written, and how many known mistakes were tried."""
+    folder: Path
+    files: tuple[Path, ...]
+    points: float
+    mistakes: int
+
+
+def build(path, out=None, check: bool = True) -> Built:
+    """Build an assignment.
+
+    Arguments:
+        path: its source, ``hw3.py``.
+        out: the folder to write; by default ``build/hw3`` beside the source.
+        check: False leaves the proofs out, as when only a text was changed.
+
+    `BuildError` lists everything that is wrong; then nothing is written. ValueError where the
+    source cannot be read.
+    """
+    from tinyvision.grading.autograder import archive
+    path = Path(path)
+    exercise, cells = load_file(path), source.cells(source.read(path))
+    texts = {f"{kind}/{exercise.name}.{suffix}": text
+             for kind, suffix, text in _texts(exercise, cells)}
+    if check:
+        problems = check_texts(exercise, cells, texts) + check_mistakes(exercise)
+        if problems:
+            raise BuildError("\n".join([f"{path} is not ready:", *(f"- {p}" for p in problems)]))
+    folder = Path(out) if out else path.parent / "build" / exercise.name
+    for name, text in texts.items():
+        write(folder / name, text)
+    shutil.copyfile(path, folder / path.name)
+    zipped = archive(path, exercise, folder)
+    files = (*(folder / name for name in texts), zipped)
+    return Built(folder, files, exercise.points, len(exercise.mistakes))
+
+
+def _texts(exercise: Exercise, cells):
+    """(folder, suffix, text) of each file."""
+    yield "student", "py", script(cells, exercise.name, source.student)
+    yield "student", "ipynb", notebooks.student_notebook(cells, exercise.name, worth(exercise))
+    yield "solution", "py", script(cells, exercise.name, source.solution)
+    yield "solution", "ipynb", notebooks.solution_notebook(cells, exercise.name)
+
+
+def worth(exercise: Exercise) -> dict[str, float]:
+    """Function -> the points of its cases."""
+    points = dict.fromkeys(exercise.functions, 0.0)
+    for case in exercise.cases(np.random.default_rng(PUBLIC_SEED)):
+        points[case.function] += case.points
+    return {function: round(n, 4) for function, n in points.items()}
+
+
+def script(cells, name: str, view) -> str:
+    """The cells as a Python file. Tests run only where it is started by itself: imported, it
+    defines, and an example that fails costs nothing."""
+    pieces = [f"# tinyvision exercise: {name}"]
+    for cell in cells:
+        text = cell.text if cell.kind == "markdown" else view(cell.text)
+        if not text or text.startswith("# tinyvision exercise:"):
+            continue
+        if cell.kind == "markdown":
+            lines = [f"# {line}".rstrip() for line in text.split("\n")]
+            pieces.append("\n".join(["# %% [markdown]", *lines]))
+        else:
+            tests = source.is_test(cell.text)
+            pieces.append(f"# %% {cell.title}".rstrip() + "\n" + (_guarded(text, cell.line)
+                                                                 if tests else text))
+    return "\n\n".join(pieces) + "\n"
+
+
+def _guarded(text: str, line: int) -> str:
+    whole = 'if __name__ == "__main__":\n' + textwrap.indent(text, "    ")
+    inner = ast.parse(whole).body[0].body
+    if [ast.dump(node) for node in inner] != [ast.dump(node) for node in ast.parse(text).body]:
+        raise BuildError(f"the tests that begin on line {line} hold a string of several lines at "
+                         "their top; put it into a function")
+    return whole
+
+
+# ---- proofs --------------------------------------------------------------------------------------
+
+def check_texts(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
+    """What is wrong with the files: the solution must get every point, the student's none."""
+    problems = _check_cases(exercise) or _check_hidden(cells, texts)
+    if problems:
+        return problems
+    assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
+    for name, text in texts.items():
+        record = _graded(assignment, Path(name).name, text)
+        if name.startswith("solution"):
+            problems += [f"{name}: {case['function']}, {case['name']}: {case['verdict']}: "
+                         f"{case['message']}" for case in record["cases"]
+                         if case["verdict"] != "OK"]
+            problems += [] if record["cases"] else [f"{name}: {record['message']}"]
+        elif record["score"] != 0 or not record["cases"]:
+            problems.append(f"{name}: gets {record['score']:g} points as it is handed out"
+                            if record["cases"] else f"{name}: {record['message']}")
+    return problems
+
+
+def _check_cases(exercise: Exercise) -> list[str]:
+    first, second = (exercise.cases(np.random.default_rng(seed)) for seed in (0, 1))
+    problems = [f"case {case.name!r} calls {case.function}, which is no function of the exercise"
+                for case in first if case.function not in exercise.functions]
+    problems += [f"{f} has no cases, so nothing of it is graded" for f in exercise.functions
+                 if all(case.function != f for case in first)]
+    about = [[(case.function, case.name, case.points) for case in cases]
+             for cases in (first, second)]
+    if about[0] != about[1]:
+        problems.append("cases(rng) must give the same names, points and order for every "
+                        "generator; only the numbers may change")
+    if min((case.points for case in first), default=0) <= 0:
+        problems.append("every case needs points, more than 0")
+    return problems
+
+
+def _check_hidden(cells, texts: dict[str, str]) -> list[str]:
+    """Lines of solutions that stand in a student's file: a marker in the wrong place."""
+    if not any(source.has(cell.text, "SOLUTION") for cell in cells if cell.kind == "code"):
+        return ["no solution is marked; put ### BEGIN SOLUTION and ### END SOLUTION around what "
+                "students are to write"]
+    return [f"{name} holds EXERCISE: close the last part in ### BEGIN HIDDEN TESTS and ### END "
+            "HIDDEN TESTS" for name, text in texts.items() if "EXERCISE" in text]
+
+
+def _graded(assignment, name: str, text: str) -> dict:
+    level = sandbox.probe()[0]
+    one = submissions.Submission("build", name, text.encode(), assignment.exercise.name)
+    return examine(one, assignment, level, repeat=False)[0]
+
+
+def check_mistakes(exercise: Exercise) -> list[str]:
+    """The known mistakes that no case catches, or that are taken for others."""
+    if any(case.function not in exercise.functions for case in exercise.cases(
+            np.random.default_rng(PUBLIC_SEED))):
+        return []                                   # said already
+    assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
+    problems = []
+    for mistake in exercise.mistakes:
+        if mistake.function not in exercise.functions:
+            problems.append(f"mistake {mistake.name}: {mistake.function} is no function of the "
+                            "exercise")
+            continue
+        caught, names = outcome(assignment, mistake.function, mistake.implementation)
+        if not caught:
+            problems.append(f"mistake {mistake.name} of {mistake.function}: every case passes it; "
+                            "add a case that tells it from the solution")
+        elif mistake.name not in names:
+            problems.append(f"mistake {mistake.name} of {mistake.function} is taken for "
+                            f"{' and '.join(names) or 'none'}; add a case that tells them apart")
+    return problems
+
+
+def outcome(assignment, function: str, implementation) -> tuple[int, list[str]]:
+    """(how many cases a wrong function fails, what it is called), without a sandbox: it is the
+    instructor's own."""
+    answers, judgements, verdicts = {}, {}, {}
+    for i, case in enumerate(assignment.cases):
+        if case.function != function:
+            verdicts[i] = Verdict.OK
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                answers[i] = _answer(run(assignment.exercise, case, implementation))
+        except Exception:               # raising is an answer, too: a case failed
+            verdicts[i] = Verdict.EXCEPTION
+            continue
+        judgements[i] = judge(answers[i], assignment.expected[i])
+        verdicts[i] = judgements[i].verdict
+    found = diagnose(assignment, answers, verdicts, judgements)
+    failed = sum(verdict is not Verdict.OK for verdict in verdicts.values())
+    names = [one.name for one in found if one.function == function and one.name]
+    if failed and not answers:
+        names = ["nothing, as it raises in every case"]
+    return failed, names
+
+
+def _answer(returned):
+    """What a function returned, as it would have come back from a sandbox."""
+    several = type(returned) in (tuple, list)
+    blobs: list = []
+    about = [worker.describe(value, blobs, CAP) for value in (returned if several else (returned,))]
+    header = {"answers": about, "inputs": len(blobs),
+              "several": type(returned).__name__ if several else ""}
+    return received(header, blobs)[0]
