@@ -72,6 +72,8 @@ class Exercise:
         driver: for what is no function of arrays (a class, a function of functions): a module that
             holds no answers and needs only numpy and the standard library. Its text runs beside
             the student's code, turns a case's numbers into calls, and returns arrays.
+        credit: verdict -> share of a case's points, beside the usual ones, such as
+            ``{"WRONG_DTYPE": 0.5}``: half for right numbers of a wrong dtype.
     """
     name: str
     title: str
@@ -83,6 +85,7 @@ class Exercise:
     magnitude: dict[str, Callable] = field(default_factory=dict)
     terms: dict[str, Callable] = field(default_factory=dict)
     driver: ModuleType | None = None
+    credit: dict[str, float] = field(default_factory=dict)
 
     @property
     def points(self) -> float:

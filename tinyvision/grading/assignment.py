@@ -6,6 +6,7 @@ the same bytes on every machine.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import hmac
 import json
@@ -41,6 +42,16 @@ class Assignment:
     bank: list
     digest: str
 
+    @functools.cached_property
+    def public(self) -> Assignment:
+        """The same exercise with the numbers that students know."""
+        return prepare(self.exercise, np.random.default_rng(PUBLIC_SEED))
+
+    @property
+    def is_public(self) -> bool:
+        """Whether these are those numbers."""
+        return self.public.digest == self.digest
+
 
 def generator(secret: bytes, exercise: str) -> np.random.Generator:
     """The exercise's numbers for one grading: HMAC-SHA256 of its name under the secret."""
@@ -57,7 +68,7 @@ def prepare(exercise, rng: np.random.Generator) -> Assignment:
         answer = run(exercise, case)
         took = time.perf_counter() - start
         seconds.append(max(LEAST_SECONDS, TIMES_REFERENCE * took))
-        expected.append(_expected(exercise, case, answer))
+        expected.append(expected_of(exercise, case, answer))
     bank = [(mistake, _answers(exercise, mistake, cases)) for mistake in exercise.mistakes]
     return Assignment(exercise, cases, expected, seconds, bank, _digest(exercise, cases, expected))
 
@@ -88,7 +99,13 @@ def parts_of(answer) -> tuple[tuple, bool]:
     return tuple(np.asarray(part) for part in (answer if several else (answer,))), several
 
 
-def _expected(exercise, case, answer) -> Expected:
+def expect(exercise, case) -> Expected:
+    """The right answer to a case, with its error bound."""
+    return expected_of(exercise, case, run(exercise, case))
+
+
+def expected_of(exercise, case, answer) -> Expected:
+    """A right answer with its error bound."""
     parts, several = parts_of(answer)
     magnitude, terms = (_bound(table, case, len(parts)) for table in
                         (exercise.magnitude, exercise.terms))
@@ -106,11 +123,12 @@ def _bound(table: dict, case, count: int) -> tuple:
 
 
 def _answers(exercise, mistake, cases) -> dict:
-    return {i: _attempt(exercise, mistake.implementation, case)
+    return {i: attempt(exercise, mistake.implementation, case)
             for i, case in enumerate(cases) if case.function == mistake.function}
 
 
-def _attempt(exercise, function, case) -> Answer | None:
+def attempt(exercise, function, case) -> Answer | None:
+    """A wrong function's answer; None where it raises."""
     try:
         with np.errstate(all="ignore"):
             parts, several = parts_of(run(exercise, case, function))
@@ -121,6 +139,7 @@ def _attempt(exercise, function, case) -> Answer | None:
 
 def _digest(exercise, cases, expected) -> str:
     sha = hashlib.sha256(exercise.driver_text.encode())
+    sha.update(json.dumps(sorted(exercise.credit.items())).encode())
     for case, right in zip(cases, expected):
         blobs: list = []
         code = worker.encode(tuple(case.args), blobs)

@@ -47,6 +47,7 @@ class Verdict(str, enum.Enum):
 
 
 CREDIT = {Verdict.OK: 1.0, Verdict.MUTATED_INPUT: 0.75}     # of a case's points; else 0
+HALF = np.dtype(np.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,30 @@ def judge(answer: Answer, expected: Expected) -> Judgement:
         if found is None:
             found = _judge_part(answer, expected, part)
     return found or Judgement(Verdict.OK)
+
+
+def credit(verdict: Verdict, shares: dict, answer: Answer | None, expected: Expected) -> float:
+    """The share of a case's points that a verdict earns.
+
+    ``shares``, an exercise's own by verdict, go before the usual ones. For a wrong dtype there is a
+    share only where the numbers are right: as close as their own precision, or half a float's.
+    """
+    share = {**CREDIT, **{Verdict(name): part for name, part in shares.items()}}.get(verdict, 0.0)
+    if verdict is Verdict.WRONG_DTYPE and share:
+        return share if answer is not None and right_numbers(answer, expected) else 0.0
+    return share
+
+
+def right_numbers(answer: Answer, expected: Expected) -> bool:
+    """Whether an answer has the right shapes and values, whatever its dtypes."""
+    def right(got, want, part):
+        if got is None or got.shape != want.shape or got.dtype.kind not in "biuf":
+            return False
+        scale = np.max(expected.magnitudes[part], initial=0.0) if (
+            expected.magnitudes[part] is not None) else 0.0
+        return bool((np.abs(got.astype(np.float64) - want) <= 4 * np.finfo(HALF).eps * scale).all())
+    return len(answer.parts) == len(expected.parts) and all(
+        right(got, want, k) for k, (got, want) in enumerate(zip(answer.parts, expected.parts)))
 
 
 def _count(answer: Answer, expected: Expected) -> Judgement | None:

@@ -1,0 +1,124 @@
+"""One call, as small as can be, that shows what is wrong: typed, answered, and answered rightly."""
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from tinyvision.grading.assignment import attempt, expect
+from tinyvision.grading.shrink import call_text, shrink, text
+from tinyvision.grading.store import plain
+from tinyvision.grading.trials import ask, smallest
+from tinyvision.grading.verdict import Verdict, judge, received
+from tinyvision.grading.words import explain
+
+SHRUNK = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE, Verdict.EXCEPTION)
+LONGEST = 400                           # characters of a call or an answer
+
+
+def counterexamples(trials, deep: bool) -> list[dict]:
+    """One for each function that is wrong, where one was found.
+
+    Arguments:
+        trials: the `Trials` of a submission. A known mistake's example is worked out from the
+            mistake itself, with public numbers, once for everybody.
+        deep: ask the student's own function too, up to a hundred and sixty times.
+    """
+    assignment, shown = trials.assignment, []
+    for function in assignment.exercise.functions:
+        names = [one.name for one in trials.diagnoses if one.function == function]
+        mistake = next((one for one in assignment.exercise.mistakes
+                        if one.function == function and one.name in names), None)
+        if mistake is not None:
+            shown.append(of_mistake(assignment.public, mistake))
+        elif deep:
+            shown.append(of_student(trials, function))
+    return [one for one in shown if one]
+
+
+@functools.cache
+def of_mistake(assignment, mistake) -> dict | None:
+    """The smallest call on which a known mistake is wrong."""
+    exercise, bank = assignment.exercise, dict(assignment.bank)[mistake]
+    failing = {i: answer for i, answer in bank.items()
+               if answer is not None and _verdict(answer, assignment.expected[i]) in SHRUNK}
+    for i in smallest(failing, assignment)[:1]:
+        kind = _verdict(failing[i], assignment.expected[i])
+
+        def fails(case):
+            right = sensible(exercise, case)
+            answer = right and attempt(exercise, mistake.implementation, case)
+            return bool(answer) and _verdict(answer, right) is kind
+        case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
+        return shown(exercise, case, attempt(exercise, mistake.implementation, case))
+    return None
+
+
+def of_student(trials, function: str) -> dict | None:
+    """The smallest call on which a student's function is wrong, found by calling it."""
+    assignment = trials.assignment
+    exercise, verdicts = assignment.exercise, trials.verdicts
+    mine = [i for i, case in enumerate(assignment.cases) if case.function == function]
+    failing = [i for i in mine if verdicts[i] in SHRUNK and i not in trials.followed]
+    if trials.left is not None or all(verdicts[i] is Verdict.EXCEPTION for i in mine):
+        return None                     # a function that never answers has no smaller example
+    for i in smallest(failing, assignment)[:1]:
+        last = {}
+
+        def fails(case):
+            right = sensible(exercise, case)
+            verdict, answer = answered(trials, case, right) if right else (None, None)
+            if verdict is verdicts[i]:
+                last[id(case)] = answer
+            return verdict is verdicts[i]
+        if fails(assignment.cases[i]):
+            case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
+            return shown(exercise, case, last[id(case)])
+    return None
+
+
+def answered(trials, case, right):
+    """(verdict, the answer or what is said in its place) of a student's function."""
+    header, blobs = ask(trials.runner, trials.assignment.exercise, case, right,
+                        trials.assignment.seconds[0])
+    if header["status"] != "ok":
+        return explain(header, case, trials.assignment)
+    try:
+        answer, _ = received(header, blobs)
+    except (ValueError, OverflowError):
+        return Verdict.BAD_RESULT, ""
+    return judge(answer, right).verdict, answer
+
+
+def sensible(exercise, case):
+    """The right answer to a case; None where it makes no sense: refused, empty, not finite."""
+    try:
+        with np.errstate(all="ignore"):
+            right = expect(exercise, case)
+    except Exception:
+        return None
+    fine = all(part.size and (part.dtype.kind != "f" or np.isfinite(part).all())
+               for part in right.parts)
+    return right if fine else None
+
+
+def _verdict(answer, right) -> Verdict:
+    kinds = tuple(f"ndarray of {part.dtype} and shape" for part in answer.parts)
+    shapes = tuple(part.shape for part in answer.parts)
+    return judge(replace(answer, types=kinds, shapes=shapes), right).verdict
+
+
+def shown(exercise, case, answer) -> dict:
+    """Texts: the call, the student's answer, the right one."""
+    right = expect(exercise, case)
+    yours = answer if isinstance(answer, str) else _parts(answer.parts, bool(answer.several))
+    return {"function": case.function,
+            "call": plain(call_text(case.function, exercise.parameters(case), case.args), LONGEST),
+            "yours": plain(yours, LONGEST),
+            "expected": plain(_parts(right.parts, right.several), LONGEST)}
+
+
+def _parts(parts, several: bool) -> str:
+    words = ["no array" if part is None else text(part) for part in parts]
+    return f"({', '.join(words)})" if several else words[0]

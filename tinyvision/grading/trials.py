@@ -1,0 +1,241 @@
+"""The cases of one submission: each run in the sandbox, judged, run again, put on record."""
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from tinyvision.grading.assignment import request
+from tinyvision.grading.diagnosis import diagnose
+from tinyvision.grading.follow import follows, forward_of
+from tinyvision.grading.pictures import picture
+from tinyvision.grading.store import plain
+from tinyvision.grading.verdict import Verdict, credit, judge, received
+from tinyvision.grading.words import explain, frames_of
+
+PICTURES = 3                            # per submission
+KEPT_OUTPUT = 2000                      # characters of what a student printed
+WRONG = (Verdict.WRONG_VALUE, Verdict.NONFINITE, Verdict.WRONG_SHAPE)
+AGAIN = "a second call with the same input gave another answer"
+REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
+FOLLOWS = "right for your own {}, whose mistake is counted there"
+
+
+class Trials:
+    """The cases and what became of them: dictionaries by case number.
+
+    Attributes:
+        verdicts, messages: of every case.
+        answers, judgements: of every case that was answered.
+        headers: what the worker said, which may be forged.
+        times: seconds, by case.
+        diagnoses: see `diagnose`.
+        followed: gradients that are right for the student's own forward: case -> its name.
+        remarks: what a person may want to look at.
+    """
+
+    def __init__(self, assignment, runner):
+        self.assignment, self.runner = assignment, runner
+        self.left = None                # seconds, shared, once a case has timed out
+        self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
+        self.headers, self.times, self.remarks = {}, {}, []
+        self.diagnoses, self.followed = [], {}
+
+    def run_all(self, watch=lambda trials: None) -> None:
+        """Every case once."""
+        for i, case in enumerate(self.assignment.cases):
+            start = time.perf_counter()
+            header, blobs = self.once(i)
+            took = time.perf_counter() - start
+            self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
+            if self.left is not None:
+                self.left -= took
+            if header["status"] == "timeout":
+                header = {"status": "timeout", "shared": self.left is not None}
+                self.left = self.assignment.seconds[i] if self.left is None else self.left
+            self.headers[i] = header
+            self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
+            watch(self)
+
+    def once(self, i: int):
+        """Run one case: the worker's answer."""
+        seconds = self.assignment.seconds[i]
+        if self.left is not None:
+            seconds = min(seconds, self.left)
+            if seconds <= 0.01:
+                return {"status": "timeout"}, []
+        return ask(self.runner, self.assignment.exercise, self.assignment.cases[i],
+                   self.assignment.expected[i], seconds)
+
+    def settle(self, i: int, header: dict, blobs) -> tuple[Verdict, str]:
+        """The verdict on one answer of the worker's."""
+        if header["status"] != "ok":
+            return explain(header, self.assignment.cases[i], self.assignment)
+        try:
+            answer, inputs = received(header, blobs)
+            changed = mutated(self.assignment.cases[i].args, inputs)
+            names = self.assignment.exercise.parameters(self.assignment.cases[i])
+        except (ValueError, OverflowError) as error:
+            return Verdict.BAD_RESULT, f"the answer is no array: {plain(error, 200)}"
+        judgement = judge(answer, self.assignment.expected[i])
+        self.answers[i], self.judgements[i] = answer, judgement
+        if judgement.verdict is Verdict.OK and changed:
+            return Verdict.MUTATED_INPUT, "the answer is right, but the call changed its input " \
+                + " and ".join(names[k] for k in changed)
+        return judgement.verdict, plain(judgement.message)
+
+    # ---- a second time ---------------------------------------------------------------------------
+
+    def repeat_all(self) -> None:
+        """Every case that was answered once more; another answer is told, not judged.
+
+        All calls run in one new process, before each one with the public numbers, which have the
+        same shapes: an answer that was kept by shape, or any other trace of an earlier call, shows.
+        """
+        if self.left is not None or not self.answers:
+            return
+        again, public = self.sequence()
+        for i in sorted(self.answers):
+            if i in again and self.agrees(i, *again[i]):
+                continue
+            if not self.agrees(i, *self.once(i)):
+                self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, AGAIN
+            elif i in again:
+                self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, REMEMBERS
+        if public and self.only_public(public):
+            self.remarks.append("right with the public numbers only")
+
+    def sequence(self) -> tuple[dict, dict]:
+        """(answers again, answers to public numbers): case number -> (header, blobs)."""
+        known = self.assignment.public if not self.assignment.is_public else None
+        asked = [(i, source) for i in sorted(self.answers)
+                 for source in ((known, self.assignment) if known else (self.assignment,))]
+        blobs, calls = [], []
+        for i, source in asked:
+            header, more = request(source.exercise, source.cases[i], room(source.expected[i]))
+            calls.append(renumbered(header, len(blobs)))
+            blobs += more
+        cap = (1 << 20) + sum(16 * room(source.expected[i]) for i, source in asked)
+        seconds = 2 + 4 * sum(self.times.values())
+        header, answers = self.runner.ask({"do": "sequence", "calls": calls}, blobs, seconds,
+                                          cap + sum(map(len, blobs)))
+        found = header.get("calls")
+        if header["status"] != "ok" or not isinstance(found, list) or len(found) != len(asked):
+            return {}, {}
+        both = {(i, source): (one, answers) for (i, source), one in zip(asked, found)}
+        return tuple({i: both[i, source] for i in self.answers} if source else {}
+                     for source in (self.assignment, known))
+
+    def agrees(self, i: int, header: dict, blobs) -> bool:
+        """Whether a second run has the same verdict and, where that is not OK, the same numbers."""
+        first, judgement = self.answers[i], self.judgements[i]
+        try:
+            second, _ = received(header, blobs)
+        except ValueError:
+            return False
+        if judge(second, self.assignment.expected[i]).verdict is not judgement.verdict:
+            return False
+        return judgement.verdict is Verdict.OK or first.types == second.types and all(
+            a is b or np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+            for a, b in zip(first.parts, second.parts))
+
+    def only_public(self, answers: dict) -> bool:
+        """Whether everything is right with the numbers that students know, and not with others."""
+        if not any(verdict in WRONG for verdict in self.verdicts.values()):
+            return False
+        try:
+            return len(answers) == len(self.verdicts) and all(
+                judge(received(*answers[i])[0], right).verdict is Verdict.OK
+                for i, right in enumerate(self.assignment.public.expected))
+        except ValueError:
+            return False
+
+    # ---- on record -------------------------------------------------------------------------------
+
+    def diagnose(self) -> None:
+        """Fill `diagnoses`, and `followed`: cases right for the student's own forward."""
+        found = diagnose(self.assignment, self.answers, self.verdicts, self.judgements)
+        self.followed = self.following(found)
+        wrong = {self.assignment.cases[i].function for i, verdict in self.verdicts.items()
+                 if verdict in WRONG and i not in self.followed}
+        self.diagnoses = [one for one in found if one.function in wrong]
+
+    def record(self) -> dict:
+        """Score, cases and diagnoses."""
+        cases = [self.case_record(i) for i in range(len(self.assignment.cases))]
+        for i, forward in self.followed.items():
+            cases[i] |= {"earned": cases[i]["points"], "follow_through": forward,
+                         "message": FOLLOWS.format(forward)}
+        pictured = [i for i in self.judgements if self.verdicts[i] in WRONG]
+        for i in smallest(pictured, self.assignment)[:PICTURES]:
+            cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i],
+                                          self.judgements[i])
+        score = sum(case["earned"] for case in cases)
+        return {"score": round(score, 4), "cases": cases,
+                "diagnoses": [asdict(one) for one in self.diagnoses]}
+
+    def case_record(self, i: int) -> dict:
+        """What is kept of one case."""
+        case, verdict, header = self.assignment.cases[i], self.verdicts[i], self.headers[i]
+        share = credit(verdict, self.assignment.exercise.credit, self.answers.get(i),
+                       self.assignment.expected[i])
+        record = {"function": case.function, "name": case.name, "points": case.points,
+                  "earned": round(case.points * share, 4),
+                  "verdict": verdict.value, "message": self.messages[i]}
+        frames = frames_of(header)
+        printed = plain(header.get("printed", ""), KEPT_OUTPUT)
+        return record | ({"frames": frames} if frames else {}) | (
+            {"printed": printed} if printed else {})
+
+    def following(self, diagnoses) -> dict[int, str]:
+        """Wrong gradients that are right for the student's own forward: case number -> its name."""
+        exercise, found = self.assignment.exercise, {}
+        named = {(one.function, one.name) for one in diagnoses}
+        for mistake in exercise.mistakes:
+            for i in self.answers if (mistake.function, mistake.name) in named else ():
+                case = self.assignment.cases[i]
+                if (self.verdicts[i] in WRONG and not case.driver
+                        and forward_of(exercise, case.function) == mistake.function
+                        and follows(case, mistake.implementation, self.answers[i].parts)):
+                    found[i] = mistake.function
+        return found
+
+
+# ---- asking --------------------------------------------------------------------------------------
+
+def ask(runner, exercise, case, right, seconds: float):
+    """(header, blobs) of one call, in a process of its own."""
+    header, blobs = request(exercise, case, room(right))
+    cap = (1 << 20) + 16 * room(right) + sum(map(len, blobs))
+    return runner.ask(header, blobs, seconds, cap)
+
+
+def room(right) -> int:
+    """Bytes that one array of an answer may have: a wrong shape is worth a look, within reason."""
+    return (1 << 16) + 4 * max(part.nbytes for part in right.parts)
+
+
+def renumbered(code, first: int):
+    """A call's description with its blobs counted from ``first`` on."""
+    if isinstance(code, list):
+        return [renumbered(item, first) for item in code]
+    if not isinstance(code, dict):
+        return code
+    return {key: value + first if key == "array" else renumbered(value, first)
+            for key, value in code.items()}
+
+
+def mutated(args, inputs: list[bytes]) -> list[int]:
+    """The positions of the array arguments that a call changed; ValueError if forged."""
+    arrays = [(i, arg) for i, arg in enumerate(args) if isinstance(arg, np.ndarray)]
+    if len(arrays) != len(inputs):
+        raise ValueError(f"{len(inputs)} inputs came back, {len(arrays)} were sent")
+    return [i for (i, arg), after in zip(arrays, inputs) if arg.tobytes() != after]
+
+
+def smallest(numbers, assignment) -> list[int]:
+    """Cases by the size of their inputs: the first is the easiest to work by hand."""
+    def size(i):
+        return sum(np.size(arg) for arg in assignment.cases[i].args)
+    return sorted(numbers, key=lambda i: (size(i), i))
