@@ -1,0 +1,245 @@
+r"""# Anchors from k-means
+
+Write `shape_iou` and `kmeans_anchors`: let the data choose the anchors' sizes, as YOLOv2 does.
+
+Anchors picked by hand fit some data sets badly. YOLOv2 (Redmon and Farhadi 2017, section 2,
+"Dimension Clusters") runs k-means on the sides (w, h) of the training boxes. Euclidean distance
+would let large boxes make larger errors than small ones; what counts is the overlap:
+
+$$d(\text{box}, \text{centre}) = 1 - \text{IoU}(\text{box}, \text{centre})$$
+
+where both boxes stand with the same corner at the same place. In every iteration
+
+1. each box joins the centre with the smallest d,
+2. each centre moves to the mean of the sides of its boxes.
+
+**By hand.** Boxes (2, 2), (4, 2), (8, 8) and centres (2, 1), (8, 9). IoUs with the centres:
+
+    (2, 2)    2 / 4 = 0.5     4 / 72 = 0.06       joins the first
+    (4, 2)    2 / 8 = 0.25    8 / 72 = 0.11       joins the first
+    (8, 8)    2 / 64 = 0.03  64 / 72 = 0.89       joins the second
+
+After one iteration the centres are ((2 + 4) / 2, (2 + 2) / 2) = (3, 2) and (8, 8).
+
+**Conventions.** All sides are positive. A box that is equally near to several centres joins the
+first of them. All boxes join before any centre moves. A centre that no box joins stays where it is.
+The centres keep their order.
+
+**Shapes.** sides (N, 2) and centres (K, 2), rows (w, h), give IoUs (N, K), and new centres (K, 2).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def shape_iou(sides, centres):
+    """IoU of boxes that stand with the same corner at the same place.
+
+    Arguments:
+        sides: (N, 2) rows (w, h).
+        centres: (K, 2) rows (w, h).
+
+    Returns:
+        (N, K) numbers from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    common = np.minimum(sides[:, None], centres[None])
+    both = common[..., 0] * common[..., 1]
+    areas, others = sides[:, 0] * sides[:, 1], centres[:, 0] * centres[:, 1]
+    return both / (areas[:, None] + others[None] - both)
+    ### END SOLUTION
+
+
+def kmeans_anchors(sides, centres, iterations):
+    """k-means with the distance 1 - IoU.
+
+    Arguments:
+        sides: (N, 2) rows (w, h) of the training boxes.
+        centres: (K, 2) where to begin.
+        iterations: how often boxes join and centres move.
+
+    Returns:
+        (K, 2) the centres after that.
+    """
+    ### BEGIN SOLUTION
+    centres = centres.copy()
+    for _ in range(iterations):
+        nearest = shape_iou(sides, centres).argmax(axis=1)
+        for k in range(len(centres)):
+            if (nearest == k).any():
+                centres[k] = sides[nearest == k].mean(axis=0)
+    return centres
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _ratio(sides, centres, overlap=np.minimum, union=None, extra=0.0):
+    """`shape_iou` with one piece exchanged."""
+    sides, centres = sides[:, None] + extra, centres[None] + extra
+    both = overlap(sides, centres).prod(axis=-1)
+    first, second = sides.prod(axis=-1), centres.prod(axis=-1)
+    return both / (first + second - both if union is None else union(first, second))
+
+
+def _iou_but(**how):
+    return lambda sides, centres: _ratio(sides, centres, **how)
+
+
+def _of_areas(sides, centres):
+    first, second = sides.prod(axis=1)[:, None], centres.prod(axis=1)
+    return np.minimum(first, second) / np.maximum(first, second)
+
+
+def _nearest(sides, centres):
+    return shape_iou(sides, centres).argmax(axis=1)
+
+
+def _euclidean(sides, centres):
+    return ((sides[:, None] - centres) ** 2).sum(axis=-1).argmin(axis=1)
+
+
+def _last_of_equal(sides, centres):
+    return len(centres) - 1 - shape_iou(sides, centres[::-1]).argmax(axis=1)
+
+
+def _kmeans(sides, centres, iterations, nearest=_nearest, middle=lambda rows: rows.mean(axis=0),
+            lost=lambda old: old):
+    """`kmeans_anchors` with another distance, another middle, or other lost centres."""
+    for _ in range(iterations):
+        joined = nearest(sides, centres)
+        members = [sides[joined == k] for k in range(len(centres))]
+        centres = np.array([middle(rows) if len(rows) else lost(old)
+                            for rows, old in zip(members, centres)])
+    return centres
+
+
+def _but(**how):
+    return lambda sides, centres, iterations: _kmeans(sides, centres, iterations, **how)
+
+
+def _one_after_the_other(sides, centres, iterations):
+    centres = centres.copy()
+    for _ in range(iterations):
+        for k in range(len(centres)):
+            mine = _nearest(sides, centres) == k
+            centres[k] = sides[mine].mean(axis=0) if mine.any() else centres[k]
+    return centres
+
+
+def _box_by_box(sides, centres, iterations):
+    centres, counts = centres.copy(), np.ones(len(centres))
+    for _ in range(iterations):
+        for side in sides:
+            k = _nearest(side[None], centres)[0]
+            counts[k] += 1
+            centres[k] += (side - centres[k]) / counts[k]
+    return centres
+
+
+def _sorted(sides, centres, iterations):
+    found = kmeans_anchors(sides, centres, iterations)
+    return found[np.argsort(found.prod(axis=1), kind="stable")]
+
+
+MISTAKES = (
+    Mistake("shape_iou", "one-minus", "That is the distance; the IoU itself is asked for here.",
+            lambda sides, centres: 1 - shape_iou(sides, centres)),
+    Mistake("shape_iou", "union-counts-twice", "The sum of both areas counts the part that they "
+            "share twice.", _iou_but(union=lambda first, second: first + second)),
+    Mistake("shape_iou", "larger-area", "You divide by the larger area. What does a union of two "
+            "boxes hold that stand across each other?", _iou_but(union=np.maximum)),
+    Mistake("shape_iou", "smaller-area", "You divide by the smaller area: a box inside another "
+            "would always get 1.", _iou_but(union=np.minimum)),
+    Mistake("shape_iou", "of-areas", "You compare areas only: a wide and a high box may have the "
+            "same area and overlap little.", _of_areas),
+    Mistake("shape_iou", "larger-sides", "The intersection has the larger of the two widths in "
+            "your code.", _iou_but(overlap=np.maximum)),
+    Mistake("shape_iou", "plus-one", "Sides are continuous: no + 1.", _iou_but(extra=1.0)),
+    Mistake("shape_iou", "transposed", "The boxes belong to the rows, the centres to the columns.",
+            lambda sides, centres: shape_iou(centres, sides)),
+    Mistake("kmeans_anchors", "euclidean", "Your distance is the Euclidean one: large boxes count "
+            "more than small ones.", _but(nearest=_euclidean)),
+    Mistake("kmeans_anchors", "farthest", "Each box joins the centre that it overlaps least. "
+            "Which distance belongs to a large IoU?",
+            _but(nearest=lambda sides, centres: shape_iou(sides, centres).argmin(axis=1))),
+    Mistake("kmeans_anchors", "by-area", "The boxes join the centre with the nearest area, "
+            "whatever its shape.",
+            _but(nearest=lambda sides, centres: _of_areas(sides, centres).argmax(axis=1))),
+    Mistake("kmeans_anchors", "last-of-equal", "A box that is equally near to several centres "
+            "joins the first of them.", _but(nearest=_last_of_equal)),
+    Mistake("kmeans_anchors", "median", "Your centres are medians. That is k-medians, which some "
+            "programs use; k-means has means.", _but(middle=lambda rows: np.median(rows, axis=0))),
+    Mistake("kmeans_anchors", "lost-centres-are-zero", "A centre without boxes becomes 0. It "
+            "should stay where it is.", _but(lost=lambda old: 0 * old)),
+    Mistake("kmeans_anchors", "lost-centres-are-nan", "What is the mean of no boxes?",
+            _but(lost=lambda old: old * np.nan)),
+    Mistake("kmeans_anchors", "one-after-the-other", "A centre moves before the boxes have been "
+            "compared with the next one. All boxes join first.", _one_after_the_other),
+    Mistake("kmeans_anchors", "box-by-box", "The centre moves after every single box. All boxes "
+            "join before any centre moves.", _box_by_box),
+    Mistake("kmeans_anchors", "once", "There is one iteration only, whatever `iterations` is.",
+            lambda sides, centres, iterations: kmeans_anchors(sides, centres, 1)),
+    Mistake("kmeans_anchors", "one-more", "There is one iteration too many.",
+            lambda sides, centres, iterations: kmeans_anchors(sides, centres, iterations + 1)),
+    Mistake("kmeans_anchors", "sorted", "The centres are sorted by area; they should keep their "
+            "order.", _sorted),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _margin(sides, centres, iterations):
+    """By how much, at least, a box prefers its centre to the next one."""
+    least = 1.0
+    for _ in range(iterations):
+        overlaps = np.sort(shape_iou(sides, centres), axis=1)
+        least = min(least, (overlaps[:, -1] - overlaps[:, -2]).min())
+        centres = kmeans_anchors(sides, centres, 1)
+    return least
+
+
+def _random(rng, count, clusters, iterations):
+    """Random sides and centres, drawn again while rounding might decide, or while the last
+    iteration, or one more, would change nothing."""
+    while True:
+        sides, centres = rng.uniform(0.3, 6, (count, 2)), rng.uniform(0.5, 6, (clusters, 2))
+        ends = [kmeans_anchors(sides, centres, iterations + k) for k in (-1, 0, 1)]
+        if _margin(sides, centres, iterations) > 1e-3 and all(
+                np.abs(a - b).max() > 0.05 for a, b in zip(ends, ends[1:])):
+            return sides, centres, iterations
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    unit = float(rng.integers(1, 5))
+    hand = np.array([[2.0, 2], [4, 2], [8, 8]]) * unit, np.array([[2.0, 1], [8, 9]]) * unit
+    across = np.array([[2.0, 6]]) * unit, np.array([[6.0, 2], [3, 4], [2, 6]]) * unit
+    tie = np.array([[2.0, 2], [2, 8], [12, 2]]) * unit, np.array([[1.0, 4], [4, 1]]) * unit
+    lost = (np.array([[2.0, 3], [3, 3], [7, 9]]) * unit,
+            np.array([[60.0, 50], [2, 2], [9, 9]]) * unit)
+    return [
+        Case("shape_iou", "one box, two centres", (hand[0][1:2], hand[1])),
+        Case("shape_iou", "across each other", across),
+        Case("shape_iou", "many boxes", (rng.uniform(0.2, 5, (7, 2)), rng.uniform(0.2, 5, (4, 2)))),
+        Case("kmeans_anchors", "by hand", (*hand, 1)),
+        Case("kmeans_anchors", "equally near", (*tie, 1)),
+        Case("kmeans_anchors", "a centre that no box joins", (*lost, 1)),
+        Case("kmeans_anchors", "one iteration", _random(rng, 15, 3, 1)),
+        Case("kmeans_anchors", "two iterations", _random(rng, 20, 4, 2), 1.5),
+        Case("kmeans_anchors", "three iterations", _random(rng, 25, 5, 3), 1.5),
+    ]
+
+
+EXERCISE = Exercise(
+    name="kmeans_anchors", title="Anchor sizes from k-means with 1 - IoU",
+    lecture="DL for Computer Vision, One Stage vs Two Stage Detection (YOLO v2)",
+    source="tinyvision/ops/box_iou.py",
+    functions={"shape_iou": shape_iou, "kmeans_anchors": kmeans_anchors}, cases=cases,
+    mistakes=MISTAKES,
+    magnitude={"shape_iou": lambda sides, centres: 2 * shape_iou(sides, centres),
+               "kmeans_anchors": kmeans_anchors},
+    terms={"shape_iou": lambda sides, centres: 8,
+           "kmeans_anchors": lambda sides, centres, iterations: len(sides)})
