@@ -6,6 +6,7 @@
 `worker` is the untrusted side, `sandbox` runs it, `examine` asks it, `verdict` and `diagnosis`
 judge, `store` keeps, `report` shows.
 """
-from tinyvision.grading.grader import IsolationError, Summary, check, grade
+from tinyvision.grading.grader import IsolationError, check, grade
+from tinyvision.grading.summary import Summary
 
 __all__ = ["IsolationError", "Summary", "check", "grade"]

@@ -2,17 +2,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import textwrap
 from pathlib import Path
 
-from tinyvision.grading.grader import IsolationError, Summary, check, grade
+from tinyvision.grading.grader import IsolationError, check, grade
 from tinyvision.grading.sandbox import LEVELS
-from tinyvision.grading.verdict import Verdict
+from tinyvision.grading.summary import WIDTH, summary_text
 
 INTERRUPTED = 130
-WIDTH = 96
 
 
 def add(subparsers) -> None:
@@ -60,37 +58,6 @@ def run_check(args) -> int:
 
 
 # ---- what is printed -----------------------------------------------------------------------------
-
-def summary_text(summary: Summary) -> str:
-    """The end of a run: counts, mistakes, what to look at, where the files are."""
-    graded = len(summary.records)
-    took = f"{int(summary.seconds // 60)}:{summary.seconds % 60:04.1f}"
-    already = f", {summary.reused} from before" if summary.reused else ""
-    mean = "" if summary.mean() is None else f"   mean {summary.mean():.0%}"
-    lines = [f"{graded} of {summary.submitted} graded in {took} ({summary.jobs} workers, "
-             f"isolation {summary.isolation}{already}){mean}"]
-    lines += _section("verdicts", [f"{verdict} {n}" for verdict, n in summary.count().items()])
-    lines += _section("common mistakes", [f"{function}: {name.replace('-', ' ')} {n}" for
-                                          (function, name), n in
-                                          itertools.islice(summary.mistakes().items(), 8)])
-    lines += _section("look at these", [
-        f"{record['file']} ({'; '.join(record['remarks'][:2])})"
-        for record in summary.records if record["remarks"]][:12])
-    for verdict, title in ((Verdict.GRADER_ERROR, "grader's fault"), (Verdict.MISSING, "missing"),
-                           (Verdict.UNREADABLE, "not readable")):
-        lines += _section(title, [f"{record['file']}: {record['message']}" for record in
-                                  summary.records if record["verdict"] == verdict.value])
-    if summary.interrupted:
-        lines.append("interrupted: the same command goes on from here")
-    return "\n".join([*lines, f"{summary.gradebook}   {summary.report}   "
-                              f"{Path(summary.report).parent / 'results'}{os.sep}"])
-
-
-def _section(title: str, items: list[str]) -> list[str]:
-    text = " · ".join(items)
-    return textwrap.wrap(f"{title:17}{text}", WIDTH, subsequent_indent=" " * 17,
-                         drop_whitespace=True) if items else []
-
 
 def check_text(record: dict) -> str:
     """What a student reads: for each function its points, a mark per case, and the diagnosis."""

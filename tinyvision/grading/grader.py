@@ -1,70 +1,28 @@
 """Grading a folder, and checking one file."""
 from __future__ import annotations
 
-import collections
 import functools
 import os
-import sys
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tinyvision import exercises
-from tinyvision.grading import sandbox, submissions
+from tinyvision.grading import sandbox, selection, submissions
 from tinyvision.grading.assignment import PUBLIC_SEED, Assignment, generator, prepare
 from tinyvision.grading.examine import Stopped, examine, whole
-from tinyvision.grading.store import Store, plain
+from tinyvision.grading.live import Live
+from tinyvision.grading.store import Store, plain, read_record
+from tinyvision.grading.summary import Summary
 from tinyvision.grading.verdict import Verdict
 
 
 class IsolationError(RuntimeError):
     """The isolation that was asked for, or that strangers' code needs, is not to be had here."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of a folder.
-
-    Attributes:
-        records: one for each submission that has been graded, in order.
-        submitted: how many there are.
-        reused: how many records were there already.
-        interrupted: whether it was stopped; the next run goes on from here.
-        isolation: the sandbox's level.
-        seconds: how long it took.
-        jobs: how many workers ran at a time.
-        gradebook, report: the files written.
-    """
-    records: list
-    submitted: int
-    reused: int
-    interrupted: bool
-    isolation: str
-    seconds: float
-    jobs: int
-    gradebook: Path
-    report: Path
-
-    def count(self) -> dict[str, int]:
-        """How many submissions have each verdict, the most frequent first."""
-        return dict(collections.Counter(r["verdict"] for r in self.records).most_common())
-
-    def mean(self) -> float | None:
-        """The mean share of the points, of those that have a score."""
-        shares = [r["score"] / (r["points"] or 1) for r in self.records if r["score"] is not None]
-        return sum(shares) / len(shares) if shares else None
-
-    def mistakes(self) -> dict[tuple[str, str], int]:
-        """(function, mistake) -> how many submissions show it, the most frequent first."""
-        return dict(collections.Counter(
-            (found["function"], found["name"]) for record in self.records
-            for found in record["diagnoses"] if found["name"]).most_common())
 
 
 def isolation_level(wanted: str | None) -> str:
@@ -80,37 +38,91 @@ def isolation_level(wanted: str | None) -> str:
     return level
 
 
+def processors() -> int:
+    """How many processors this process may use: fewer than there are in a container."""
+    try:
+        own = len(os.sched_getaffinity(0))
+    except AttributeError:              # macOS, Windows
+        own = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(own, round(int(quota) / int(period))))
+    except (OSError, ValueError):       # no such limit, or "max"
+        return own
+
+
 def grade(folder, out, exercise: str | None = None, isolation: str | None = None,
-          jobs: int | None = None, seed: str | None = None, progress: bool = True) -> Summary:
+          jobs: int | None = None, seed: str | None = None, progress: bool = True, *,
+          shard: str | None = None, only=(), rerun=(), dask: str | None = None) -> Summary:
     """Grade every submission of a folder; what OUT holds already is not graded again.
 
     Arguments:
         folder: ``ID.py``, ``ID.ipynb`` and ``ID/…/*.py`` files.
-        out: a folder for records, gradebook and report.
+        out: a folder for records, gradebook and pages.
         exercise: its name; by default each file's header names it, or the file's own name.
         isolation: ``strong``, ``medium`` or ``none``; by default the best there is.
         jobs: how many submissions at a time; by default one per processor.
-        seed: the secret that the cases' numbers come from; by default random, kept in OUT.
-        progress: show a bar on a terminal.
-    Raises ValueError for no folder or no such exercise, IsolationError as `isolation_level` does.
+        seed: the secret that the cases' numbers come from; by default random. Kept in OUT.
+        progress: show what is done.
+        shard: ``"3/16"`` grades the third of sixteen parts; the folders OUT of all parts, copied
+            into one, are the whole.
+        only: names of students; the others are left as they are.
+        rerun: verdicts; what ended so is graded again.
+        dask: address of a Dask scheduler whose workers do the work.
+    Raises ValueError for no folder, no submissions, no such exercise, student or verdict;
+    IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
     """
     start = time.perf_counter()
-    level, store = isolation_level(isolation), Store(out)
-    assignments = _Assignments(store.secret(seed), exercise)
-    tasks = [_Task(submission, assignments, store, level) for submission in
-             submissions.find(folder)]
+    found = submissions.find(folder)
+    if not found:
+        raise ValueError(f"grade: {folder} holds no submissions; give the folder with the files "
+                         "ID.py, ID.ipynb or the folders ID/")
+    engine = _cluster(dask, isolation) if dask else Threads(isolation, jobs)
+    store = Store(out)
+    assignments = Assignments(store.secret(seed, make=shard is None), exercise)
+    tasks = [Task(submission, assignments, store, engine.level) for submission in found]
     store.list_submissions([(task.submission.student, task.key) for task in tasks])
-    todo = [task for task in tasks if not task.done()]
-    jobs = jobs or os.cpu_count() or 1
-    interrupted = _work(todo, jobs, progress)
-    from tinyvision.grading.report import write_report      # needs matplotlib for its pictures
-    records = store.records()
-    return Summary(records, len(tasks), len(tasks) - len(todo), interrupted, level,
-                   time.perf_counter() - start, jobs, store.write_gradebook(),
-                   write_report(store.out, records))
+    chosen = selection.choose(tasks, shard, only)
+    todo = [task for task in chosen if not task.done(rerun)]
+    with Live(exercise or Path(folder).name, len(todo), progress) as live:
+        interrupted, lost = _run(engine, todo, live)
+    return _summary(store, engine, chosen, len(todo), interrupted, lost, start)
 
 
-class _Assignments:
+def _cluster(address: str, isolation: str | None):
+    from tinyvision.grading.cluster import Cluster          # needs dask's distributed
+    return Cluster(address, isolation)
+
+
+def _run(engine, todo: list, live: Live) -> tuple[bool, list]:
+    """(whether it was interrupted, what could not be written) of running the tasks."""
+    unwritten = []
+    for task, made in engine.results(todo):
+        problem = task.keep(*made)
+        if problem:
+            unwritten.append((task, made))
+        live.add(made[0])
+    lost = [(task.submission.file, problem) for task, made in unwritten
+            if (problem := task.keep(*made))]               # there may be room again
+    return engine.interrupted, lost
+
+
+def _summary(store: Store, engine, chosen: list, ran: int, interrupted: bool, lost: list,
+             start: float) -> Summary:
+    """Gradebook and pages, and what is told at the end."""
+    from tinyvision.grading.report import write_report
+    try:
+        report = write_report(store.out)
+        files = report.gradebook, report.page, report.groups
+    except OSError as error:
+        lost = [*lost, ("gradebook and pages", str(error))]
+        files = None, None, []
+    records = [record for task in chosen if (record := task.kept()) is not None]
+    return Summary(records, len(chosen), len(chosen) - ran, interrupted, engine.level,
+                   time.perf_counter() - start, engine.jobs, *files[:2], lost, files[2])
+
+
+class Assignments:
     """Assignments by exercise, prepared when first needed."""
 
     def __init__(self, secret: bytes, only: str | None):
@@ -119,7 +131,7 @@ class _Assignments:
         if only is not None and file is None and only not in exercises.names():
             raise ValueError(f"grade: there is no exercise {only!r}; there are "
                              f"{', '.join(exercises.names())}")
-        self.prepared = functools.cache(self._prepare)
+        self.prepared, self.noted = functools.cache(self._prepare), set()
 
     def _prepare(self, name: str) -> Assignment:
         exercise = exercises.load(name)             # a file's numbers do not depend on its path
@@ -130,6 +142,12 @@ class _Assignments:
         name = self.only or exercise_of(submission)
         return None if name is None else self.prepared(name)
 
+    def keep(self, store: Store, assignment: Assignment) -> None:
+        """Note once in OUT what there is to know of an exercise."""
+        if assignment.digest not in self.noted:
+            store.keep_exercise(describe(assignment.exercise))
+            self.noted.add(assignment.digest)
+
 
 def exercise_of(submission) -> str | None:
     """The exercise that a submission's header names, else its file's stem, if there is such one."""
@@ -138,40 +156,55 @@ def exercise_of(submission) -> str | None:
     return named if named in exercises.names() else None
 
 
-class _Task:
+def describe(exercise) -> dict:
+    """What pages and comparisons need to know of an exercise, as JSON has it."""
+    from tinyvision.exercises import start
+    texts = {}
+    for name, make in (("stub", start.stub), ("solution", start.solution_text)):
+        try:
+            texts[name] = make(exercise)
+        except Exception:               # no text to be had: then nothing is compared with it
+            texts[name] = ""
+    return {"name": exercise.name, "title": exercise.title, "lecture": exercise.lecture,
+            "source": exercise.source} | texts
+
+
+class Task:
     """One submission on its way to a record."""
 
-    def __init__(self, submission, assignments: _Assignments, store: Store, level: str):
-        self.submission, self.store, self.level = submission, store, level
-        self.assignment = self.fault = None
+    def __init__(self, submission, assignments: Assignments, store: Store, level: str):
+        self.submission, self.assignments, self.store = submission, assignments, store
+        self.level, self.assignment, self.fault = level, None, None
         try:
             self.assignment = None if submission.problem else assignments.of(submission)
         except Exception as error:      # an exercise that does not run is no student's fault
             self.fault = error
         self.key = store.key(submission, self.assignment.digest if self.assignment else "")
 
-    def done(self) -> bool:
-        """Whether its record is there already."""
-        return self.store.load(self.submission.student, self.key) is not None
+    def kept(self) -> dict | None:
+        """The record that is there, even if it is our own fault's."""
+        return read_record(self.store.path(self.submission.student, self.key))
 
-    def run(self, stopped) -> None:
-        """Make and keep the record. A fault of ours is a record too, and never a zero."""
+    def done(self, rerun=()) -> bool:
+        """Whether its record is there already and need not be made again."""
+        record = self.store.load(self.submission.student, self.key)
+        return record is not None and not selection.again(record, rerun)
+
+    def make(self, stopped) -> tuple[dict, dict] | None:
+        """The record and its times; None where the run was stopped. A fault of ours is a record
+        too, and never a zero."""
         start = time.perf_counter()
         try:
-            record, times = self.record(stopped)
+            record, times = self.unrun() or examine(self.submission, self.assignment, self.level,
+                                                    stopped=stopped)
         except Stopped:
-            return
+            return None
         except Exception as error:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            message = plain(f"{type(error).__name__}: {error} "
-                            f"({Path(last.filename).name}:{last.lineno})")
-            record, times = whole(self.submission, self.assignment, self.level,
-                                  Verdict.GRADER_ERROR, message), {}
-        times["total"] = round(time.perf_counter() - start, 4)
-        self.store.save(self.submission.student, self.key, record, times)
+            record, times = self.failed(error), {}
+        return record, times | {"total": round(time.perf_counter() - start, 4)}
 
-    def record(self, stopped) -> tuple[dict, dict]:
-        """The record and its times."""
+    def unrun(self) -> tuple[dict, dict] | None:
+        """The record of what is no program of any exercise; None of what is to be run."""
         one = self.submission
         if self.fault:
             raise self.fault
@@ -182,24 +215,51 @@ class _Task:
             return whole(one, None, self.level, Verdict.MISSING, plain(
                 f"of which exercise? The file {named}; "
                 "its first line should be '# tinyvision exercise: NAME'")), {}
-        return examine(one, self.assignment, self.level, stopped=stopped)
+        return None
 
+    def failed(self, error: BaseException) -> dict:
+        """The record of a fault of ours."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        return whole(self.submission, self.assignment, self.level, Verdict.GRADER_ERROR,
+                     plain(f"{type(error).__name__}: {error}{where}"))
 
-def _work(todo: list[_Task], jobs: int, progress: bool) -> bool:
-    """Run the tasks; True if that was interrupted: finished records stay, no other is made."""
-    stop = threading.Event()
-    bar = tqdm(total=len(todo), unit="file", disable=not (progress and sys.stderr.isatty()))
-    with bar, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(task.run, stop.is_set) for task in todo]
+    def keep(self, record: dict, times: dict) -> str:
+        """Write the record and what belongs to it; why that failed, or ""."""
         try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update()
-        except KeyboardInterrupt:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            sandbox.kill_all()
-    return stop.is_set()
+            if self.assignment is not None:
+                self.assignments.keep(self.store, self.assignment)
+            self.store.keep_source(self.submission)
+            self.store.save(self.submission.student, self.key, record, times)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+
+class Threads:
+    """Runs tasks on this machine, each submission in a sandbox of its own."""
+
+    def __init__(self, isolation: str | None, jobs: int | None):
+        self.level, self.jobs = isolation_level(isolation), jobs or processors()
+        self.interrupted = False
+
+    def results(self, todo: list[Task]):
+        """(task, (record, times)) as they are made. Where that is interrupted, finished records
+        stay and no other is made."""
+        stop = threading.Event()
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = {pool.submit(task.make, stop.is_set): task for task in todo}
+            try:
+                for future in as_completed(futures):
+                    if future.result() is not None:
+                        yield futures[future], future.result()
+            except KeyboardInterrupt:
+                self.interrupted = True
+            finally:
+                if self.interrupted or not all(future.done() for future in futures):
+                    stop.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    sandbox.kill_all()
 
 
 def check(path, exercise: str | None = None) -> dict:

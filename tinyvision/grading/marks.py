@@ -1,0 +1,34 @@
+"""From a record to a mark: the one place where rules beside the results are applied.
+
+A record says what a submission is worth by itself. What the course makes of it (days late, a mark
+overridden by hand) stands in files beside the results and is applied here, whenever gradebook and
+pages are made: records stay as they are.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What counts.
+
+    Attributes:
+        score: points; None where there is none, which is not a zero.
+        points: how many there are; None where the exercise is not known.
+        notes: why the score differs from the record's, a sentence each.
+    """
+    score: float | None
+    points: float | None
+    notes: tuple[str, ...] = ()
+
+
+def read_rules(out: Path) -> dict:
+    """The rules that lie beside the results in OUT; none where there are no such files."""
+    return {}
+
+
+def mark(record: dict, rules: dict) -> Mark:
+    """The mark for one record: a pure function of both."""
+    return Mark(record["score"], record["points"])

@@ -1,0 +1,130 @@
+"""What pages show, worked out of records: shares, mistakes, difficulty. No HTML here."""
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+
+FAULT = "GRADER_ERROR"
+BY_HAND = ("GRADER_ERROR", "UNREADABLE", "MISSING")
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One submission on a page.
+
+    Attributes:
+        record: as kept.
+        mark: what it counts, a `marks.Mark`.
+        home: the name of the student's folder, and of the page's file.
+        about: what is kept of its exercise (title, lecture), or {}.
+    """
+    record: dict
+    mark: object
+    home: str
+    about: dict = field(default_factory=dict)
+
+    @property
+    def student(self) -> str:
+        """The student's name."""
+        return self.record["student"]
+
+    @property
+    def title(self) -> str:
+        """The exercise's title, as far as it is known."""
+        return self.about.get("title") or self.record["exercise"] or "no exercise"
+
+    @property
+    def share(self) -> float | None:
+        """The part of the points that it has; None where it has no score."""
+        if self.mark.score is None:
+            return None
+        return self.mark.score / self.mark.points if self.mark.points else 0.0
+
+
+def by_student(items: list[Item]) -> dict[str, list[Item]]:
+    """home -> items, in order."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.home, []).append(item)
+    return found
+
+
+def by_exercise(items: list[Item]) -> dict[str, list[Item]]:
+    """exercise -> items, sorted by name; what belongs to no exercise is left out."""
+    found = collections.defaultdict(list)
+    for item in items:
+        if item.record["exercise"]:
+            found[item.record["exercise"]].append(item)
+    return dict(sorted(found.items()))
+
+
+def shares(items: list[Item]) -> list[float]:
+    """The shares of those that have one, sorted."""
+    return sorted(item.share for item in items if item.share is not None)
+
+
+def mean(values: list[float]) -> float | None:
+    """The mean; None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
+def median(values: list[float]) -> float | None:
+    """The median of sorted values; None of nothing."""
+    middle = len(values) // 2
+    if not values:
+        return None
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def histogram(values: list[float]) -> list[int]:
+    """How many lie in each tenth; the eleventh bar holds those with everything right."""
+    counts = [0] * 11
+    for value in values:
+        counts[min(10, max(0, int(10 * value + 1e-9)))] += 1
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """A mistake and who makes it: ``name`` is "" for what was not recognised."""
+    function: str
+    name: str
+    hint: str
+    items: list
+
+
+def mistakes(items: list[Item]) -> list[Common]:
+    """The mistakes of one exercise's items, the most frequent first; a submission counts once."""
+    found: dict[tuple[str, str], Common] = {}
+    for item in items:
+        for one in item.record["diagnoses"]:
+            key = (one["function"], one["name"])
+            common = found.setdefault(key, Common(*key, one["hint"], []))
+            if item not in common.items:
+                common.items.append(item)
+    return sorted(found.values(), key=lambda c: (not c.name, -len(c.items), c.function, c.name))
+
+
+def difficulty(items: list[Item]) -> list[tuple[str, str, float]]:
+    """(function, case, share of the points that were earned) of one exercise's cases, in order.
+    A submission that did not come to its cases has earned nothing in any."""
+    earned, points = collections.Counter(), {}
+    judged = [item for item in items if item.record["verdict"] != FAULT]
+    for item in judged:
+        for case in item.record["cases"]:
+            key = (case["function"], case["name"])
+            points[key] = case["points"]
+            earned[key] += case["earned"]
+    return [(*key, earned[key] / (points[key] * len(judged)) if points[key] else 0.0)
+            for key in points]
+
+
+def to_look_at(items: list[Item]) -> list[tuple[Item, str]]:
+    """(item, why): our own faults, what could not be read, and what was remarked in the source."""
+    found = []
+    for item in items:
+        if item.record["verdict"] in BY_HAND:
+            found.append((item, item.record["message"]))
+        elif item.record["remarks"]:
+            found.append((item, "; ".join(item.record["remarks"][:4])))
+    return found

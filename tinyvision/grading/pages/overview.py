@@ -1,0 +1,189 @@
+"""The class page: how it went, what to teach again, whom to talk to. For the teacher only."""
+from __future__ import annotations
+
+import collections
+from html import escape
+from urllib.parse import quote
+
+from tinyvision.grading.pages import data, parts
+from tinyvision.grading.pages.parts import number, percent, tag
+
+MISTAKES, NAMES = 6, 12                 # shown per exercise, and names per mistake
+TENTHS = ["0", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
+TONES = ["bad", *[""] * 9, "good"]
+
+
+def class_page(items: list, groups: list, missing: list[str]) -> str:
+    """The page on the class.
+
+    Arguments:
+        items: `data.Item` of everything that is graded.
+        groups: `similarity.Group`, the most alike first.
+        missing: sentences on what is not graded yet or is damaged.
+    """
+    exercises = data.by_exercise(items)
+    students = data.by_student(items)
+    levels = ", ".join(sorted({item.record["isolation"] for item in items})) or "–"
+    body = (f'<p class="eyebrow">class report</p><h1>{_title(exercises, items)}</h1>'
+            f'<p class="soft">{parts.counted(len(items), "submission")} of '
+            f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
+            f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
+            f"{_mistakes(exercises)}{_cases(exercises)}{_similar(groups)}{_look(items, missing)}"
+            f"{_everybody(students, list(exercises), exercises)}")
+    return parts.page("Class report", body)
+
+
+def _title(exercises: dict, items: list) -> str:
+    if len(exercises) == 1:
+        return escape(next(iter(exercises.values()))[0].title)
+    return f"{len(exercises)} exercises" if exercises else "Nothing graded yet"
+
+
+def link(item, text: str = "") -> str:
+    """A link to the student's page."""
+    return f'<a href="students/{quote(item.home)}.html">{escape(text or item.student)}</a>'
+
+
+def _tiles(items, groups, missing) -> str:
+    shares = data.shares(items)
+    right = sum(share >= 1 for share in shares)
+    named = sum(any(found["name"] for found in item.record["diagnoses"]) for item in items)
+    open_ = len(missing) + sum(item.share is None for item in items)
+    return parts.tiles([
+        (percent(data.mean(shares)), "mean"), (percent(data.median(shares)), "median"),
+        (str(right), "everything right"), (str(named), "with a mistake that has a name"),
+        (str(len(groups)), "similar groups"), (str(open_), "not graded")])
+
+
+def _marks(items) -> str:
+    """Distribution and verdicts, side by side."""
+    counts = collections.Counter(item.record["verdict"] for item in items).most_common()
+    rows = "".join(f'<tr><td>{tag(verdict)}</td><td>{parts.meter(n / len(items), "")}</td>'
+                   f'<td class="num">{n}</td></tr>' for verdict, n in counts)
+    chart = parts.bars(data.histogram(data.shares(items)), TENTHS, tones=TONES)
+    return parts.section("Marks", (
+        f'<div class="two"><div class="card"><h3>Share of the points, in percent</h3>{chart}</div>'
+        f'<div class="card"><h3>How submissions ended</h3><table>{rows}</table></div></div>'))
+
+
+def _exercises(exercises: dict) -> str:
+    rows = []
+    for name, items in exercises.items():
+        shares = data.shares(items)
+        spark = parts.bars(data.histogram(shares), TENTHS, "spark", TONES)
+        about = items[0].about
+        rows.append(
+            f'<tr><td><b>{escape(items[0].title)}</b><br><span class="soft small">'
+            f'<code>{escape(name)}</code> · {escape(about.get("lecture", ""))}</span></td>'
+            f'<td class="num">{len(items)}</td><td class="num">{percent(data.mean(shares))}</td>'
+            f'<td class="num">{percent(data.median(shares))}</td><td>{spark}</td></tr>')
+    head = ('<tr><th>exercise</th><th class="num">submissions</th><th class="num">mean</th>'
+            '<th class="num">median</th><th>from 0 to 100 %</th></tr>')
+    table = rows and f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
+    return parts.section("Exercises", table or "")
+
+
+def _mistakes(exercises: dict) -> str:
+    cards = []
+    for name, items in exercises.items():
+        found = data.mistakes(items)
+        known = [common for common in found if common.name][:MISTAKES]
+        unknown = len({id(item) for common in found if not common.name for item in common.items})
+        rest = f'<p class="who">{parts.counted(unknown, "submission")} with something that was ' \
+               "not recognised</p>" if unknown else ""
+        if known or unknown:
+            lecture = items[0].about.get("lecture", "")
+            again = f'<p class="soft small">to teach again: <b>{escape(lecture)}</b></p>' \
+                if known and lecture else ""
+            cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>{again}'
+                         f'{"".join(_mistake(one, len(items)) for one in known)}{rest}</div>')
+    return parts.section("Most common mistakes", "".join(cards), name="mistakes")
+
+
+def _mistake(common, of: int) -> str:
+    names = ", ".join(link(item) for item in common.items[:NAMES])
+    more = len(common.items) - NAMES
+    names += f" and {more} more" if more > 0 else ""
+    share = len(common.items) / of
+    return (f'<div class="mistake"><div><div class="count">{len(common.items)}</div>'
+            f'<span class="soft small">{percent(share)}</span></div><div>'
+            f"<b>{parts.named(common.name)}</b> <code class=\"soft\">{escape(common.function)}"
+            f'</code>{parts.meter(share, "fair")}<p class="small">{escape(common.hint)}</p>'
+            f'<p class="who">{names}</p></div></div>')
+
+
+def _cases(exercises: dict) -> str:
+    cards = []
+    for items in exercises.values():
+        rows = "".join(
+            f"<tr><td>{escape(case)} <span class=\"soft small\"><code>{escape(function)}</code>"
+            f"</span></td><td>{parts.meter(share, 'good' if share > 0.5 else 'bad')}</td>"
+            f'<td class="num">{percent(share)}</td></tr>'
+            for function, case, share in data.difficulty(items))
+        if rows:
+            cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>'
+                         f"<table>{rows}</table></div>")
+    return parts.section("Difficulty", "".join(cards),
+                         "The share of a case's points that the class earned.", "difficulty")
+
+
+def _similar(groups) -> str:
+    rows = "".join(
+        f'<tr><td>{escape(group.exercise)}</td><td>{_members(group)}</td>'
+        f'<td class="num">{percent(group.share)}</td><td>{escape(group.why)}</td></tr>'
+        for group in groups)
+    head = ('<tr><th>exercise</th><th>who</th><th class="num">in common</th><th></th></tr>')
+    note = ("Of the shorter file's fingerprints, without those of the file to start from and those "
+            "that much of the class shares. A reason to read both, never a mark: "
+            '<a href="similar.html">side by side</a>.')
+    return parts.section("Similar submissions", rows and (
+        f'<div class="card scroll"><table>{head}{rows}</table></div>'), note, "similar")
+
+
+def _members(group) -> str:
+    names = [f'<a href="students/{quote(one.home)}.html">{escape(one.label)}</a>' if one.home
+             else f"<b>{escape(one.label)}</b>" for one in group.members]
+    return " + ".join(names)
+
+
+def _look(items, missing) -> str:
+    rows = "".join(
+        f'<tr><td>{link(item)}<br><span class="soft small">{escape(item.record["file"])}</span>'
+        f'</td><td>{tag(item.record["verdict"])}</td><td class="small">{escape(why)}</td></tr>'
+        for item, why in data.to_look_at(items))
+    rows += "".join(f'<tr><td colspan="3" class="small">{escape(one)}</td></tr>' for one in missing)
+    return parts.section("Look at these", rows and (
+        f'<div class="card scroll"><table>{rows}</table></div>'),
+        "Remarks come from reading the source; they change no mark.", "look")
+
+
+def _everybody(students: dict, names: list[str], exercises: dict) -> str:
+    head = "".join(f'<th title="{escape(exercises[name][0].title)}">{escape(name)}</th>'
+                   for name in names)
+    rows = "".join(f"<tr><td>{link(items[0])}</td>{''.join(_cell(items, n) for n in names)}"
+                   f"{_others(items)}</tr>" for items in students.values())
+    return parts.section("Everybody", rows and (
+        f'<div class="card scroll"><table class="matrix"><tr><th>student</th>{head}<th></th></tr>'
+        f"{rows}</table></div>"), name="everybody")
+
+
+def _cell(items: list, name: str) -> str:
+    """A student's marks for one exercise; of several files all are shown."""
+    found = [item for item in items if item.record["exercise"] == name]
+    if not found:
+        return "<td></td>"
+    texts = " · ".join("?" if item.share is None else number(item.mark.score) for item in found)
+    best = max((item.share for item in found if item.share is not None), default=None)
+    return f'<td class="cell {_grade(best)}">{texts}</td>'
+
+
+def _others(items: list) -> str:
+    """What a student handed in for no known exercise."""
+    found = [item for item in items if not item.record["exercise"]]
+    return f'<td class="small">{" ".join(tag(item.record["verdict"]) for item in found)}</td>'
+
+
+def _grade(share: float | None) -> str:
+    if share is None:
+        return "ours"
+    return "full" if share >= 1 else "zero" if share == 0 else "high" if share >= 0.5 else "low"

@@ -1,0 +1,142 @@
+"""A student's own page: what was right, what was not, why, and what it looks like.
+
+Nobody else's work is on it, nor what is for the teacher only: remarks on the source, similarity.
+"""
+from __future__ import annotations
+
+import itertools
+import re
+from html import escape
+
+from tinyvision.grading.pages import parts, pictures
+from tinyvision.grading.pages.parts import number, tag
+
+_FRAME = re.compile(r"(.*:\d+ in .*?): (.*)", re.S)
+PRINTED = 800                           # characters of what a student's code printed
+SECRET = "This case is hidden: it is about {}, and its numbers stay with your teacher."
+
+
+def student_page(name: str, items: list) -> str:
+    """The page on one student.
+
+    Arguments:
+        name: the student's.
+        items: `data.Item` of everything that the student handed in, in order.
+    """
+    cards = "".join(map(_card, items))
+    scores = [item.mark for item in items if item.mark.score is not None]
+    earned, points = (sum(getattr(mark, key) or 0 for mark in scores)
+                      for key in ("score", "points"))
+    total = (f'<div class="score">{number(earned)} <small>of {number(points)} points</small></div>'
+             if scores else "")
+    bar = parts.meter(min(1.0, earned / points), "good") if points else ""
+    body = (f'<p class="eyebrow">graded work</p><div class="head"><h1>{escape(name)}</h1>{total}'
+            f"</div>{bar}{cards}{_foot(items)}")
+    return parts.page(f"Graded work: {name}", body)
+
+
+def _card(item) -> str:
+    """One submission."""
+    record, mark = item.record, item.mark
+    score = "not graded" if mark.score is None else number(mark.score)
+    of = f" <small>/ {number(mark.points)}</small>" if mark.points is not None else ""
+    notes = "".join(f'<p class="hint">{escape(note)}</p>' for note in mark.notes)
+    message = f"<p>{escape(record['message'])}</p>" if not record["cases"] else ""
+    groups = itertools.groupby(record["cases"], lambda case: case["function"])
+    functions = "".join(_function(record, name, list(cases)) for name, cases in groups)
+    return (f'<article class="card"><div class="head"><div><h2>{escape(item.title)}</h2>'
+            f'<p class="soft small">{escape(record["file"])} &nbsp;{tag(record["verdict"])}</p>'
+            f'</div><div class="score">{score}{of}</div></div>{notes}{message}{_lines(record)}'
+            f"{functions}</article>")
+
+
+def _function(record: dict, name: str, cases: list[dict]) -> str:
+    """What became of one function: points, a mark per case, findings, the failed cases."""
+    earned, points = (sum(case[key] for case in cases) for key in ("earned", "points"))
+    chips = "".join(f'<li class="{parts.TONES.get(case["verdict"], "bad")}">'
+                    f'{escape(case["name"])}</li>' for case in cases)
+    findings = "".join(_finding(found) for found in record["diagnoses"]
+                       if found["function"] == name)
+    again = record.get("follow_through")
+    again = again.get(name) if isinstance(again, dict) else None
+    failed = "".join(map(_case, alike(cases)))
+    return (f'<div class="function"><div class="head"><h3><code>{escape(name)}</code></h3>'
+            f'<span class="num">{number(earned)} <span class="soft">/ {number(points)}</span>'
+            f'</span></div><ul class="chips">{chips}</ul>{findings}{_text(again)}{failed}</div>')
+
+
+def alike(cases: list[dict]) -> list[tuple[dict, int]]:
+    """(a failed case, how many more end with the same words): said once, shown with its picture."""
+    found: dict[tuple, list[dict]] = {}
+    for case in cases:
+        if case["verdict"] != "OK":
+            shown = case["name"] if _shown(case) else ""
+            key = (case["verdict"], case["message"], tuple(case.get("frames", ())), shown)
+            found.setdefault(key, []).append(case)
+    return [(same[0], len(same) - 1) for same in found.values()]
+
+
+def _shown(case: dict) -> list[dict]:
+    """The pictures of a case; none of a hidden one."""
+    if case.get("hidden"):
+        return []
+    return case.get("pictures") or ([case["picture"]] if case.get("picture") else [])
+
+
+def _case(found: tuple[dict, int]) -> str:
+    """One failed case: what happened, the line that raised, counter-example, pictures."""
+    case, more = found
+    others = f' <span class="soft">and {parts.counted(more, "more case")}</span>' if more else ""
+    title = f'<p>{tag(case["verdict"])} <b>{escape(case["name"])}</b>{others}</p>'
+    if case.get("hidden"):
+        return f'<div class="case">{title}<p class="soft">' \
+               f'{SECRET.format(escape(case["name"]))}</p></div>'
+    images = "".join(pictures.figure(picture, f"{case['name']}: {picture.get('title', '')}")
+                     for picture in _shown(case))
+    printed = case.get("printed", "")[:PRINTED]
+    printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
+    return (f'<div class="case">{title}<p class="soft">{escape(case["message"])}</p>'
+            f'{_text(case.get("follow_through"))}{_lines(case)}{_example(case)}{images}{printed}'
+            "</div>")
+
+
+def _finding(found: dict) -> str:
+    title = f"It looks like: {parts.named(found['name'])}" if found["name"] else "Not recognised"
+    return (f'<div class="hint"><b>{title}</b>{escape(found["hint"])}</div>{_example(found)}')
+
+
+def _example(holder: dict) -> str:
+    """The smallest call that shows the mistake."""
+    example = holder.get("counterexample")
+    if not isinstance(example, dict):
+        return ""
+    rows = "".join(f"<dt>{word}</dt><dd><code>{escape(str(example[key]))}</code></dd>"
+                   for word, key in (("try", "call"), ("yours", "yours"), ("expected", "expected"))
+                   if example.get(key) is not None)
+    return f'<dl class="example">{rows}</dl>'
+
+
+def _lines(holder: dict) -> str:
+    """The student's own lines in a traceback; the last one raised."""
+    lines = []
+    for i, frame in enumerate(holder.get("frames", ()), 1):
+        found = _FRAME.fullmatch(frame)
+        where, text = found.groups() if found else ("", frame)
+        last = ' class="line"' if i == len(holder["frames"]) else ""
+        lines.append(f'<span class="soft">{escape(where)}</span>\n<span{last}>{escape(text)}'
+                     f"</span>\n")
+    return f"<pre>{''.join(lines)}</pre>" if lines else ""
+
+
+def _text(value) -> str:
+    return f'<p class="soft">{escape(value)}</p>' if isinstance(value, str) and value else ""
+
+
+def _foot(items: list) -> str:
+    """How it was graded, so that a question about it can be answered."""
+    hashes = ", ".join(f"{escape(item.record['file'])} "
+                       f"<code>{item.record['submission'][:12]}</code>" for item in items)
+    return ("<footer><p>Each case was run twice with numbers of its own, in a sandbox, and judged "
+            "outside of it; an answer within the rounding error of its own precision is right. In "
+            "the pictures the wrong numbers are outlined. Ask about a mark with these hashes of "
+            f"what you handed in: {hashes}.</p></footer>")

@@ -1,0 +1,282 @@
+"""What looks copied: fingerprints of source texts by winnowing. For a person to read, never a mark.
+
+A text becomes a row of tokens: comments, layout and strings in triple quotes go, every name that a
+copier can change is one and the same token; what cannot be renamed (keywords, builtins,
+attributes such as ``.reshape``, names behind ``np.``, numbers) stays. Each run of `K` tokens has a
+hash; of every `WINDOW` neighbouring hashes the smallest is a fingerprint, so any `K + WINDOW - 1`
+equal tokens in a row are found (Schleimer, Wilkerson, Aiken: Winnowing: Local Algorithms for
+Document Fingerprinting, SIGMOD 2003). Fingerprints of the file that everybody started from do not
+count, nor those that a large part of the class has: some lines have only one good way to be
+written. Nothing is parsed here: a regular expression runs over the text once, so a hostile text
+costs time in proportion to its length.
+"""
+from __future__ import annotations
+
+import builtins
+import functools
+import hashlib
+import json
+import keyword
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+K, WINDOW = 8, 5                        # 12 equal tokens in a row are always found
+FEWEST = 10                             # fingerprints in common, below which nothing is said
+ALIKE = 0.6                             # of the shorter one's fingerprints
+COMMON, COMMON_LEAST = 0.25, 5          # of a class, and students, above which all have it
+LARGEST = 1 << 19                       # bytes of a source that are read
+_TOKEN = re.compile(
+    r"(?P<skip>\s+|#[^\n]*|\\\n|[rbuf]{0,2}(?:\"\"\"(?:.|\n)*?\"\"\"|'''(?:.|\n)*?'''))"
+    r"|(?P<string>[rbuf]{0,2}(?:\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?))"
+    r"|(?P<number>\d[\w.]*|\.\d\w*)|(?P<attribute>\.[ \t]*[^\W\d]\w*)|(?P<name>[^\W\d]\w*)"
+    r"|(?P<mark>\*\*=?|//=?|>>=?|<<=?|[-+*/%&|^@!<>=:]=|->|.)", re.I)
+_MAGIC = re.compile(r"^[ \t]*[%!?].*$", re.M)
+_FIXED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"np", "numpy"}
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A source text, prepared.
+
+    Attributes:
+        text: what a person reads; of a notebook the code cells.
+        tokens: the normalised tokens.
+        lines: for each token the line that it stands in, from 0.
+        prints: fingerprint -> positions of its first tokens.
+    """
+    text: str
+    tokens: list
+    lines: list
+    prints: dict
+
+
+def prepare(source: bytes | str, file: str = "") -> Text:
+    """Tokens and fingerprints of a file's bytes; ``.ipynb`` files are taken apart first."""
+    text = readable(source, file)
+    tokens, lines = tokenize(text)
+    return Text(text, tokens, lines, fingerprints(tokens))
+
+
+def readable(source: bytes | str, file: str = "") -> str:
+    """The Python text of a file; of a notebook its code cells. "" where there is none."""
+    if isinstance(source, bytes):
+        utf16 = source[:2] in (b"\xff\xfe", b"\xfe\xff")
+        source = source[:LARGEST].decode("utf-16" if utf16 else "utf-8-sig", "replace")
+    if file.endswith(".ipynb"):
+        source = _cells(source)
+    return source.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cells(text: str) -> str:
+    try:
+        cells = json.loads(text)["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return _MAGIC.sub("", "\n\n".join(code))
+
+
+def tokenize(text: str) -> tuple[list[str], list[int]]:
+    """(normalised tokens, for each its line)."""
+    tokens, lines, line, end = [], [], 0, 0
+    for found in _TOKEN.finditer(text):
+        line += text.count("\n", end, found.start())
+        end = found.start()
+        if found.lastgroup != "skip":
+            tokens.append(_normal(found.lastgroup, found[0]))
+            lines.append(line)
+    return tokens, lines
+
+
+def _normal(kind: str, text: str) -> str:
+    if kind == "name":
+        return text if text in _FIXED else "v"
+    if kind == "attribute":
+        return "." + text[1:].strip()
+    return "s" if kind == "string" else text
+
+
+def fingerprints(tokens: list[str]) -> dict[int, list[int]]:
+    """Winnowing: fingerprint -> where it begins."""
+    grams = [_hash("\0".join(tokens[i:i + K])) for i in range(len(tokens) - K + 1)]
+    chosen: dict[int, list[int]] = {}
+    last = -1
+    for start in range(max(0, len(grams) - WINDOW + 1)):
+        window = grams[start:start + WINDOW]
+        least = min(window)             # the rightmost of equal ones, as in the paper
+        at = start + WINDOW - 1 - window[::-1].index(least)
+        if at != last:
+            chosen.setdefault(least, []).append(at)
+            last = at
+    return chosen
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).digest())
+
+
+# ---- a class -------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One of those that are alike.
+
+    Attributes:
+        home: the student's folder; "" for what ships with tinyvision.
+        label: the student's name and file, or the shipped file's path.
+        text: its `Text`.
+    """
+    home: str
+    label: str
+    text: Text
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Submissions that are alike; what ships with tinyvision stands last.
+
+    Attributes:
+        exercise: its name.
+        members: two or more.
+        share: the largest part of the shorter text's fingerprints that two of them share.
+        why: in words.
+        counting: the fingerprints that count: what is not in the stub and not common.
+    """
+    exercise: str
+    members: list
+    share: float
+    why: str
+    counting: frozenset
+
+
+def groups(store, records: list[tuple[str, dict]]) -> list[Group]:
+    """All groups of a graded folder, the most alike first.
+
+    Arguments:
+        store: the `store.Store` that holds the sources.
+        records: (the student's folder, record) of every submission.
+    """
+    about, classes = store.exercises(), {}
+    for home, record in records:
+        source = store.source(record)
+        if source is not None and record["exercise"]:
+            label = record["student"] if record["student"] in record["file"] else record["file"]
+            classes.setdefault(record["exercise"], []).append(
+                Member(home, label, prepare(source, record["file"])))
+    found = [group for exercise, members in sorted(classes.items())
+             for group in in_class(exercise, members, about.get(exercise, {}))]
+    return sorted(found, key=lambda group: -group.share)
+
+
+def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
+    """The groups of one exercise; ``about`` has its ``stub`` and ``solution`` as texts."""
+    stub = set(prepare(about.get("stub", "")).prints)
+    own = [set(member.text.prints) - stub for member in members]
+    counting = frozenset().union(*own) - _common(own, [member.home for member in members])
+    own = [prints & counting for prints in own]
+    shared = overlap(own)
+    twins = _identical(members, own)
+    links = [(i, j, share) for i, j, share in _links(own, shared)
+             if members[i].home != members[j].home]
+    links += [(i, j, 1.0) for i, j in twins if members[i].home != members[j].home]
+    made = [_group(exercise, [members[i] for i in component],
+                   max(share for i, _, share in links if i in component), counting)
+            for component in _components(links)]
+    return made + _shipped(exercise, members, own, about.get("solution", ""), counting)
+
+
+def _common(own: list[set], homes: list[str]) -> set:
+    """Fingerprints that so many students have that they say nothing."""
+    students: dict[int, set] = {}
+    for prints, home in zip(own, homes):
+        for value in prints:
+            students.setdefault(value, set()).add(home)
+    most = max(COMMON_LEAST, COMMON * len(set(homes)))
+    return {value for value, who in students.items() if len(who) > most}
+
+
+def overlap(own: list[set]) -> np.ndarray:
+    """How many fingerprints each two have in common, (n, n): one product of matrices."""
+    names = {value: column for column, value in enumerate(sorted(set().union(*own)))}
+    table = np.zeros((len(own), len(names)), np.float32)
+    for row, prints in enumerate(own):
+        table[row, [names[value] for value in prints]] = 1
+    return table @ table.T
+
+
+def _links(own: list[set], shared: np.ndarray) -> list[tuple[int, int, float]]:
+    sizes = np.array([len(prints) for prints in own])
+    share = shared / np.maximum(1, np.minimum(sizes[:, None], sizes))
+    rows, columns = np.nonzero((share >= ALIKE) & (shared >= FEWEST))
+    return [(int(i), int(j), float(share[i, j])) for i, j in zip(rows, columns) if i < j]
+
+
+def _identical(members: list[Member], own: list[set]) -> list[tuple[int, int]]:
+    """Those whose tokens are the same from first to last, if there is something of their own."""
+    first: dict[tuple, int] = {}
+    found = []
+    for i, member in enumerate(members):
+        if len(member.text.prints) >= FEWEST:
+            j = first.setdefault(tuple(member.text.tokens), i)
+            if j != i:
+                found.append((j, i))
+    return found
+
+
+def _components(links) -> list[list[int]]:
+    """The groups that links make, each sorted."""
+    leader: dict[int, int] = {}
+
+    def find(i):
+        while leader.setdefault(i, i) != i:
+            i = leader[i]
+        return i
+    for i, j, _ in links:
+        a, b = sorted((find(i), find(j)))
+        leader[b] = a
+    found: dict[int, list[int]] = {}
+    for i in sorted(leader):
+        found.setdefault(find(i), []).append(i)
+    return list(found.values())
+
+
+def _group(exercise: str, members: list[Member], share: float, counting) -> Group:
+    same = len({tuple(member.text.tokens) for member in members}) == 1
+    why = "the same after renaming" if same else "much in common"
+    if len({member.text.text for member in members}) == 1:
+        why = "the same, letter for letter"
+    return Group(exercise, members, share, why, counting)
+
+
+def _shipped(exercise, members, own, solution: str, counting) -> list[Group]:
+    """Submissions that are like the shipped solution, or a file of ``tinyvision/ops``."""
+    found = []
+    texts = {"the shipped solution": prepare(solution), **library()}
+    for member, prints in zip(members, own):
+        shares = {label: len(prints & set(text.prints)) / max(1, len(prints))
+                  for label, text in texts.items()
+                  if len(prints & set(text.prints)) >= FEWEST}
+        label = max(shares, key=shares.get, default="")
+        if label and shares[label] >= ALIKE:
+            found.append(Group(exercise, [member, Member("", label, texts[label])], shares[label],
+                               "like what is shipped", counting))
+    return found
+
+
+@functools.cache
+def library() -> dict[str, Text]:
+    """The files of ``tinyvision/ops``, prepared."""
+    folder = Path(__file__).parents[1] / "ops"
+    return {f"tinyvision/ops/{path.name}": prepare(path.read_bytes())
+            for path in sorted(folder.glob("*.py"))}
+
+
+def same_lines(one: Text, other: Text, counting) -> tuple[set[int], set[int]]:
+    """The lines of both that stand in common fingerprints that count."""
+    both = one.prints.keys() & other.prints.keys() & counting
+    return tuple({text.lines[at + i] for value in both for at in text.prints[value]
+                  for i in range(K)} for text in (one, other))
