@@ -1,0 +1,177 @@
+"""What a course makes of results: lateness, marks given by hand, the roster; and totals.
+
+All of it lies beside the results (``OUT/course/``, ``OUT/exercises/``) and is applied whenever
+gradebook, pages or exports are made. Records are never changed.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tinyvision.grading import late, overrides, roster
+from tinyvision.grading.roster import Roster, Student
+from tinyvision.grading.store import Store, write
+
+TIMES = "course/times.json"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything beside the results that a mark depends on.
+
+    Attributes:
+        policies: exercise -> `late.Policy`.
+        times: student -> when the work came.
+        given: marks by hand, `overrides.Override`.
+        roster: or None.
+    """
+    policies: dict
+    times: dict[str, datetime]
+    given: list
+    roster: Roster | None
+
+    def score(self, record: dict) -> tuple[float | None, list[str]]:
+        """(what counts, why it is not the record's own score)."""
+        score, notes, final = overrides.applied(record, self.given)
+        policy = self.policies.get(record["exercise"])
+        if policy is None or final or score is None:
+            return score, notes
+        found = policy.lateness(self._time(record["student"]), record["points"] or 0.0, score,
+                                self._extra(record["student"]))
+        if found is None:
+            return score, notes
+        return round(score - found.taken, 4), [*notes, found.why]
+
+    def _time(self, student: str) -> datetime | None:
+        return self.times.get(student)
+
+    def _extra(self, student: str) -> float:
+        found = self.roster.find(student) if self.roster else None
+        return found.extra_hours if found else 0.0
+
+
+def read(out: Path) -> Rules:
+    """The rules of OUT. ValueError where one of the files is damaged."""
+    out = Path(out)
+    policies = {name: late.Policy.of(about.get("due"), about.get("late"))
+                for name, about in Store(out).exercises().items() if about.get("due")}
+    return Rules(policies, read_times(out), overrides.read(out), roster.of(out))
+
+
+def read_times(out: Path) -> dict[str, datetime]:
+    """Student -> when the work came, as `keep_times` wrote it."""
+    path = Path(out) / TIMES
+    if not path.exists():
+        return {}
+    try:
+        return {student: late.time(text) for student, text in
+                json.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); 'tinyvision grade' with the same folders "
+                         "writes it again") from None
+
+
+def keep_times(out: Path, folder: Path) -> None:
+    """Note in OUT when the submissions of a folder came, as far as it says so."""
+    found = late.times(folder)
+    if found or (Path(out) / TIMES).exists():
+        text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        write(Path(out) / TIMES, text)
+
+
+# ---- totals --------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Row:
+    """One student's total.
+
+    Attributes:
+        student: as submissions are called; of one who handed in nothing, the roster's id.
+        person: the roster's `Student`, or None where the roster has none such, or is none.
+        score: the sum over the exercises; None where something is not graded, or nothing is there.
+        points: of all exercises that anybody handed in.
+        verdict: ``"OK"``, the first verdict that is not, or ``"MISSING"``.
+        notes: on lateness and marks by hand.
+        records: those that count, one for each exercise.
+        exercises: exercise -> score.
+    """
+    student: str
+    person: Student | None
+    score: float | None
+    points: float
+    verdict: str
+    notes: tuple[str, ...]
+    records: tuple
+    exercises: dict
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that this student may be called elsewhere."""
+        one = self.person
+        return (self.student,) + ((one.id, one.email, one.name) if one else ())
+
+
+def rows(out: Path) -> list[Row]:
+    """A row for each student with a submission, in order; then those of the roster without one."""
+    rules, records = read(out), Store(out).records()
+    points = _points(records)
+    by_student: dict[str, list[dict]] = {}
+    for record in records:
+        by_student.setdefault(_owner(record, rules), []).append(record)
+    found = [_row(rules, mine, points) for mine in by_student.values()]
+    for person in rules.roster.absent([r["student"] for r in records]) if rules.roster else ():
+        found.append(Row(person.id, person, None, sum(points.values()), "MISSING", (), (), {}))
+    return found
+
+
+def _points(records: list[dict]) -> dict[str, float]:
+    return {r["exercise"]: r["points"] for r in records if r["exercise"] and r["points"]}
+
+
+def _owner(record: dict, rules: Rules) -> str:
+    """Two names of one person are one student."""
+    person = rules.roster.find(record["student"]) if rules.roster else None
+    return person.id if person else record["student"]
+
+
+def _row(rules: Rules, records: list[dict], points: dict[str, float]) -> Row:
+    best: dict = {}                     # of several files for one exercise the better one counts
+    for record in records:
+        score, notes = rules.score(record)
+        if record["exercise"] not in best or _rank(score) > _rank(best[record["exercise"]][0]):
+            best[record["exercise"]] = score, notes, record
+    if len(best) > 1:
+        best.pop(None, None)            # a file of no exercise, beside one that is
+    scores = {exercise or "": score for exercise, (score, _, _) in best.items()}
+    kept = tuple(record for _, _, record in best.values())
+    total = None if None in scores.values() else round(sum(scores.values()), 4)
+    student = records[0]["student"]
+    person = rules.roster.find(student) if rules.roster else None
+    verdict = next((r["verdict"] for r in kept if r["verdict"] != "OK"), "OK")
+    notes = tuple(note for _, some, _ in best.values() for note in some)
+    return Row(student, person, total, sum(points.values()), verdict, notes, kept, scores)
+
+
+def _rank(score: float | None) -> float:
+    return float("inf") if score is None else score     # what is not graded may be the best
+
+
+def census(out: Path) -> list[str]:
+    """What a teacher should know of roster and submissions, a sentence for each kind."""
+    rules, records = read(out), Store(out).records()
+    if rules.roster is None:
+        return []
+    names = list(dict.fromkeys(record["student"] for record in records))
+    absent, unknown = rules.roster.absent(names), rules.roster.unknown(names)
+    lines = [f"{len(rules.roster.students)} on the roster, {len(absent)} without a submission"
+             + (f": {_listed([s.name or s.id for s in absent])}" if absent else "")]
+    if unknown:
+        lines.append(f"{len(unknown)} submissions of nobody on the roster: {_listed(unknown)}")
+    return lines
+
+
+def _listed(words: list[str], most: int = 20) -> str:
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
