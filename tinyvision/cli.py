@@ -9,6 +9,7 @@ import sys
 COMMANDS = ("tinyvision.tour", "tinyvision.gradcheck", "tinyvision.bench.commands",
             "tinyvision.train.commands", "tinyvision.train.report", "tinyvision.detect",
             "tinyvision.exercises.commands", "tinyvision.grading.commands",
+            "tinyvision.grading.report_commands",
             "tinyvision.grading.doctor",
             "tinyvision.grading.teacher_commands")
 

@@ -56,6 +56,15 @@ def write_report(out: Path) -> Report:
                   len(items), groups, missing)
 
 
+def write_similar(out: Path) -> tuple[list, Path]:
+    """(what is alike in OUT, the page that shows it). Raises as `write_report` does."""
+    store = Store(out)
+    items = read_items(store, store.entries())
+    groups = similarity.groups(store, [(item.home, item.record) for item in items])
+    write(store.out / "similar.html", similar_page(groups))
+    return groups, store.out / "similar.html"
+
+
 def read_items(store: Store, entries: list) -> list[data.Item]:
     """The records of OUT with their marks and exercises, as pages take them."""
     about, rules = store.exercises(), marks.read_rules(store.out)

@@ -11,7 +11,7 @@ def shard(text: str) -> tuple[int, int]:
     """``"3/16"`` as (3, 16): the third of sixteen. ValueError where it is none."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ValueError(f"grade: --shard {text!r} is none; write 1/16 to 16/16")
+        raise ValueError(f"{text!r} is no shard; write 1/16, 2/16, … 16/16")
     return int(found[1]), int(found[2])
 
 
@@ -21,7 +21,7 @@ def verdicts(text: str) -> tuple[str, ...]:
     chosen = tuple(word.strip().upper() for word in text.split(",") if word.strip())
     for word in chosen:
         if word not in known:
-            raise ValueError(f"grade: --rerun: there is no verdict {word!r}; there are "
+            raise ValueError(f"there is no verdict {word!r}; there are "
                              f"{', '.join(known)}")
     return chosen
 

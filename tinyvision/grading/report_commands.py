@@ -1,0 +1,90 @@
+"""The commands ``tinyvision report`` and ``tinyvision similar``, and the options of ``grade`` that
+say what is graded where."""
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tinyvision.grading import selection
+
+
+def add(subparsers) -> None:
+    """Add both commands to the subparsers of the ``tinyvision`` command."""
+    reporting = subparsers.add_parser(
+        "report", help="make gradebook and pages again, from the records alone")
+    reporting.add_argument("out", help="the folder that 'tinyvision grade -o' wrote")
+    reporting.set_defaults(run=run_report)
+    comparing = subparsers.add_parser("similar", help="which submissions are alike")
+    comparing.add_argument("out", help="the folder that 'tinyvision grade -o' wrote")
+    comparing.set_defaults(run=run_similar)
+
+
+def run_report(args) -> int:
+    """Write gradebook and pages. 0, or 1 where a record is missing or damaged, or 2."""
+    from tinyvision.grading.report import write_report
+    try:
+        report = write_report(args.out)
+    except (ValueError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    for sentence in report.missing:
+        print(sentence, file=sys.stderr)
+    print(f"{report.records} records   {report.gradebook}   {report.page}   {report.students}")
+    return 1 if report.missing else 0
+
+
+def run_similar(args) -> int:
+    """Print what is alike, and write the page that shows it side by side. 0 or 2."""
+    from tinyvision.grading.report import write_similar
+    try:
+        groups, page = write_similar(args.out)
+    except (ValueError, OSError) as error:
+        print(f"similar: {error}", file=sys.stderr)
+        return 2
+    for group in groups:
+        names = " + ".join(member.label for member in group.members)
+        print(f"{group.share:4.0%}  {group.exercise}: {names} ({group.why})")
+    print(f"{len(groups) or 'no'} groups are alike   {page}")
+    return 0
+
+
+# ---- options of grade ----------------------------------------------------------------------------
+
+def add_grade_options(grading) -> None:
+    """Add the options that say which submissions are graded, and where."""
+    grading.add_argument("-j", "--jobs", type=_jobs, metavar="N",
+                         help="submissions at a time; auto: one per processor (default)")
+    grading.add_argument("--shard", metavar="I/N", type=_checked(selection.shard),
+                         help="grade only part I of N; copying the folders together merges them")
+    grading.add_argument("--only", metavar="ALICE,BOB", help="grade only these students")
+    grading.add_argument("--rerun", metavar="TIMEOUT,…", type=_checked(selection.verdicts),
+                         help="grade again what ended with one of these verdicts")
+    grading.add_argument("--dask", metavar="tcp://HOST:PORT",
+                         help="let the workers of this Dask scheduler grade")
+
+
+def grade_options(args) -> dict:
+    """What `add_grade_options` added, as `grade` takes it."""
+    only = tuple(name.strip() for name in (args.only or "").split(",") if name.strip())
+    return {"shard": args.shard, "only": only, "dask": args.dask,
+            "rerun": selection.verdicts(args.rerun or "")}
+
+
+def _jobs(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers; give 1 or more, "
+                                         "or auto")
+    return int(text)
+
+
+def _checked(check):
+    """An argument's type that is the text itself, if it passes the check."""
+    def checked(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+    return checked
