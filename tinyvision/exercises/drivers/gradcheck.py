@@ -1,0 +1,64 @@
+"""The function that your `gradcheck` gets is made by `formula` from a case's coefficients, and there
+are several gradients for it, right and wrong ones; `verdicts` returns what you say to each. The
+other functions call it in less usual ways: with float32, with columns side by side in memory
+(and return which elements of x are as they were), with gradients of other shapes or with NaN in them.
+"""
+import numpy as np
+
+
+def formula(linear, square, waves, scale, unit, shape):
+    """f(x) = scale (linear . u + u . square u + waves . sin u), u = x / unit as one row of numbers.
+
+    It computes in the precision of x, and takes arrays of that shape only.
+    """
+    def f(x):
+        if np.shape(x) != shape:
+            raise ValueError(f"f takes an array of shape {shape}, got {np.shape(x)}")
+        dtype = np.asarray(x).dtype
+        u = np.reshape(x, -1) / dtype.type(unit)
+        b, A, w = (part.astype(dtype) for part in (linear, square, waves))
+        return dtype.type(scale) * (b @ u + u @ A @ u + w @ np.sin(u))
+    return f
+
+
+def said(answer):
+    """The answer; TypeError where it is neither True nor False."""
+    if not isinstance(answer, (bool, np.bool_)):
+        raise TypeError(f"gradcheck returned a {type(answer).__name__}, expected True or False")
+    return bool(answer)
+
+
+def verdicts(gradcheck, linear, square, waves, scale, unit, x, gradients):
+    """(K,) what gradcheck says to each of K gradients."""
+    f = formula(linear, square, waves, scale, unit, x.shape)
+    return np.array([said(gradcheck(f, x, gradient)) for gradient in gradients])
+
+
+def single(gradcheck, linear, square, waves, scale, unit, x, gradients):
+    """The same with x and the gradients in float32."""
+    return verdicts(gradcheck, linear, square, waves, scale, unit, x.astype(np.float32),
+                    gradients.astype(np.float32))
+
+
+def columns(gradcheck, linear, square, waves, scale, unit, x, gradients):
+    """What it says where the columns of x lie side by side in memory, and which elements of x are
+    afterwards what they were."""
+    turned = np.asfortranarray(x)
+    answers = verdicts(gradcheck, linear, square, waves, scale, unit, turned, gradients)
+    return answers, turned == x
+
+
+def shapes(gradcheck, linear, square, waves, scale, unit, x, gradients):
+    """(K, 3) what it says to each gradient, to one of a further axis, to its first row alone."""
+    f = formula(linear, square, waves, scale, unit, x.shape)
+    return np.array([[said(gradcheck(f, x, claimed)) for claimed in (g, g[None], g[:1])]
+                     for g in gradients])
+
+
+def with_nan(gradcheck, linear, square, waves, scale, unit, x, gradients):
+    """(K, 3) what it says to each gradient, to one whose last element is NaN, to one of NaN only."""
+    f = formula(linear, square, waves, scale, unit, x.shape)
+    nan = np.full(x.shape, np.nan)
+    last = np.arange(x.size).reshape(x.shape) == x.size - 1
+    return np.array([[said(gradcheck(f, x, claimed)) for claimed in (g, np.where(last, nan, g), nan)]
+                     for g in gradients])

@@ -1,0 +1,298 @@
+r"""# Is this gradient right?
+
+Write `gradcheck`: it tells whether somebody's gradient of a function is right, by moving each
+element of the input a little to both sides. It is how every backward function of a library is
+tested, this one's, too. Yours is judged by whether it catches wrong gradients and lets right ones
+pass.
+
+$$\frac{\partial f}{\partial x_i} \approx \frac{f(x + h e_i) - f(x - h e_i)}{2h}$$
+
+The error of this *central* difference falls with $h^2$; that of $(f(x + h e_i) - f(x)) / h$ only
+with $h$. A very small h is no better: both values of f are rounded, and their difference is all
+rounding. $h = 10^{-5} \max(1, |x_i|)$ is a good choice in float64, and none in float32.
+
+**By hand.** f(x) = x0 * x1 at (2, 3), h = 0.1:
+
+    (2.1 * 3 - 1.9 * 3) / 0.2 = 3,    (2 * 3.1 - 2 * 2.9) / 0.2 = 2
+
+so (3, 2) is right, (2, 3) wrong, and (6, 4) wrong, too.
+
+**Conventions.**
+
+- f takes a float array of x's shape and returns one number. The gradient is right if it has the
+  shape of x and no element differs from the numerical gradient by more than $10^{-4}$ times the
+  numerical gradient's largest absolute value. So it does not matter whether f is a billion times
+  larger or smaller.
+- A gradient with NaN in it is wrong.
+- x may be float32: compute in float64. Afterwards x is, bit for bit, what it was.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.drivers import gradcheck as driver
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def gradcheck(f, x, gradient):
+    """Whether an array is the gradient of a function.
+
+    Arguments:
+        f: takes an array of the shape of x, returns a number.
+        x: float array, where.
+        gradient: what is claimed to be the gradient of f at x.
+
+    Returns:
+        True or False.
+    """
+    ### BEGIN SOLUTION
+    x, numerical = np.array(x, np.float64), np.zeros(x.shape)
+    if gradient.shape != x.shape:
+        return False
+    for i in np.ndindex(x.shape):
+        kept, h = x[i], 1e-5 * max(1, abs(x[i]))
+        x[i] = kept + h
+        above = f(x)
+        x[i] = kept - h
+        below = f(x)
+        x[i] = kept
+        numerical[i] = (above - below) / (2 * h)
+    return bool(np.abs(gradient - numerical).max() <= 1e-4 * np.abs(numerical).max())
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _numerical(f, x, forward=False, step=lambda v: 1e-5 * max(1, abs(v)), width=2):
+    """The numerical gradient, with what can go wrong in it; in the precision of x."""
+    x, numerical = np.array(x), np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        kept, h = x[i], step(x[i])
+        x[i] = kept + h
+        above = f(x)
+        x[i] = kept if forward else kept - h
+        numerical[i] = (above - f(x)) / ((1 if forward else width) * h)
+        x[i] = kept
+    return numerical
+
+
+def _error(numerical, gradient, tolerance=1e-4):
+    return np.abs(gradient - numerical).max() <= tolerance * np.abs(numerical).max()
+
+
+def _comparing(compare, **how):
+    """A gradcheck that compares in its own way, or differentiates in its own way."""
+    def wrong(f, x, gradient):
+        if gradient.shape != x.shape:
+            return False
+        return bool(compare(_numerical(f, x.astype(np.float64), **how), gradient))
+    return wrong
+
+
+def _direction(numerical, gradient):
+    cosine = (numerical * gradient).sum() / np.linalg.norm(numerical) / np.linalg.norm(gradient)
+    return cosine > 1 - 1e-6
+
+
+def _any_shape(f, x, gradient):
+    return bool(_error(_numerical(f, x.astype(np.float64)), gradient))
+
+
+def _in_float32(f, x, gradient):
+    return gradient.shape == x.shape and bool(_error(_numerical(f, x), gradient))
+
+
+def _not_restored(f, x, gradient):
+    """Steps forth and back, in the array that was given."""
+    if gradient.shape != x.shape:
+        return False
+    if x.dtype == np.float32:
+        x = x.astype(np.float64)
+    numerical = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        h = 1e-5 * max(1, abs(x[i]))
+        x[i] += h
+        above = f(x)
+        x[i] -= 2 * h
+        numerical[i] = (above - f(x)) / (2 * h)
+        x[i] += h
+    return bool(_error(numerical, gradient))
+
+
+def _flattened(f, x, gradient):
+    """Moves the elements of x.ravel(), which is a copy where x is not contiguous."""
+    if gradient.shape != x.shape:
+        return False
+    x = x.astype(np.float64)
+    flat, numerical = x.ravel(), []
+    for i, kept in enumerate(flat.copy()):
+        h = 1e-5 * max(1, abs(kept))
+        flat[i] = kept + h
+        above = f(x)
+        flat[i] = kept - h
+        numerical.append((above - f(x)) / (2 * h))
+        flat[i] = kept
+    return bool(_error(np.reshape(numerical, x.shape), gradient))
+
+
+MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong in (
+    ("forward-difference", "(f(x + h) - f(x)) / h is off by h f''/2. Where the gradient is small "
+     "and the curvature is not, that is more than the tolerance. Step to both sides.",
+     _comparing(_error, forward=True)),
+    ("width-forgotten", "From x - h to x + h is a step of how much?", _comparing(_error, width=1)),
+    ("fixed-step", "At x = 1e12 a step of 1e-5 changes nothing: the next number is further away.",
+     _comparing(_error, step=lambda v: 1e-5)),
+    ("relative-step-only", "Where x is 0, a step that is a fraction of x is 0, too.",
+     _comparing(_error, step=lambda v: 1e-5 * abs(v))),
+    ("zero-over-zero", "For a constant function the largest derivative is 0: an error of 0 is "
+     "not more than 1e-4 times 0, but 0 / 0 is no number.",
+     _comparing(lambda n, g: np.abs(g - n).max() / np.abs(n).max() < 1e-4)),
+    ("each-by-itself", "Each element is compared with its own size. The numerical gradient's "
+     "rounding error is as large for a small element as for a large one: compare with the "
+     "largest.", _comparing(lambda n, g: (np.abs(g - n) <= 1e-4 * np.abs(n)).all())),
+    ("absolute-tolerance", "Whether an error of 1e-4 is large depends on how large the gradient "
+     "is.", _comparing(lambda n, g: np.abs(n - g).max() <= 1e-4)),
+    ("allclose", "np.allclose lets every error below 1e-8 pass, whatever the numbers' size "
+     "(atol). What becomes of a gradient of 1e-9?", _comparing(lambda n, g: np.allclose(g, n))),
+    ("too-loose", "Your tolerance lets a gradient pass that is two in a hundred too large.",
+     _comparing(lambda n, g: _error(n, g, 0.1))),
+    ("sums-only", "The sums of two arrays can agree where the arrays do not.",
+     _comparing(lambda n, g: _error(n.sum(), g.sum()))),
+    ("first-only", "Every element of x has its own derivative, not only the first.",
+     _comparing(lambda n, g: _error(n.flat[0], g.flat[0]))),
+    ("direction-only", "The angle between two gradients says nothing about their lengths.",
+     _comparing(_direction)),
+    ("unsigned", "You compare absolute values: a gradient that points uphill instead of downhill "
+     "passes.", _comparing(lambda n, g: _error(np.abs(n), np.abs(g)))),
+    ("nan-accepted", "Every comparison with NaN is False, also error > tolerance. Ask the "
+     "question the other way round.",
+     _comparing(lambda n, g: not np.abs(n - g).max() > 1e-4 * np.abs(n).max())),
+    ("any-shape", "An array that only broadcasts to the shape of x is no gradient of x.",
+     _any_shape),
+    ("in-float32", "In float32 a step of 1e-5 is lost in rounding: make x float64 first.",
+     _in_float32),
+    ("not-restored", "(x + h) - h is not always x. Keep the number, and put it back.",
+     _not_restored),
+    ("flattened-copy", "x.ravel() is a copy where x does not lie row by row in memory: f then "
+     "never sees what you change.", _flattened),
+))
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _gradient(linear, square, waves, scale, unit, x):
+    """The exact gradient of the driver's formula."""
+    u = x.reshape(-1) / unit
+    slope = linear + (square + square.T) @ u + waves * np.cos(u)
+    return (scale / unit * slope).reshape(x.shape)
+
+
+def _random(rng, shape, scale=1.0, unit=1.0):
+    """A random function and a place; numbers that float32 has, too; no derivative near 0."""
+    n = int(np.prod(shape))
+    while True:
+        linear, waves, square, x = (np.round(64 * rng.uniform(0.25, 2, size)) / 64
+                                    * rng.choice([-1, 1], size)
+                                    for size in (n, n, (n, n), shape))
+        found = linear, square, waves, scale, unit, x * unit
+        slopes = np.abs(_gradient(*found))
+        if slopes.min() > 0.1 * slopes.max() and len(set(slopes.flat)) == n:
+            return found
+
+
+def _claims(rng, right, *wrong):
+    """Right and wrong gradients in a random order."""
+    claims = np.stack([right, *wrong])
+    return claims[rng.permutation(len(claims))]
+
+
+def _changed(gradient, *elements):
+    """A gradient with some elements (numbers in reading order) a fifth larger."""
+    wrong = gradient.copy()
+    wrong.flat[list(elements)] *= 1.2
+    return wrong
+
+
+def _swapped(gradient):
+    """Its first two elements exchanged: the sum is right."""
+    wrong = gradient.copy()
+    wrong.flat[[0, 1]] = wrong.flat[[1, 0]]
+    return wrong
+
+
+def _line(rng):
+    linear, x = (rng.permutation([1.0, 2, 3, 4])[:3] for _ in range(2))
+    function = linear, np.zeros((3, 3)), np.zeros(3), 1.0, 1.0, x
+    return *function, _claims(rng, linear, -linear, 2 * linear, _swapped(linear))
+
+
+def _not_symmetric(rng):
+    linear, x = rng.permutation([1.0, 2, 3]), np.array([2.0, 0, -1])
+    square = rng.permutation(np.arange(1.0, 10)).reshape(3, 3)
+    right = _gradient(linear, square, np.zeros(3), 1.0, 1.0, x)
+    return linear, square, np.zeros(3), 1.0, 1.0, x, _claims(
+        rng, right, linear + 2 * square @ x, linear + square @ x, right - linear)
+
+
+def _minimum(rng):
+    steep, x = rng.integers(2, 6, 3) * 1.0, rng.permutation([1.0, -2, 3]) / 1024
+    function = np.zeros(3), np.diag(steep), np.zeros(3), 1.0, 1.0, x
+    right = _gradient(*function)
+    return *function, _claims(rng, right, 1.5 * right, 0 * right)
+
+
+def _one_small(rng):
+    """One derivative is some 1e-12, the others about 1: rounding decides its numerical one."""
+    linear, square, waves, scale, unit, x = _random(rng, (3,))
+    linear[1] -= _gradient(linear, square, waves, scale, unit, x)[1] - 1e-12
+    right = _gradient(linear, square, waves, scale, unit, x)
+    return linear, square, waves, scale, unit, x, _claims(rng, right, _changed(right, 0),
+                                                          _changed(right, 2))
+
+
+def _constant(rng):
+    """A function that does not change, and gradients that say it does."""
+    nothing, x = np.zeros(3), rng.permutation([1.0, -2, 3])
+    function = nothing, np.zeros((3, 3)), nothing, 1.0, 1.0, x
+    return *function, _claims(rng, nothing, x / 1000, -x)
+
+
+def _equal_slopes(rng):
+    linear, x = np.full(3, float(rng.integers(2, 6))), rng.permutation([1.0, 2, 3])
+    return linear, np.zeros((3, 3)), np.zeros(3), 1.0, 1.0, x, _claims(rng, linear, -linear)
+
+
+def _random_case(rng, shape, wrong, scale=1.0, unit=1.0):
+    function = _random(rng, shape, scale, unit)
+    right = _gradient(*function)
+    return *function, _claims(rng, right, *(make(right) for make in wrong))
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    large = [lambda g: _changed(g, int(np.abs(g).argmax())), lambda g: 1.02 * g, lambda g: 0.98 * g]
+    sign = [lambda g: -g, lambda g: 0 * g]
+    last = [lambda g: _changed(g, 0), lambda g: _changed(g, g.size - 1), _swapped]
+    few = [lambda g: _changed(g, 1), lambda g: g.mean() + 0 * g]
+    rows = [
+        ("a line", 0.5, "verdicts", _line(rng)),
+        ("a constant", 0.5, "verdicts", _constant(rng)),
+        ("not symmetric", 1, "verdicts", _not_symmetric(rng)),
+        ("one element of a matrix", 1, "verdicts", _random_case(rng, (2, 3), last)),
+        ("two in a hundred", 0.5, "verdicts", _random_case(rng, (4,), large)),
+        ("near a minimum", 1, "verdicts", _minimum(rng)),
+        ("one small derivative", 0.5, "verdicts", _one_small(rng)),
+        ("a tiny gradient", 1, "verdicts", _random_case(rng, (3,), sign, scale=1e-10)),
+        ("large numbers", 1, "verdicts", _random_case(rng, (3,), few, scale=1e20, unit=2.0 ** 40)),
+        ("not a number", 1, "with_nan", _random_case(rng, (3,), few[:1])),
+        ("float32", 1, "single", _random_case(rng, (3,), few)),
+        ("columns side by side, and x afterwards", 0.5, "columns",
+         _random_case(rng, (4, 3), few)),
+        ("other shapes", 0.5, "shapes", _equal_slopes(rng))]
+    return [Case("gradcheck", name, args, points, used) for name, points, used, args in rows]
+
+
+EXERCISE = Exercise(
+    name="gradcheck", title="Is this gradient right?", lecture="Kempten L 10.X, Recap Gradient "
+    "Descent", source="tinyvision/gradcheck.py", functions={"gradcheck": gradcheck}, cases=cases,
+    mistakes=MISTAKES, driver=driver)
