@@ -193,6 +193,9 @@ def _driver(drivers) -> types.ModuleType | None:
 
 # ---- from a file ---------------------------------------------------------------------------------
 
+_SOURCES: dict[int, tuple] = {}         # id -> (the exercise, so that its id stays its own; text)
+
+
 def load_file(path) -> Exercise:
     """The ``EXERCISE`` of an assignment's file; ValueError says what is wrong, and on which line.
 
@@ -206,10 +209,16 @@ def load_file(path) -> Exercise:
     if name not in sys.modules:
         _execute(name, path, text)
     exercise = getattr(sys.modules[name], "EXERCISE", None)
+    _SOURCES[id(exercise)] = exercise, text
     if not isinstance(exercise, Exercise):
         raise ValueError(f"{path} defines no EXERCISE; end it with EXERCISE = homework(...) or "
                          "EXERCISE = Exercise(...)")
     return exercise
+
+
+def source_of(exercise: Exercise) -> str:
+    """The text of the file that an exercise was loaded from; "" for one of the catalogue."""
+    return _SOURCES.get(id(exercise), (None, ""))[1]
 
 
 def _execute(name: str, path: Path, text: str) -> None:

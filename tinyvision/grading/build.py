@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision.exercises import Exercise
-from tinyvision.exercises.homework import load_file
+from tinyvision.exercises.homework import load_file, source_of
 from tinyvision.grading import notebooks, sandbox, source, submissions, worker
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
 from tinyvision.grading.diagnosis import diagnose
@@ -73,6 +73,14 @@ def _texts(exercise: Exercise, cells):
     yield "student", "ipynb", notebooks.student_notebook(cells, exercise.name, worth(exercise))
     yield "solution", "py", script(cells, exercise.name, source.solution)
     yield "solution", "ipynb", notebooks.solution_notebook(cells, exercise.name)
+
+
+def description(exercise: Exercise) -> dict[str, str]:
+    """What results keep of an assignment from a file: its source, and both of its scripts."""
+    text = source_of(exercise)
+    cells = source.cells(text)
+    return {"assignment": text, "stub": script(cells, exercise.name, source.student),
+            "solution": script(cells, exercise.name, source.solution)}
 
 
 def worth(exercise: Exercise) -> dict[str, float]:

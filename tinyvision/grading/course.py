@@ -158,6 +158,16 @@ def _rank(score: float | None) -> float:
     return float("inf") if score is None else score     # what is not graded may be the best
 
 
+def absent(out: Path, records: list[dict]) -> list[dict]:
+    """A record, verdict MISSING, for each student of the roster who handed in nothing."""
+    people = roster.of(out)
+    points = _points(records)
+    return [{"student": one.id, "file": "", "exercise": " ".join(points) or None,
+             "verdict": "MISSING", "score": 0.0, "points": sum(points.values()) or None,
+             "message": "nothing was handed in", "cases": [], "diagnoses": [], "remarks": []}
+            for one in (people.absent([r["student"] for r in records]) if people else ())]
+
+
 def census(out: Path) -> list[str]:
     """What a teacher should know of roster and submissions, a sentence for each kind."""
     rules, records = read(out), Store(out).records()

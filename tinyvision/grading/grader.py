@@ -9,11 +9,10 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import numpy as np
-
 from tinyvision import exercises
-from tinyvision.grading import sandbox, selection, submissions
-from tinyvision.grading.assignment import PUBLIC_SEED, Assignment, generator, prepare
+from tinyvision.exercises.homework import source_of
+from tinyvision.grading import course, sandbox, selection, submissions
+from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.examine import Stopped, examine, whole
 from tinyvision.grading.live import Live
 from tinyvision.grading.store import Store, plain, read_record
@@ -82,6 +81,8 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     assignments = Assignments(store.secret(seed, make=shard is None), exercise)
     tasks = [Task(submission, assignments, store, engine.level) for submission in found]
     store.list_submissions([(task.submission.student, task.key) for task in tasks])
+    course.keep_times(store.out, folder)
+    assignments.keep_all(store, tasks)
     chosen = selection.choose(tasks, shard, only)
     todo = [task for task in chosen if not task.done(rerun)]
     with Live(exercise or Path(folder).name, len(todo), progress) as live:
@@ -142,6 +143,15 @@ class Assignments:
         name = self.only or exercise_of(submission)
         return None if name is None else self.prepared(name)
 
+    def keep_all(self, store: Store, tasks: list) -> None:
+        """Note what belongs to the tasks: a due date may have changed since they were graded."""
+        for task in tasks:
+            if task.assignment is not None:
+                try:
+                    self.keep(store, task.assignment)
+                except OSError:         # `Task.keep` tries again, and says what it cannot write
+                    return
+
     def keep(self, store: Store, assignment: Assignment) -> None:
         """Note once in OUT what there is to know of an exercise."""
         if assignment.digest not in self.noted:
@@ -165,8 +175,12 @@ def describe(exercise) -> dict:
             texts[name] = make(exercise)
         except Exception:               # no text to be had: then nothing is compared with it
             texts[name] = ""
+    if source_of(exercise):
+        from tinyvision.grading.build import description
+        texts = description(exercise)
     return {"name": exercise.name, "title": exercise.title, "lecture": exercise.lecture,
-            "source": exercise.source} | texts
+            "source": exercise.source, "due": getattr(exercise, "due", None),
+            "late": getattr(exercise, "late", {})} | texts
 
 
 class Task:
@@ -260,24 +274,3 @@ class Threads:
                     stop.set()
                     pool.shutdown(wait=False, cancel_futures=True)
                     sandbox.kill_all()
-
-
-def check(path, exercise: str | None = None) -> dict:
-    """Check a student's own file with the public numbers: its record, as `grade` keeps it.
-
-    Raises ValueError where the file cannot be read or names no exercise.
-    """
-    path = Path(path)
-    one = submissions.read(path, path.stem, path.name)
-    if one.problem:
-        raise ValueError(f"check: {path}: {one.problem}")
-    if path.suffix not in submissions.SUFFIXES:
-        raise ValueError(f"check: {path} is neither a .py nor a .ipynb file")
-    name = exercise or exercise_of(one)
-    if name not in exercises.names():
-        raise ValueError(f"check: {path} names no exercise; begin it with a line like "
-                         f"'# tinyvision exercise: {exercises.names()[0]}'")
-    assignment = prepare(exercises.load(name), np.random.default_rng(PUBLIC_SEED))
-    level = "medium" if sandbox.worker.CAN_FORK else "none"
-    record, _ = examine(one, assignment, level, repeat=sandbox.worker.CAN_FORK)
-    return record

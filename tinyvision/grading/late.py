@@ -85,18 +85,24 @@ class Policy:
         if hours > self.closed_after_hours:
             return math.inf, f"not accepted after {duration(self.closed_after_hours)}"
         if hours <= self.free_hours:
-            return 0.0, f"{duration(self.free_hours)} are free"
+            return 0.0, f"nothing is taken off before {duration(self.free_hours)}"
         days = math.ceil((hours - self.free_hours) / 24)
         taken = days * (self.points_per_day + points * self.percent_per_day / 100)
         most = min(self.most_points, points * self.most_percent / 100)
-        return min(taken, most), f"{min(taken, most):g} points for {days} day" + "s" * (days > 1)
+        return min(taken, most), (f"{_counted(min(taken, most), 'point')} taken off "
+                                   f"for {_counted(days, 'day')}")
 
 
 def duration(hours: float) -> str:
-    """``"3 hours"``, ``"2 days"``: a time as a person says it."""
-    if hours < 1:
-        return f"{max(1, round(hours * 60))} minutes"
-    return f"{hours:.3g} hours" if hours < 48 else f"{hours / 24:.3g} days"
+    """``"3 hours"``, ``"2.5 days"``: a time as a person says it."""
+    for size, word in ((48, "day"), (1, "hour")):
+        if hours >= size:
+            return _counted(hours / (24 if word == "day" else 1), word)
+    return _counted(max(1, round(hours * 60)), "minute")
+
+
+def _counted(n: float, word: str) -> str:
+    return f"{n:.3g} {word}{'' if n == 1 else 's'}"
 
 
 def time(text: str) -> datetime:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyvision.grading import course
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -24,11 +26,12 @@ class Mark:
     notes: tuple[str, ...] = ()
 
 
-def read_rules(out: Path) -> dict:
-    """The rules that lie beside the results in OUT; none where there are no such files."""
-    return {}
+def read_rules(out: Path) -> course.Rules:
+    """The rules that lie beside the results in OUT. ValueError where such a file is damaged."""
+    return course.read(out)
 
 
-def mark(record: dict, rules: dict) -> Mark:
+def mark(record: dict, rules: course.Rules) -> Mark:
     """The mark for one record: a pure function of both."""
-    return Mark(record["score"], record["points"])
+    score, notes = rules.score(record)
+    return Mark(score, record["points"], tuple(notes))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyvision.grading import marks, similarity
+from tinyvision.grading import course, marks, similarity
 from tinyvision.grading.gradebook import gradebook
 from tinyvision.grading.pages import data, pictures
 from tinyvision.grading.pages.overview import class_page
@@ -46,8 +46,11 @@ def write_report(out: Path) -> Report:
     missing = [f"{entry.student}: {_why(entry, store)}" for entry in entries
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
-    write(store.out / "gradebook.csv", gradebook([item.record for item in items],
-                                                 [item.mark for item in items]))
+    absent = course.absent(store.out, [item.record for item in items])
+    write(store.out / "gradebook.csv", gradebook(
+        [*(item.record for item in items), *absent],
+        [*(item.mark for item in items), *(marks.Mark(0.0, r["points"]) for r in absent)]))
+    missing += course.census(store.out)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own))
     write(store.out / "report.html", class_page(items, groups, missing))
