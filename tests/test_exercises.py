@@ -324,7 +324,7 @@ def in_float32(exercise):
     """The solution, computing in float32 throughout."""
     text = solution_text(exercise).replace("np.zeros(", "zeros32(").replace("np.empty(", "zeros32(")
     text = text.replace("np.zeros_like(", "zeros32_like(")
-    scope = {"zeros32": lambda shape: np.zeros(shape, np.float32),
+    scope = {"zeros32": lambda shape, dtype=np.float32: np.zeros(shape, dtype),
              "zeros32_like": lambda a: np.zeros(a.shape, np.float32)}
     exec(text, scope)
     return scope

@@ -1,0 +1,289 @@
+r"""# Average precision
+
+Write `recall_and_precision`, `eleven_point_ap` and `all_point_ap`.
+
+A detector answers with boxes and scores; for each it is known whether it is right (it found an
+object, IoU at least 0.5, that no better one had found). Go through the detections of a class from
+the best score down. After each of them
+
+$$\text{precision} = \frac{\text{right so far}}{\text{detections so far}}, \qquad
+\text{recall} = \frac{\text{right so far}}{\text{all true objects}}$$
+
+Precision saws up and down; its envelope, the best precision at this recall **or a higher one**,
+only falls. Average precision is
+
+$$\text{VOC 2007:}\quad \frac{1}{11} \sum_{r \in \{0, 0.1, \dots, 1\}}
+\max_{\tilde r \ge r} p(\tilde r) \qquad\qquad
+\text{from 2010 on:}\quad \sum_k (r_k - r_{k-1}) \max_{l \ge k} p_l, \quad r_{-1} = 0$$
+
+**By hand.** Four detections, best first: right, wrong, right, wrong; 4 true objects.
+
+    recall       1/4   1/4   1/2   1/2
+    precision     1    1/2   2/3   1/2
+    envelope      1    2/3   2/3   1/2
+
+    2007: 1 at recalls 0, 0.1, 0.2; 2/3 at 0.3, 0.4, 0.5; 0 beyond    (3 + 3 * 2/3) / 11 = 5/11
+    2010: (1/4 - 0) * 1  +  0  +  (1/2 - 1/4) * 2/3  +  0  =  5/12
+
+**Conventions.** Of equal scores the lower index comes first. A recall that is never reached has
+precision 0. Without detections both averages are 0. There is at least one true object.
+
+**Shapes.** scores (D,) and right (D,) (1 or 0) give recall (D,) and precision (D,); these give one
+number.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def recall_and_precision(scores, right, positives):
+    """Recall and precision after each detection, best scores first.
+
+    Arguments:
+        scores: (D,) of the detections, in any order.
+        right: (D,) integers, 1 where the detection is right, else 0.
+        positives: the number of true objects.
+
+    Returns:
+        (recall, precision), (D,) each.
+    """
+    ### BEGIN SOLUTION
+    recall = np.empty(len(scores))
+    precision = np.empty(len(scores))
+    found = 0
+    for place, best in enumerate(np.argsort(-scores, kind="stable")):
+        found += right[best]
+        recall[place] = found / positives
+        precision[place] = found / (place + 1)
+    return recall, precision
+    ### END SOLUTION
+
+
+def eleven_point_ap(recall, precision):
+    """The mean of the envelope at recalls 0, 0.1, ..., 1 (VOC 2007).
+
+    Arguments:
+        recall, precision: (D,) after each detection; recall never falls.
+
+    Returns:
+        one number.
+    """
+    ### BEGIN SOLUTION
+    heights = np.empty(11)
+    for k in range(11):
+        heights[k] = precision[recall >= k / 10].max(initial=0)
+    return heights.mean()
+    ### END SOLUTION
+
+
+def all_point_ap(recall, precision):
+    """The area under the envelope (VOC from 2010 on).
+
+    Arguments:
+        recall, precision: (D,) after each detection; recall never falls.
+
+    Returns:
+        one number.
+    """
+    ### BEGIN SOLUTION
+    areas, before = np.empty(len(recall)), 0
+    for k in range(len(recall)):
+        areas[k] = (recall[k] - before) * precision[k:].max()
+        before = recall[k]
+    return areas.sum()
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _counted(scores, right, order=None):
+    """(right so far, detections so far), best first or in another order."""
+    order = np.argsort(-scores, kind="stable") if order is None else order
+    return np.cumsum(right[order]), np.arange(1, len(scores) + 1)
+
+
+def _curve(order):
+    """`recall_and_precision` in a wrong order."""
+    def wrong(scores, right, positives):
+        found, seen = _counted(scores, right, order(scores))
+        return found / positives, found / seen
+    return wrong
+
+
+def _of_what_was_found(scores, right, positives):
+    found, seen = _counted(scores, right)
+    return found / max(right.sum(), 1), found / seen
+
+
+def _of_detections(scores, right, positives):
+    found, seen = _counted(scores, right)
+    return found / len(scores), found / seen
+
+
+def _by_all_detections(scores, right, positives):
+    return _counted(scores, right)[0] / positives, _counted(scores, right)[0] / len(scores)
+
+
+def _one_detection_late(scores, right, positives):
+    found, seen = _counted(scores, right)
+    return found / positives, found / np.maximum(seen - 1, 1)
+
+
+def _not_summed(scores, right, positives):
+    order = np.argsort(-scores, kind="stable")
+    return right[order] / positives, right[order] / np.arange(1, len(scores) + 1)
+
+
+def _envelope(precision):
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _points(places, over=np.greater_equal, reached_only=False, envelope=_envelope):
+    """The mean over points of recall, wrongly."""
+    def wrong(recall, precision):
+        heights = []
+        for place in places:
+            beyond = envelope(precision)[over(recall, place)]
+            heights += [beyond[0] if len(beyond) else 0.0] * (len(beyond) > 0 or not reached_only)
+        return np.mean(heights) if heights else np.float64(0)
+    return wrong
+
+
+def _interpolated(recall, precision):
+    if not len(recall):
+        return np.float64(0)
+    return np.interp(TENTHS, recall, _envelope(precision), right=0.0).mean()
+
+
+def _area(envelope=_envelope, trapezoids=False, first=0.0):
+    """The area under the curve, wrongly."""
+    def wrong(recall, precision):
+        heights = envelope(precision)
+        if trapezoids:
+            heights = (heights + np.concatenate([heights[:1], heights[:-1]])) / 2
+        return np.sum(np.diff(recall, prepend=recall[:1] if first is None else first) * heights)
+    return wrong
+
+
+def _at_right_ones(recall, precision):
+    steps = np.diff(recall, prepend=0) > 0
+    return precision[steps].mean() if steps.any() else np.float64(0)
+
+
+def _rest_too(recall, precision):
+    return all_point_ap(np.append(recall, 1.0), np.append(precision, precision[-1:].sum()))
+
+
+TENTHS = np.arange(11) / 10
+
+MISTAKES = (
+    Mistake("recall_and_precision", "unsorted", "The detections are taken in the order in which "
+            "they came. Which one comes first?", _curve(lambda s: np.arange(len(s)))),
+    Mistake("recall_and_precision", "worst-first", "The lowest scores come first: in which "
+            "direction does argsort sort?", _curve(lambda s: np.argsort(s, kind="stable"))),
+    Mistake("recall_and_precision", "tie-order", "Of equal scores the lower index comes first.",
+            _curve(lambda s: np.argsort(s, kind="stable")[::-1])),
+    Mistake("recall_and_precision", "of-what-was-found", "Recall is the share of all true objects, "
+            "also of those that no detection found.", _of_what_was_found),
+    Mistake("recall_and_precision", "recall-of-detections", "Recall is divided by the number of "
+            "detections; which objects should be recalled?", _of_detections),
+    Mistake("recall_and_precision", "by-all-detections", "Precision counts the detections so far, "
+            "not all of them.", _by_all_detections),
+    Mistake("recall_and_precision", "one-detection-late", "After the first detection there is one "
+            "detection, not none.", _one_detection_late),
+    Mistake("recall_and_precision", "not-summed", "The right ones are to be counted up: so far, "
+            "not only this one.", _not_summed),
+    Mistake("recall_and_precision", "exchanged", "Recall comes first, then precision.",
+            lambda *args: recall_and_precision(*args)[::-1]),
+    Mistake("eleven_point_ap", "no-envelope", "You read the precision where a recall is reached. "
+            "A higher recall may have a better precision.",
+            _points(TENTHS, envelope=lambda precision: precision)),
+    Mistake("eleven_point_ap", "over", "A recall of exactly r counts for r.",
+            _points(TENTHS, over=np.greater)),
+    Mistake("eleven_point_ap", "ten-points", "The first of the eleven recalls is 0.",
+            _points(TENTHS[1:])),
+    Mistake("eleven_point_ap", "not-to-one", "The last of the eleven recalls is 1.",
+            _points(TENTHS[:-1])),
+    Mistake("eleven_point_ap", "reached-only", "Recalls that are never reached count with "
+            "precision 0; there are always eleven.", _points(TENTHS, reached_only=True)),
+    Mistake("eleven_point_ap", "interpolated", "Between two points the envelope does not go down "
+            "in a straight line: it is the best precision to the right.", _interpolated),
+    Mistake("eleven_point_ap", "all-points", "That is the area under the envelope, VOC's rule "
+            "from 2010 on.", all_point_ap),
+    Mistake("eleven_point_ap", "hundred-and-one", "That is the mean at 101 recalls, COCO's rule.",
+            _points(np.arange(101) / 100)),
+    Mistake("all_point_ap", "no-envelope", "That is the area under the saw. A higher recall may "
+            "have a better precision.", _area(envelope=lambda precision: precision)),
+    Mistake("all_point_ap", "trapezoids", "Trapezoids under the saw are not the area under its "
+            "envelope.", _area(envelope=lambda precision: precision, trapezoids=True)),
+    Mistake("all_point_ap", "best-so-far", "Your envelope is the best precision at this recall or "
+            "a lower one.", _area(envelope=np.maximum.accumulate)),
+    Mistake("all_point_ap", "first-step-missing", "The recall rises from 0 to the first one, too.",
+            _area(first=None)),
+    Mistake("all_point_ap", "mean-precision", "You average the precisions of the right "
+            "detections. How much recall does each of them stand for?", _at_right_ones),
+    Mistake("all_point_ap", "up-to-one", "Recalls that are never reached have precision 0, not the "
+            "last one.", _rest_too),
+    Mistake("all_point_ap", "eleven-points", "That is the mean at eleven recalls, the rule of 2007.",
+            eleven_point_ap),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+# No recall is a multiple of 0.1 but 0.5 and 1: 3 * 0.1 is a little more than 0.3.
+
+def _ranked(hits, positives):
+    """The curve of detections, best first."""
+    hits = np.array(hits)
+    return recall_and_precision(-np.arange(float(len(hits))), hits, positives)
+
+
+def _random(rng, count, positives, found):
+    """The curve of so many random detections, some of them right."""
+    return _ranked(rng.permutation(np.arange(count) < found).astype(np.int64), positives)
+
+
+def _scored(rng, hits, scores=None):
+    """Detections in a random order."""
+    hits, order = np.array(hits), rng.permutation(len(hits))
+    scores = np.sort(rng.uniform(0.05, 1, len(hits)))[::-1] if scores is None else scores
+    return np.array(scores)[order], hits[order]
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    hand, top = (1, 0, 1, 0), rng.integers(1, 4)
+    sawing = (1,) * top + (0, 0, 0, 1, 1, 1, 0, 1)[:8 - top] + (0, 1, 1)
+    slow = (1, 1) + (0,) * top + (1, 0, 1, 0, 0, 1, 0, 1, 1) + (0,) * (3 - top)
+    tied = np.array([0.5, 0.75, 0.5, 0.25, 0.5, 0.75]) + rng.integers(0, 3)
+    return [
+        Case("recall_and_precision", "by hand", (*_scored(rng, hand), 4)),
+        Case("recall_and_precision", "equal scores", (tied, np.array([1, 0, 0, 1, 1, 1]), 7)),
+        Case("recall_and_precision", "many detections", (*_scored(
+            rng, rng.permutation(np.arange(17) < 6).astype(np.int64)), 9), 1.5),
+        Case("eleven_point_ap", "2007, by hand", _ranked(hand, 4), 0.5),
+        Case("eleven_point_ap", "2007, all found", _ranked(slow, 7)),
+        Case("eleven_point_ap", "2007, many detections", _random(rng, 19, 13, 8), 1.5),
+        Case("all_point_ap", "2010, by hand", _ranked(hand, 4), 0.5),
+        Case("all_point_ap", "2010, a saw", _ranked(sawing, 9)),
+        Case("all_point_ap", "2010, no detections", (np.zeros(0), np.zeros(0)), 0.5),
+        Case("all_point_ap", "2010, many detections", _random(rng, 19, 13, 8), 1.5),
+    ]
+
+
+def _all_magnitude(recall, precision):
+    return ((recall + np.append(0, recall[:-1])[:len(recall)]) * _envelope(precision)).sum()
+
+
+EXERCISE = Exercise(
+    name="average_precision", title="Average precision, VOC 2007 and 2010",
+    lecture="Georgia Tech, Evaluation - Mean Average Precision (mAP)",
+    source="tinyvision/metrics/voc_ap.py",
+    functions={f.__name__: f for f in (recall_and_precision, eleven_point_ap, all_point_ap)},
+    cases=cases, mistakes=MISTAKES,
+    magnitude={"recall_and_precision": recall_and_precision, "eleven_point_ap": eleven_point_ap,
+               "all_point_ap": _all_magnitude},
+    terms={"recall_and_precision": lambda *args: 2, "eleven_point_ap": lambda *args: 11,
+           "all_point_ap": lambda recall, precision: 2 + len(recall)})
