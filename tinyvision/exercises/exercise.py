@@ -74,6 +74,7 @@ class Exercise:
             the student's code, turns a case's numbers into calls, and returns arrays.
         credit: verdict -> share of a case's points, beside the usual ones, such as
             ``{"WRONG_DTYPE": 0.5}``: half for right numbers of a wrong dtype.
+        stepwise: whether a student has to ask for each hint.
     """
     name: str
     title: str
@@ -86,6 +87,7 @@ class Exercise:
     terms: dict[str, Callable] = field(default_factory=dict)
     driver: ModuleType | None = None
     credit: dict[str, float] = field(default_factory=dict)
+    stepwise: bool = False
 
     @property
     def points(self) -> float:

@@ -17,7 +17,8 @@ $$\text{IoU} = \frac{\text{area of intersection}}{\text{area of union}}$$
 
 **Conventions.** A box is (x0, y0, x1, y1) in continuous coordinates (no "+1"). A box whose IoU is
 exactly the threshold stays. Of equal scores the lower index comes first. A box that was dropped
-drops nothing itself. No boxes give an empty array of integers.
+drops nothing itself. An empty box overlaps nothing: its IoU is 0, also with its like, never NaN.
+No boxes give an empty array of integers.
 
 **Shapes.** boxes (N, 4) and scores (N,) give the indices that were kept, int64, by decreasing
 score.

@@ -6,7 +6,8 @@
 `worker` is the untrusted side, `sandbox` runs it, `examine` asks it, `verdict` and `diagnosis`
 judge, `store` keeps, `report` shows.
 """
-from tinyvision.grading.grader import IsolationError, check, grade
+from tinyvision.grading.checking import check
+from tinyvision.grading.grader import IsolationError, grade
 from tinyvision.grading.summary import Summary
 
 __all__ = ["IsolationError", "Summary", "check", "grade"]

@@ -25,7 +25,7 @@ def add(subparsers) -> None:
     checking = subparsers.add_parser("check", help="check one file of your own")
     checking.add_argument("file", help="a .py or .ipynb file")
     checking.add_argument("--exercise", help="default: the one that the file names")
-    checking.add_argument("--hint", type=int, metavar="N", default=EVERYTHING,
+    checking.add_argument("--hint", type=int, metavar="N",
                           choices=range(EVERYTHING + 1),
                           help="how much is said: 0 which cases fail, 1 the smallest call, 2 all")
     checking.set_defaults(run=run_check)

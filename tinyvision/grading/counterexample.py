@@ -31,7 +31,7 @@ def counterexamples(trials, deep: bool) -> list[dict]:
         mistake = next((one for one in assignment.exercise.mistakes
                         if one.function == function and one.name in names), None)
         if mistake is not None:
-            shown.append(of_mistake(assignment.public, mistake))
+            shown.append(dict(of_mistake(assignment.public, mistake) or {}))
         elif deep:
             shown.append(of_student(trials, function))
     return [one for one in shown if one]

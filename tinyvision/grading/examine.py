@@ -71,10 +71,10 @@ def examine(submission, assignment, level: str, repeat: bool = True,
         examples = counterexamples(trials, deep)
     finally:
         runner.close()
-    found = trials.record()
+    found = trials.record(examples)
     verdict, message = overall(found["cases"])
     record = whole(submission, assignment, level, verdict, message) | found
-    return record | {"counterexamples": examples, "remarks": remarks + trials.remarks}, trials.times
+    return record | {"remarks": remarks + trials.remarks}, trials.times
 
 
 def whole(submission, assignment, level: str, verdict: Verdict, message: str) -> dict:
@@ -85,7 +85,7 @@ def whole(submission, assignment, level: str, verdict: Verdict, message: str) ->
             "exercise": assignment.exercise.name if assignment else None,
             "submission": submission.digest, "isolation": level, "verdict": verdict.value,
             "message": message, "score": None if fault else 0.0, "points": points, "cases": [],
-            "diagnoses": [], "counterexamples": [], "remarks": []}
+            "diagnoses": [], "remarks": []}
 
 
 def overall(cases: list[dict]) -> tuple[Verdict, str]:

@@ -19,7 +19,7 @@ KEPT_OUTPUT = 2000                      # characters of what a student printed
 WRONG = (Verdict.WRONG_VALUE, Verdict.NONFINITE, Verdict.WRONG_SHAPE)
 AGAIN = "a second call with the same input gave another answer"
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
-FOLLOWS = "right for your own {}, whose mistake is counted there"
+FOLLOWS = "It is right for your own {}, whose mistake is counted there: full points."
 
 
 class Trials:
@@ -161,19 +161,22 @@ class Trials:
                  if verdict in WRONG and i not in self.followed}
         self.diagnoses = [one for one in found if one.function in wrong]
 
-    def record(self) -> dict:
-        """Score, cases and diagnoses."""
+    def record(self, examples=()) -> dict:
+        """Score, cases and diagnoses; each function's example stands with what is said of it."""
         cases = [self.case_record(i) for i in range(len(self.assignment.cases))]
         for i, forward in self.followed.items():
-            cases[i] |= {"earned": cases[i]["points"], "follow_through": forward,
-                         "message": FOLLOWS.format(forward)}
+            cases[i] |= {"earned": cases[i]["points"], "follow_through": FOLLOWS.format(forward)}
         pictured = [i for i in self.judgements if self.verdicts[i] in WRONG]
         for i in smallest(pictured, self.assignment)[:PICTURES]:
             cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i],
                                           self.judgements[i])
-        score = sum(case["earned"] for case in cases)
-        return {"score": round(score, 4), "cases": cases,
-                "diagnoses": [asdict(one) for one in self.diagnoses]}
+        score, found = sum(case["earned"] for case in cases), list(map(asdict, self.diagnoses))
+        for example in examples:
+            function = example.pop("function")
+            failed = [case for case in cases if case["verdict"] != "OK"]
+            next(one for one in [*found, *failed] if one["function"] == function)[
+                "counterexample"] = example
+        return {"score": round(score, 4), "cases": cases, "diagnoses": found}
 
     def case_record(self, i: int) -> dict:
         """What is kept of one case."""
