@@ -1,7 +1,8 @@
 """The function that your `gradcheck` gets is made by `formula` from a case's coefficients, and there
 are several gradients for it, right and wrong ones; `verdicts` returns what you say to each. The
 other functions call it in less usual ways: with float32, with columns side by side in memory
-(and return which elements of x are as they were), with gradients of other shapes or with NaN in them.
+(and return which elements of x are as they were), with gradients of other shapes or with NaN in
+them.
 """
 import numpy as np
 
