@@ -25,8 +25,8 @@ slopes, once **all** that it went into have passed theirs on to it.
 - relu has the slope 0 at 0.
 - `L.backward()` **adds** dL/dv to `v.grad` of every value v that L depends on, L itself included.
   So a second call, of the same or another result, adds its own derivatives to what is there.
-- An expression may be more than a thousand operations deep. Python allows 1000 calls inside one another:
-  find the order with a loop and a list of your own.
+- An expression may be more than a thousand operations deep, and Python allows 1000 calls inside one
+  another: find the order with a loop and a list of your own.
 """
 from __future__ import annotations
 
