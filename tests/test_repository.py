@@ -28,7 +28,7 @@ def test_extras_hold_what_they_promise():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = dict(config["options.extras_require"])
-    assert set(extras) == {"lectures", "test", "cuda12", "cuda13", "peers", "all"}
+    assert set(extras) == {"lectures", "test", "cuda12", "cuda13", "peers", "cluster", "all"}
     assert "cupy" not in extras["all"]
 
 

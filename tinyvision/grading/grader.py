@@ -195,6 +195,11 @@ class Task:
             self.fault = error
         self.key = store.key(submission, self.assignment.digest if self.assignment else "")
 
+    @property
+    def runs(self) -> bool:
+        """Whether there is a program to run."""
+        return not (self.fault or self.submission.problem or self.assignment is None)
+
     def kept(self) -> dict | None:
         """The record that is there, even if it is our own fault's."""
         return read_record(self.store.path(self.submission.student, self.key))

@@ -14,6 +14,7 @@ from html import escape
 NUMBERED = 10                           # planes up to this side have their numbers written in
 WIDE, HIGH, SMALL = 42, 32, 15          # pixels of a cell with a number, and of one without
 SHADES = 8
+MINUS = "\N{MINUS SIGN}"
 STYLE = """
 .g{fill:#fff;stroke:#d5dce4}.a{fill:#d9480f}.b{fill:#2f6fde}.c{fill:#b3720a}.d{fill:#7c4dd6}
 .x{fill:#c7ced6}.w{fill:none;stroke:#c81e3a;stroke-width:2.2}
@@ -125,7 +126,7 @@ def _outlined(wrong, wide: int, high: int) -> str:
 
 def _written(plane) -> str:
     return "".join(f'<text x="{column * WIDE + WIDE / 2:g}" y="{row * HIGH + HIGH / 2:g}">'
-                   f'{short(value)}</text>' for row, values in enumerate(plane)
+                   f'{short(value).replace("-", MINUS)}</text>' for row, values in enumerate(plane)
                    for column, value in enumerate(values))
 
 

@@ -91,7 +91,7 @@ def _case(found: tuple[dict, int]) -> str:
     if case.get("hidden"):
         return f'<div class="case">{title}<p class="soft">' \
                f'{SECRET.format(escape(case["name"]))}</p></div>'
-    images = "".join(pictures.figure(picture, f"{case['name']}: {picture.get('title', '')}")
+    images = "".join(pictures.figure(picture, f"the numbers at {picture.get('title', '')}")
                      for picture in _shown(case))
     printed = case.get("printed", "")[:PRINTED]
     printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
