@@ -1,0 +1,232 @@
+r"""# Mean IoU of a segmentation
+
+Write `confusion_matrix` and `mean_iou`: how well every pixel's class was predicted.
+
+The share of right pixels says little where most pixels are road and sky. Mean IoU counts every
+class alike, however small it is. Everything follows from the confusion matrix, in which n(t, p)
+pixels of the true class t were predicted as p:
+
+$$\text{IoU}_k = \frac{n_{kk}}{\sum_p n_{kp} + \sum_t n_{tk} - n_{kk}}, \qquad
+\text{mean IoU} = \text{the mean over the classes that occur}$$
+
+**By hand.** Four classes, ignore_index -1 (a pixel that nobody could label):
+
+    labels         predictions      confusion matrix       IoU
+     0  0  1         0  1  1          1  1  0  0         1 / (2 + 1 - 1) = 1/2
+     1  2 -1         1  1  3          0  2  0  0         2 / (2 + 4 - 2) = 1/2
+                                      0  1  0  0         0 / (1 + 0 - 0) = 0
+                                      0  0  0  0         class 3 does not occur
+
+    mean IoU = (1/2 + 1/2 + 0) / 3 = 1/3
+
+**Conventions.** Rows are true classes, columns predicted ones. A pixel with the label ignore_index
+is not counted at all, whatever was predicted there. A class occurs if it is the label of, or was
+predicted for, a pixel that counts; at least one pixel counts. Pixels of all images are counted
+together.
+
+**Shapes.** labels and predictions are integers of one shape, such as (N, H, W); they give int64
+(K, K), and one number, where K = num_classes.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def confusion_matrix(labels, predictions, num_classes, ignore_index):
+    """How many pixels of each class were predicted as each class.
+
+    Arguments:
+        labels: integers of any shape, the true classes.
+        predictions: integers of that shape.
+        num_classes: K; classes are 0 to K - 1.
+        ignore_index: a label that is not counted.
+
+    Returns:
+        int64 (K, K): row the true class, column the predicted one.
+    """
+    ### BEGIN SOLUTION
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    for label, prediction in zip(labels.ravel(), predictions.ravel()):
+        if label != ignore_index:
+            counts[label, prediction] += 1
+    return counts
+    ### END SOLUTION
+
+
+def mean_iou(labels, predictions, num_classes, ignore_index):
+    """The mean IoU over the classes that occur.
+
+    Arguments:
+        labels, predictions, num_classes, ignore_index: as in `confusion_matrix`.
+
+    Returns:
+        one number from 0 to 1.
+    """
+    ### BEGIN SOLUTION
+    counts = confusion_matrix(labels, predictions, num_classes, ignore_index)
+    overlap = np.diag(counts)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - overlap
+    ious = np.zeros(num_classes)
+    ious[union > 0] = overlap[union > 0] / union[union > 0]
+    return ious[union > 0].mean()
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _transposed(*args):
+    return confusion_matrix(*args).T.copy()
+
+
+def _nothing_ignored(labels, predictions, num_classes, ignore_index):
+    """As when -1 is taken for the last class, the way NumPy counts from the end."""
+    return confusion_matrix(labels % num_classes, predictions, num_classes, num_classes)
+
+
+def _ignored_by_prediction(labels, predictions, num_classes, ignore_index):
+    return confusion_matrix(np.where(predictions == ignore_index, -7, labels) % num_classes,
+                            predictions, num_classes, num_classes)
+
+
+def _ignored_row_only(labels, predictions, num_classes, ignore_index):
+    kept = (labels != ignore_index) & (predictions != ignore_index)
+    return confusion_matrix(labels[kept], predictions[kept], num_classes, num_classes)
+
+
+def _pairs_once(*args):
+    return np.minimum(confusion_matrix(*args), 1)
+
+
+def _right_only(*args):
+    return np.diag(np.diag(confusion_matrix(*args)))
+
+
+def _without_background(*args):
+    counts = confusion_matrix(*args)
+    counts[0] = 0
+    return counts
+
+
+def _from(ratio, matrix=confusion_matrix):
+    """A wrong mean: ``ratio`` of (right pixels, true pixels, predicted pixels) of each class."""
+    def wrong(*args):
+        counts = matrix(*args)
+        return np.float64(ratio(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+    return wrong
+
+
+def _divide(a, b, empty=0.0):
+    return np.divide(a, b, out=np.full(len(a), empty), where=b != 0)
+
+
+def _mean(a, b, occurs):
+    return _divide(a, b)[occurs].mean()
+
+
+def _per_image(labels, predictions, *how):
+    pairs = zip(labels.reshape(-1, *labels.shape[-2:]), predictions.reshape(-1, *labels.shape[-2:]))
+    return np.mean([mean_iou(a, b, *how) for a, b in pairs if (a != how[1]).any()])
+
+
+def _predicted_at_ignored(labels, predictions, num_classes, ignore_index):
+    counts = confusion_matrix(labels, predictions, num_classes, ignore_index)
+    overlap, true = np.diag(counts), counts.sum(axis=1)
+    union = true + np.bincount(predictions.ravel(), minlength=num_classes) - overlap
+    return _mean(overlap, union, union > 0)
+
+
+MISTAKES = (
+    Mistake("confusion_matrix", "transposed", "Rows are the true classes, columns the predicted "
+            "ones.", _transposed),
+    Mistake("confusion_matrix", "nothing-ignored", "Pixels with the label ignore_index are "
+            "counted. (Index -1 of an array is its last element.)", _nothing_ignored),
+    Mistake("confusion_matrix", "ignored-by-prediction", "You leave pixels out by what was "
+            "predicted. What counts is what is true there.", _ignored_by_prediction),
+    Mistake("confusion_matrix", "ignored-in-both", "A pixel that was predicted as ignore_index "
+            "but is of another class counts as a wrong one.", _ignored_row_only),
+    Mistake("confusion_matrix", "pairs-once", "Every pair is counted once. With arrays as indices "
+            "NumPy's += adds only once to each place.", _pairs_once),
+    Mistake("confusion_matrix", "right-only", "Only the right pixels are counted: the wrong ones "
+            "belong beside the diagonal.", _right_only),
+    Mistake("confusion_matrix", "without-background", "Class 0 is a class like the others.",
+            _without_background),
+    Mistake("mean_iou", "absent-are-zero", "A class that does not occur counts as 0 in your mean; "
+            "it should not count.", _from(lambda o, t, p: _divide(o, t + p - o).mean())),
+    Mistake("mean_iou", "absent-are-one", "A class that does not occur counts as 1 in your mean; "
+            "it should not count.", _from(lambda o, t, p: _divide(o, t + p - o, 1.0).mean())),
+    Mistake("mean_iou", "true-classes-only", "A class that was predicted but is nowhere true "
+            "occurs, too: its IoU is 0.", _from(lambda o, t, p: _mean(o, t + p - o, t > 0))),
+    Mistake("mean_iou", "class-accuracy", "That is the mean class accuracy: pixels predicted as a "
+            "class by mistake cost nothing.", _from(lambda o, t, p: _mean(o, t, t > 0))),
+    Mistake("mean_iou", "pixel-accuracy", "That is the share of right pixels. Mean IoU counts "
+            "every class alike.", _from(lambda o, t, p: o.sum() / t.sum())),
+    Mistake("mean_iou", "over-all-classes", "You divide the sum of intersections by the sum of "
+            "unions. The mean is taken of the ratios.",
+            _from(lambda o, t, p: o.sum() / (t + p - o).sum())),
+    Mistake("mean_iou", "dice", "Twice the intersection over the sum of both is the Dice "
+            "coefficient.", _from(lambda o, t, p: _mean(2 * o, t + p, t + p > 0))),
+    Mistake("mean_iou", "union-counts-twice", "Your union counts the right pixels twice.",
+            _from(lambda o, t, p: _mean(o, t + p, t + p > 0))),
+    Mistake("mean_iou", "weighted", "The classes are weighted by their pixels. That is the "
+            "frequency weighted IoU.",
+            _from(lambda o, t, p: (t * _divide(o, t + p - o)).sum() / t.sum())),
+    Mistake("mean_iou", "without-background", "Class 0 is a class like the others.",
+            _from(lambda o, t, p: _mean(o[1:], (t + p - o)[1:], (t + p)[1:] > 0))),
+    Mistake("mean_iou", "mean-of-images", "You average the images' mean IoUs. Count the pixels of "
+            "all images together first.", _per_image),
+    Mistake("mean_iou", "nothing-ignored", "Pixels with the label ignore_index are counted.",
+            _from(lambda o, t, p: _mean(o, t + p - o, t + p > 0), _nothing_ignored)),
+    Mistake("mean_iou", "predicted-at-ignored", "What was predicted at ignored pixels is in your "
+            "union.", _predicted_at_ignored),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _shuffled(rng, labels, predictions):
+    """Pixels (H, W) with their columns in a random order."""
+    order = rng.permutation(len(labels[0]))
+    return np.array(labels)[:, order], np.array(predictions)[:, order]
+
+
+def _maps(rng, shape, classes, absent=(), ignore=-1):
+    """Random labels, ten of them ignored, and predictions of which about half are right; one pixel
+    that counts was predicted as the ignored class, if there is one."""
+    there = [k for k in range(classes) if k not in absent]
+    labels = rng.choice(there, shape)
+    predictions = np.where(rng.random(shape) < 0.5, labels, rng.choice(there, shape))
+    places = rng.permutation(labels.size)
+    labels.ravel()[places[:10]] = ignore
+    labels.ravel()[places[10]], predictions.ravel()[places[10]] = 0, max(ignore, 0)
+    return labels, predictions
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    hand = [[0, 0, 1], [1, 2, -1]], [[0, 1, 1], [1, 1, 3]]
+    one = int(rng.integers(2, 5))
+    return [
+        Case("confusion_matrix", "by hand", (*_shuffled(rng, *hand), 4, -1)),
+        Case("confusion_matrix", "two classes, nothing ignored", (*_shuffled(
+            rng, [[0, 0, 0, 1, 1, 1, 1]], [[0, 1, 1, 1, 1, 0, 1]]), 2, -1), 0.5),
+        Case("confusion_matrix", "class 1 ignored", (*_maps(rng, (7, 5), 4, (), 1), 4, 1)),
+        Case("confusion_matrix", "three images", (*_maps(rng, (3, 6, 5), 4), 5, -1)),
+        Case("mean_iou", "mean, by hand", (*_shuffled(rng, *hand), 4, -1)),
+        Case("mean_iou", "mean, a class predicted but nowhere true", (*_shuffled(
+            rng, [[0, 0, 0, 0, 1, 1, one]], [[0, 0, 0, 5, 1, 1, one]]), 7, 255)),
+        Case("mean_iou", "mean, a class predicted only where nothing counts", (*_shuffled(
+            rng, [[0, 0, 1, 1, one, one]], [[5, 5, 1, 1, one, 1]]), 7, 0)),
+        Case("mean_iou", "mean, class 2 ignored", (*_maps(rng, (2, 7, 5), 6, (4,), 2), 6, 2), 1.5),
+        Case("mean_iou", "mean, three images", (*_maps(rng, (3, 6, 7), 7, (3, 5)), 7, -1), 2),
+    ]
+
+
+EXERCISE = Exercise(
+    name="mean_iou", title="Confusion matrix and mean IoU",
+    lecture="Kempten L 10.5, Evaluating Boxes (Jaccard index)",
+    source="tinyvision/metrics/segmentation.py",
+    functions={"confusion_matrix": confusion_matrix, "mean_iou": mean_iou}, cases=cases,
+    mistakes=MISTAKES, magnitude={"mean_iou": mean_iou},
+    terms={"mean_iou": lambda labels, predictions, num_classes, ignore_index: num_classes})
