@@ -1,17 +1,31 @@
-"""Finding submissions in a folder and reading them, trusting neither names nor contents.
+r"""Finding submissions in a folder and reading them, trusting neither names nor contents.
 
-Understood are ``ID.py``, ``ID.ipynb`` and ``ID/…/anything.py``; hidden files are passed over.
-Nothing is followed, executed or parsed here: links, devices and huge files are reported instead.
+Understood are ``ID.py``, ``ID.ipynb``, ``ID.zip`` and ``ID/…/anything.py``, and what learning
+platforms write, whose names hold more than the student:
+
+===========  ====================================================================================
+nbgrader     the course's folder or its ``submitted``: ``ID/ASSIGNMENT/NOTEBOOK.ipynb``
+Canvas       ``NAME_[LATE_]NUMBER_ATTACHMENT_FILE.py``
+Moodle       ``Full Name_NUMBER_assignsubmission_file_/…``, also without folders
+Gradescope   ``submission_NUMBER/…``, the students in ``submission_metadata.yml`` beside them
+others       a pattern: a regular expression for paths with ``(?P<student_id>…)``, and perhaps
+             ``(?P<timestamp>…)``
+===========  ====================================================================================
+
+Hidden files are passed over. Nothing is followed, executed or parsed here: links, devices and huge
+files are reported instead.
 """
 from __future__ import annotations
 
+import collections
 import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tinyvision.grading import archives
 from tinyvision.grading.verdict import Verdict
 
 SUFFIXES = (".py", ".ipynb")
@@ -19,6 +33,12 @@ MOST_BYTES = 10 << 20
 DEEPEST = 4                             # folders below a student's
 _IN_SOURCE = re.compile(rb"#[ \t]*tinyvision exercise:[ \t]*([A-Za-z_]\w{0,60})")
 _IN_METADATA = re.compile(rb'"tinyvision"\s*:\s*\{\s*"exercise"\s*:\s*"([A-Za-z_]\w{0,60})"')
+_MOODLE = re.compile(r"(?P<student_id>.+)_(?P<number>\d+)_assignsubmission_file(_.*)?", re.S)
+_CANVAS = re.compile(r"(?P<student_id>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_\d+_.+", re.S)
+_GRADESCOPE = re.compile(r"submission_(?P<number>\d+)")
+_METADATA = "submission_metadata.yml"
+_METADATA_LINE = re.compile(r"(?P<key>submission_\d+):|"
+                            r"[\s-]+:(?P<name>name|sid|email): *(?P<text>.+)")
 
 
 @dataclass(frozen=True)
@@ -26,12 +46,16 @@ class Submission:
     """One student's file for one exercise.
 
     Attributes:
-        student: the file's stem, or the name of the folder it lies in.
-        file: its path below the folder of submissions, with ``/``.
+        student: the file's stem, or the name of the folder it lies in, or what the pattern found.
+        file: its path below the folder of submissions, with ``/``; of a file in an archive the
+            archive's path and its own.
         source: its bytes; empty where ``problem`` says why it cannot be read.
         exercise: the name in its header or of the file, or None.
         problem: a sentence, or "".
         verdict: `Verdict.UNREADABLE` or `Verdict.MISSING` where there is a problem.
+        number: the student's (Canvas, Moodle) or the submission's (Gradescope) on the platform.
+        timestamp: what the pattern found.
+        late: whether the platform marked it as late.
     """
     student: str
     file: str
@@ -39,6 +63,9 @@ class Submission:
     exercise: str | None = None
     problem: str = ""
     verdict: Verdict | None = None
+    number: str = ""
+    timestamp: str = ""
+    late: bool = False
 
     @property
     def digest(self) -> str:
@@ -46,29 +73,46 @@ class Submission:
         return hashlib.sha256(self.source or self.problem.encode()).hexdigest()
 
 
-def find(folder: Path) -> list[Submission]:
-    """All submissions of a folder, sorted by name; ValueError if it is no folder."""
+def find(folder: Path, pattern: str | None = None) -> list[Submission]:
+    """All submissions of a folder, sorted by name.
+
+    Arguments:
+        folder: see the module's docstring.
+        pattern: a regular expression for paths below the folder, with ``(?P<student_id>…)``.
+    Raises ValueError if there is no such folder, or if the pattern names no student.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"grade: {folder} is no folder; give the folder of submissions")
+    if pattern is not None:
+        return _matching(folder, _compiled(pattern))
+    if (folder / "submitted").is_dir():
+        folder = folder / "submitted"
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith((".", "__")):
-            continue
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            found += _of_student(folder, path)
-        elif path.suffix in SUFFIXES or path.suffix == ".zip" or entry.is_symlink():
-            found.append(read(path, path.stem, entry.name))
-    return found
+        if not entry.name.startswith((".", "__")):
+            found += _of_entry(folder, entry)
+    return _told_apart(found)
+
+
+def _of_entry(folder: Path, entry: os.DirEntry) -> list[Submission]:
+    """The submissions in one file or folder of the folder."""
+    path, suffix = Path(entry.path), Path(entry.name).suffix
+    if entry.is_dir(follow_symlinks=False):
+        who = identity(entry.name, folder)
+        return [replace(one, **who) for one in _of_student(folder, path)]
+    if suffix in (*SUFFIXES, ".zip") or entry.is_symlink():
+        who = identity(path.stem, folder)
+        return [replace(one, **who) for one in read_all(path, path.stem, entry.name)]
+    return []
 
 
 def _of_student(folder: Path, home: Path) -> list[Submission]:
-    files = sorted(_below(home, DEEPEST))
-    if not files:
-        return [Submission(home.name, home.name, problem="the folder holds no .py or .ipynb file",
-                           verdict=Verdict.MISSING)]
-    return [read(path, home.name, path.relative_to(folder).as_posix()) for path in files]
+    found = []
+    for path in sorted(_below(home, DEEPEST)):
+        found += read_all(path, home.name, path.relative_to(folder).as_posix())
+    return found or [Submission(home.name, home.name, verdict=Verdict.MISSING,
+                                problem="the folder holds no .py or .ipynb file")]
 
 
 def _below(home: Path, depth: int):
@@ -77,40 +121,138 @@ def _below(home: Path, depth: int):
             continue
         if entry.is_dir(follow_symlinks=False) and depth:
             yield from _below(Path(entry.path), depth - 1)
-        elif Path(entry.name).suffix in SUFFIXES:
+        elif Path(entry.name).suffix in (*SUFFIXES, ".zip"):
             yield Path(entry.path)
+
+
+# ---- whose it is ---------------------------------------------------------------------------------
+
+def identity(name: str, folder: Path) -> dict:
+    """What a platform's name for a file or folder says: fields of `Submission`, {} if nothing."""
+    if found := _MOODLE.fullmatch(name) or _CANVAS.fullmatch(name):
+        late = bool(found.groupdict().get("late"))
+        return {"student": found["student_id"], "number": found["number"], "late": late}
+    if found := _GRADESCOPE.fullmatch(name):
+        return {"student": _gradescope(folder).get(name, name), "number": found["number"]}
+    return {}
+
+
+def _gradescope(folder: Path) -> dict[str, str]:
+    """submission_NUMBER -> the first student's number, address or name; {} without the file."""
+    try:
+        text = _bytes(folder / _METADATA, MOST_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return {}
+    known, key = collections.defaultdict(dict), ""
+    for line in text.splitlines():
+        if found := _METADATA_LINE.match(line):
+            key = found["key"] or key
+            if found["name"]:
+                known[key].setdefault(found["name"], found["text"].strip(" '\""))
+    return {key: about.get("sid") or about.get("email") or about["name"]
+            for key, about in known.items()}
+
+
+def _told_apart(found: list[Submission]) -> list[Submission]:
+    """Two students of one name keep their platform's numbers behind it."""
+    numbers = collections.defaultdict(set)
+    for one in found:
+        numbers[one.student].add(one.number)
+    return [replace(one, student=f"{one.student}_{one.number}")
+            if len(numbers[one.student]) > 1 and one.number else one for one in found]
+
+
+def _compiled(pattern: str) -> re.Pattern:
+    try:
+        made = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"grade: --pattern {pattern!r} is no regular expression: "
+                         f"{error}") from None
+    if "student_id" not in made.groupindex:
+        raise ValueError(f"grade: --pattern {pattern!r} names no student; put (?P<student_id>...) "
+                         "around what does")
+    return made
+
+
+def _matching(folder: Path, pattern: re.Pattern) -> list[Submission]:
+    """Every file below the folder; the pattern says whose. What it does not match is reported."""
+    found = []
+    for path in sorted(_below(folder, 2 * DEEPEST)):
+        file = path.relative_to(folder).as_posix()
+        match = pattern.match(file)
+        if match and match["student_id"]:
+            stamp = match.groupdict().get("timestamp") or ""
+            found += [replace(one, timestamp=stamp)
+                      for one in read_all(path, match["student_id"], file)]
+        else:
+            found.append(Submission(path.stem, file, verdict=Verdict.MISSING,
+                                    problem="whose is it? The pattern does not match its path"))
+    return found
+
+
+def overview(found: list[Submission]) -> str:
+    """What was found, in a few words, to be read before anything is graded."""
+    students = {one.student for one in found}
+    late = sum(one.late for one in found)
+    problems = collections.Counter(one.verdict for one in found if one.problem)
+    words = [f"{len(found)} files of {len(students)} students"]
+    words += [f"{late} marked late"] if late else []
+    words += [f"{count} {verdict.value.lower()}" for verdict, count in problems.items()]
+    names = sorted(students)
+    return ", ".join(words) + ": " + ", ".join(map(repr, names[:5])) + (
+        ", ..." if len(names) > 5 else "")
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+def read_all(path: Path, student: str, file: str) -> list[Submission]:
+    """Read one file, or every program in an archive."""
+    if path.suffix != ".zip":
+        return [read(path, student, file)]
+    try:
+        programs = archives.read(_bytes(path, archives.MOST_BYTES), SUFFIXES, MOST_BYTES)
+    except (OSError, ValueError) as error:
+        return [_unreadable(student, file, error)]
+    made = [Submission(student, f"{file}/{name}", source, named_exercise(source, Path(name).suffix))
+            for name, source in programs]
+    return made or [Submission(student, file, verdict=Verdict.MISSING,
+                               problem="the archive holds no .py or .ipynb file")]
 
 
 def read(path: Path, student: str, file: str) -> Submission:
     """Read one file, whatever it is; a problem becomes part of the submission."""
     try:
-        source = _bytes(Path(path))
+        source = _bytes(Path(path), MOST_BYTES)
     except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else error
-        return Submission(student, file, problem=f"cannot be read: {words}",
-                          verdict=Verdict.UNREADABLE)
+        return _unreadable(student, file, error)
     return Submission(student, file, source, named_exercise(source, Path(path).suffix))
 
 
-def _bytes(path: Path) -> bytes:
+def _unreadable(student: str, file: str, error: Exception) -> Submission:
+    words = error.strerror if isinstance(error, OSError) else error
+    return Submission(student, file, problem=f"cannot be read: {words}", verdict=Verdict.UNREADABLE)
+
+
+def _bytes(path: Path, most: int) -> bytes:
     if path.is_symlink():
         raise ValueError("it is a symbolic link")
-    if path.suffix == ".zip":
-        raise ValueError("it is an archive; unpack it first")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as stream:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise ValueError("it is no ordinary file")
-        source = stream.read(MOST_BYTES + 1)
-    if len(source) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+        source = stream.read(most + 1)
+    if len(source) > most:
+        raise ValueError(f"it is larger than {most >> 20} MB")
     return source
 
 
 def named_exercise(source: bytes, suffix: str) -> str | None:
     """The exercise in ``# tinyvision exercise: NAME`` or in a notebook's metadata, or None."""
     found = _IN_SOURCE.search(source[:1 << 20] if suffix == ".ipynb" else source[:4096])
+    if found is None and source[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        head = source[:8192].decode("utf-16", "ignore").encode("utf-8", "ignore")
+        found = _IN_SOURCE.search(head)
     if found is None and suffix == ".ipynb":
         found = _IN_METADATA.search(source)
     return found[1].decode() if found else None

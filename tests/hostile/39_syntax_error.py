@@ -1,0 +1,4 @@
+# tinyvision exercise: box_iou
+# expected: SYNTAX, 0 points
+# Does not parse.
+def box_iou(:
