@@ -1,0 +1,364 @@
+r"""# Scaled dot product attention
+
+Write `attention_weights`, `scaled_dot_product_attention` and the gradient
+`scaled_dot_product_attention_backward`.
+
+A transformer lets every token look at all others: each query asks, each key answers how well it
+fits, and the query takes the mean of the values, weighted by how well their keys fit. For queries
+q (T of them, E numbers each), keys k and values v (S of them):
+
+$$P = \text{softmax}\left(\frac{q\, k^T}{\sqrt E}\right), \qquad y = P\, v$$
+
+where the softmax runs over the keys: the weights of one query sum to 1.
+
+**By hand**: E = 4, the query (1, 1, 1, 1), the keys (0, 0, 0, 0) and (1, 1, 0, 0), the values 10
+and 20. The scores are 0 / 2 = 0 and 2 / 2 = 1, the weights 1 / (1 + e) = 0.269 and
+e / (1 + e) = 0.731:
+
+    y = 0.269 * 10 + 0.731 * 20 = 17.31
+
+**The mask** is None, or boolean with True where a query may look at a key. A key that is hidden has
+the weight 0, whatever its score; a query that may look nowhere gets zeros, not NaN. Scores can be
+as large as 1000: subtract the largest before the exponential.
+
+**Backward.** Given g = dL/dy, return dL/dq, dL/dk and dL/dv. With dL/dP = g v^T, the softmax of
+one row sends back
+
+$$\frac{dL}{d\,\text{score}_s} = P_s \left(\frac{dL}{dP_s} - \sum_r P_r \frac{dL}{dP_r}\right)$$
+
+**Shapes.** query (B, T, E), key (B, S, E), value (B, S, F), mask (T, S) or (B, T, S); weights
+(B, T, S), y and g (B, T, F). B is the number of sequences and heads; each is by itself.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def attention_weights(query, key, attn_mask):
+    """How much of each key every query takes.
+
+    Arguments:
+        query: (B, T, E).
+        key: (B, S, E).
+        attn_mask: None, or boolean (T, S) or (B, T, S), True where a query may look.
+
+    Returns:
+        (B, T, S) weights. The weights of a query sum to 1, or are all 0 if it may look nowhere.
+    """
+    ### BEGIN SOLUTION
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+    if attn_mask is not None:
+        scores = np.where(attn_mask, scores, np.finfo(scores.dtype).min)
+    e = np.exp(scores - scores.max(axis=2, keepdims=True))
+    if attn_mask is not None:
+        e = e * attn_mask               # who may look nowhere has the same score for all keys
+    return e / np.maximum(e.sum(axis=2, keepdims=True), 1)  # e^0 is in every other sum
+    ### END SOLUTION
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask):
+    """The values, weighted for every query.
+
+    Arguments:
+        query: (B, T, E).
+        key: (B, S, E).
+        value: (B, S, F).
+        attn_mask: None, or boolean (T, S) or (B, T, S), True where a query may look.
+
+    Returns:
+        (B, T, F).
+    """
+    ### BEGIN SOLUTION
+    return attention_weights(query, key, attn_mask) @ value
+    ### END SOLUTION
+
+
+def scaled_dot_product_attention_backward(g, query, key, value, attn_mask):
+    """Gradients of a loss with respect to the arguments of `scaled_dot_product_attention`.
+
+    Arguments:
+        g: (B, T, F) gradient with respect to the result.
+        query, key, value, attn_mask: what `scaled_dot_product_attention` was called with.
+
+    Returns:
+        (gquery, gkey, gvalue), with the shapes of query, key and value.
+    """
+    ### BEGIN SOLUTION
+    weights = attention_weights(query, key, attn_mask)
+    gweights = g @ value.swapaxes(1, 2)
+    mean = (weights * gweights).sum(axis=2, keepdims=True)
+    gscores = weights * (gweights - mean) / query.shape[2] ** 0.5
+    return gscores @ key, gscores.swapaxes(1, 2) @ query, weights.swapaxes(1, 2) @ g
+    ### END SOLUTION
+
+
+# ---- mistakes: weights ---------------------------------------------------------------------------
+
+def _no_scale(query, key, attn_mask):
+    return attention_weights(query * query.shape[2] ** 0.5, key, attn_mask)
+
+
+def _scale_without_root(query, key, attn_mask):
+    return attention_weights(query / query.shape[2] ** 0.5, key, attn_mask)
+
+
+def _scale_by_keys(query, key, attn_mask):
+    return attention_weights(query * (query.shape[2] / key.shape[1]) ** 0.5, key, attn_mask)
+
+
+def _over_queries(query, key, attn_mask):
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+    seen = np.ones(scores.shape, bool) & (True if attn_mask is None else attn_mask)
+    scores = np.where(seen, scores, -1e9)
+    e = np.exp(scores - scores.max(1, keepdims=True)) * seen
+    return e / np.maximum(e.sum(1, keepdims=True), 1)
+
+
+def _no_mask(query, key, attn_mask):
+    return attention_weights(query, key, None)
+
+
+def _mask_reversed(query, key, attn_mask):
+    return attention_weights(query, key, None if attn_mask is None else ~attn_mask)
+
+
+def _mask_after_softmax(query, key, attn_mask):
+    return _no_mask(query, key, None) * (1 if attn_mask is None else attn_mask)
+
+
+def _mask_scores_zero(query, key, attn_mask):
+    seen = 1 if attn_mask is None else attn_mask
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5 * seen
+    e = np.exp(scores - scores.max(2, keepdims=True))
+    return e / e.sum(2, keepdims=True)
+
+
+def _uniform_if_blind(query, key, attn_mask):
+    blind = False if attn_mask is None else ~attn_mask.any(-1, keepdims=True)
+    return attention_weights(query, key, attn_mask) + blind / key.shape[1]
+
+
+def _nan_if_blind(query, key, attn_mask):
+    blind = False if attn_mask is None else ~attn_mask.any(-1, keepdims=True)
+    return attention_weights(query, key, attn_mask) + np.where(blind, np.nan, 0)
+
+
+def _overflow(query, key, attn_mask):
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = np.exp(scores) * (1 if attn_mask is None else attn_mask)
+        total = e.sum(2, keepdims=True)
+        return e / np.where(total == 0, 1, total)
+
+
+def _no_softmax(query, key, attn_mask):
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+    return scores * (1 if attn_mask is None else attn_mask)
+
+
+# ---- mistakes: forward and backward --------------------------------------------------------------
+
+def _with(weights):
+    """The attention that has other weights."""
+    return lambda query, key, value, attn_mask: weights(query, key, attn_mask) @ value
+
+
+def _changed(gscores_of):
+    """The backward whose score gradients are made otherwise, of P, dL/dP and E."""
+    def backward(g, query, key, value, attn_mask):
+        weights = attention_weights(query, key, attn_mask)
+        gscores = gscores_of(weights, g @ value.swapaxes(1, 2), query.shape[2])
+        return gscores @ key, gscores.swapaxes(1, 2) @ query, weights.swapaxes(1, 2) @ g
+    return backward
+
+
+def _softmax_backward(p, gp):
+    return p * (gp - (p * gp).sum(2, keepdims=True))
+
+
+_elementwise = _changed(lambda p, gp, E: p * (1 - p) * gp / E ** 0.5)
+_no_mean = _changed(lambda p, gp, E: p * gp / E ** 0.5)
+_plain_mean = _changed(lambda p, gp, E: p * (gp - gp.mean(2, keepdims=True)) / E ** 0.5)
+_no_weights = _changed(lambda p, gp, E: (gp - (p * gp).sum(2, keepdims=True)) / E ** 0.5)
+_backward_no_scale = _changed(lambda p, gp, E: _softmax_backward(p, gp))
+_softmax_forgotten = _changed(lambda p, gp, E: gp / E ** 0.5)
+
+
+def _gkey_scale_only(g, query, key, value, attn_mask):
+    gquery, gkey, gvalue = scaled_dot_product_attention_backward(g, query, key, value, attn_mask)
+    return gquery * query.shape[2] ** 0.5, gkey, gvalue
+
+
+def _gkey_gquery_exchanged(g, query, key, value, attn_mask):
+    gquery, gkey, gvalue = scaled_dot_product_attention_backward(g, query, key, value, attn_mask)
+    return gkey, gquery, gvalue
+
+
+def _gvalue_of_scores(g, query, key, value, attn_mask):
+    gquery, gkey, _ = scaled_dot_product_attention_backward(g, query, key, value, attn_mask)
+    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+    return gquery, gkey, scores.swapaxes(1, 2) @ g
+
+
+def _backward_no_mask(g, query, key, value, attn_mask):
+    return scaled_dot_product_attention_backward(g, query, key, value, None)
+
+
+MISTAKES = (
+    Mistake("attention_weights", "not-scaled", "The scores are divided by the root of E, else long "
+            "vectors make the softmax choose one key alone.", _no_scale),
+    Mistake("attention_weights", "scaled-without-root", "The scores are divided by the root of E.",
+            _scale_without_root),
+    Mistake("attention_weights", "scaled-by-keys", "E is the length of a query, not the number of "
+            "keys.", _scale_by_keys),
+    Mistake("attention_weights", "softmax-over-queries", "Your softmax runs over the queries. "
+            "Whose weights should sum to 1?", _over_queries),
+    Mistake("attention_weights", "mask-ignored", "The mask is not used.", _no_mask),
+    Mistake("attention_weights", "mask-reversed", "True means that a query may look there.",
+            _mask_reversed),
+    Mistake("attention_weights", "mask-after-softmax", "You hide keys after the softmax, so the "
+            "weights that remain do not sum to 1.", _mask_after_softmax),
+    Mistake("attention_weights", "hidden-score-zero", "A hidden key's score is 0 in your code, and "
+            "e^0 = 1 still counts. Which score has the weight 0?", _mask_scores_zero),
+    Mistake("attention_weights", "blind-query-uniform", "A query that may look nowhere takes all "
+            "keys alike in your code; it should take none.", _uniform_if_blind),
+    Mistake("attention_weights", "blind-query-nan", "A query that may look nowhere gets NaN: what "
+            "is its sum of exponentials?", _nan_if_blind),
+    Mistake("attention_weights", "overflow", "With large scores your exponentials are infinite. "
+            "What can be subtracted from all scores without changing a weight?", _overflow),
+    Mistake("attention_weights", "no-softmax", "These are the scores. What makes weights of them?",
+            _no_softmax),
+    Mistake("scaled_dot_product_attention", "not-scaled", "The scores are divided by the root of "
+            "E.", _with(_no_scale)),
+    Mistake("scaled_dot_product_attention", "softmax-over-queries", "Your softmax runs over the "
+            "queries. Whose weights should sum to 1?", _with(_over_queries)),
+    Mistake("scaled_dot_product_attention", "mask-ignored", "The mask is not used.",
+            _with(_no_mask)),
+    Mistake("scaled_dot_product_attention", "mask-reversed", "True means that a query may look "
+            "there.", _with(_mask_reversed)),
+    Mistake("scaled_dot_product_attention", "mask-after-softmax", "You hide keys after the "
+            "softmax, so the weights that remain do not sum to 1.", _with(_mask_after_softmax)),
+    Mistake("scaled_dot_product_attention", "no-softmax", "The scores themselves weigh your "
+            "values. What makes weights of them?", _with(_no_softmax)),
+    Mistake("scaled_dot_product_attention_backward", "softmax-elementwise", "p (1 - p) is the "
+            "sigmoid's derivative: in a softmax every weight depends on every score.",
+            _elementwise),
+    Mistake("scaled_dot_product_attention_backward", "mean-forgotten", "The weights sum to 1, so "
+            "one can only grow if the others shrink: a term is missing in the softmax's gradient.",
+            _no_mean),
+    Mistake("scaled_dot_product_attention_backward", "mean-not-weighted", "What is subtracted in "
+            "the softmax's gradient is a mean weighted by P.", _plain_mean),
+    Mistake("scaled_dot_product_attention_backward", "weights-forgotten", "The softmax's gradient "
+            "is also multiplied by P.", _no_weights),
+    Mistake("scaled_dot_product_attention_backward", "softmax-forgotten", "Your gradient goes from "
+            "the weights to the scores as if there were no softmax.", _softmax_forgotten),
+    Mistake("scaled_dot_product_attention_backward", "not-scaled", "The scores were divided by the "
+            "root of E; so is their gradient.", _backward_no_scale),
+    Mistake("scaled_dot_product_attention_backward", "gquery-not-scaled", "Your dL/dkey is scaled, "
+            "your dL/dquery is not.", _gkey_scale_only),
+    Mistake("scaled_dot_product_attention_backward", "query-and-key-exchanged", "dL/dquery and "
+            "dL/dkey are exchanged.", _gkey_gquery_exchanged),
+    Mistake("scaled_dot_product_attention_backward", "gvalue-of-scores", "The values were weighted "
+            "by P, not by the scores.", _gvalue_of_scores),
+    Mistake("scaled_dot_product_attention_backward", "mask-ignored", "The mask is not used.",
+            _backward_no_mask),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _mask(rng, *shape):
+    """About a third is hidden; the first query sees one key, the last one none."""
+    mask = rng.permuted(np.arange(shape[-1]) % 3 > 0 + np.zeros(shape, int), axis=-1)
+    mask[..., 0, :] = np.arange(shape[-1]) == rng.integers(shape[-1])
+    mask[..., -1, :] = False
+    return mask
+
+
+def _draw(rng, B, T, S, E, F, factor=1.0):
+    return (factor * rng.standard_normal((B, T, E)), rng.standard_normal((B, S, E)) + 0.3,
+            rng.standard_normal((B, S, F)) + 0.5)
+
+
+def _by_hand(rng):
+    """One query of ones, two keys of zeros and ones, two values."""
+    keys = np.array([[0.0, 0, 0, 0], [1, 1, 0, 0]])
+    values = np.array([[10.0], [20]]) + rng.integers(0, 9, (2, 1))
+    order = rng.permutation(2)
+    return np.ones((1, 1, 4)), keys[order][None], values[None]
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    def weights(name, args, mask=None):
+        return Case("attention_weights", f"weights, {name}", (*args[:2], mask))
+
+    def forward(name, args, mask=None):
+        return Case("scaled_dot_product_attention", name, (*args, mask))
+
+    def backward(name, args, mask=None):
+        g = rng.standard_normal((*args[0].shape[:2], args[2].shape[2])) + 0.5
+        return Case("scaled_dot_product_attention_backward", f"backward, {name}",
+                    (g, *args, mask))
+    return [
+        weights("two keys", _by_hand(rng)),
+        weights("two heads", _draw(rng, 2, 3, 5, 4, 1)),
+        weights("large scores", _draw(rng, 1, 3, 4, 9, 1, 1000.0)),
+        weights("a mask", _draw(rng, 2, 4, 6, 3, 1), _mask(rng, 4, 6)),
+        forward("two keys", _by_hand(rng)),
+        forward("a mask for each head", _draw(rng, 2, 4, 5, 3, 6), _mask(rng, 2, 4, 5)),
+        backward("two keys", _by_hand(rng)),
+        backward("two heads", _draw(rng, 2, 3, 5, 4, 6)),
+        backward("as many queries as keys", _draw(rng, 1, 4, 4, 3, 2)),
+        backward("a mask", _draw(rng, 2, 4, 5, 3, 6), _mask(rng, 4, 5)),
+    ]
+
+
+# ---- error bounds --------------------------------------------------------------------------------
+
+def _weights_magnitude(query, key, attn_mask):
+    """dP = P (ds - sum P ds): sure weights move little, however large the scores."""
+    p, E = attention_weights(query, key, attn_mask), query.shape[2]
+    scores = query @ key.swapaxes(1, 2) / E ** 0.5
+    size = np.abs(query) @ np.abs(key.swapaxes(1, 2)) / E ** 0.5
+    seen = True if attn_mask is None else attn_mask
+    below = np.where(p > 0, np.abs(scores - np.where(seen, scores, -1e9).max(2, keepdims=True)), 0)
+    mean = (p * size).sum(2, keepdims=True) - p * size
+    reach = size * (1 - p) + mean + below + (p * below).sum(2, keepdims=True) + 2
+    return p * reach + 1e-30 * (p > 0)                      # what vanishes in float32 may be 0
+
+
+def _magnitude(query, key, value, attn_mask):
+    return _weights_magnitude(query, key, attn_mask) @ np.abs(value)
+
+
+def _backward_magnitude(g, query, key, value, attn_mask):
+    weights = _weights_magnitude(query, key, attn_mask)
+    p, gp = attention_weights(query, key, attn_mask), np.abs(g) @ np.abs(value.swapaxes(1, 2))
+    gscores = (weights * (gp + (p * gp).sum(2, keepdims=True))
+               + p * (weights * gp).sum(2, keepdims=True)) / query.shape[2] ** 0.5
+    return (gscores @ np.abs(key), gscores.swapaxes(1, 2) @ np.abs(query),
+            weights.swapaxes(1, 2) @ np.abs(g))
+
+
+def _terms(query, key, *others):
+    return query.shape[2] + key.shape[1] + 6
+
+
+def _backward_terms(g, query, key, *others):
+    return query.shape[2] + sum(g.shape[1:]) + 2 * key.shape[1] + 8
+
+
+EXERCISE = Exercise(
+    name="attention", title="Scaled dot product attention and its gradient",
+    lecture="UW, Self-attention is expensive", source="tinyvision/ops/attention.py",
+    functions={f.__name__: f for f in (attention_weights, scaled_dot_product_attention,
+                                       scaled_dot_product_attention_backward)},
+    cases=cases, mistakes=MISTAKES,
+    magnitude={"attention_weights": _weights_magnitude,
+               "scaled_dot_product_attention": _magnitude,
+               "scaled_dot_product_attention_backward": _backward_magnitude},
+    terms={"attention_weights": _terms, "scaled_dot_product_attention": _terms,
+           "scaled_dot_product_attention_backward": _backward_terms})

@@ -1,0 +1,365 @@
+r"""# An LSTM cell
+
+Write `lstm_cell` and its gradient `lstm_cell_backward`.
+
+A network that writes a caption, word by word, must remember what it has seen. An LSTM cell keeps a
+memory c and shows a part of it, h. At each step four gates are computed from the input x and the
+last h:
+
+$$(i, f, g, o)_{\text{before}} = W x + b + U h + d$$
+
+each of H numbers, in this order in the rows of W, U, b and d (PyTorch's); then
+
+$$i, f, o = \text{sigmoid}(\cdot), \quad g = \tanh(\cdot), \qquad
+c' = f\, c + i\, g, \qquad h' = o\, \tanh(c')$$
+
+f says what is kept, i what of the new g is added, o what is shown.
+
+**By hand**: one number each, W = U = 0 and b + d = 0, so i = f = o = 1/2 and g = 0. With c = 4:
+
+    c' = 1/2 * 4 + 1/2 * 0 = 2,      h' = 1/2 tanh 2 = 0.482
+
+**Backward.** Two gradients come in: gh = dL/dh' and gc = dL/dc' (from the next step). c' reaches
+the loss both ways: by itself, and through h'. Return the gradients of all seven arguments, in their
+order.
+
+**Shapes.** input (N, I); h and c (N, H); w_ih (4 H, I); w_hh (4 H, H); b_ih and b_hh (4 H,).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def gates_of(input, h, w_ih, w_hh, b_ih, b_hh):
+    """The four gates (i, f, g, o), each (N, H)."""
+    before = input @ w_ih.T + b_ih + h @ w_hh.T + b_hh
+    i, f, g, o = np.split(before, 4, axis=1)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+
+
+def lstm_cell(input, h, c, w_ih, w_hh, b_ih, b_hh):
+    """One step of an LSTM.
+
+    Arguments:
+        input: (N, I).
+        h, c: (N, H), the state before.
+        w_ih: (4 H, I), w_hh: (4 H, H): rows for i, f, g, o.
+        b_ih, b_hh: (4 H,).
+
+    Returns:
+        (h, c), the state after, both (N, H).
+    """
+    ### BEGIN SOLUTION
+    i, f, g, o = gates_of(input, h, w_ih, w_hh, b_ih, b_hh)
+    c = f * c + i * g
+    return o * np.tanh(c), c
+    ### END SOLUTION
+
+
+def lstm_cell_backward(gh, gc, input, h, c, w_ih, w_hh, b_ih, b_hh):
+    """Gradients of a loss with respect to the arguments of `lstm_cell`.
+
+    Arguments:
+        gh, gc: (N, H) gradients with respect to the two results.
+        input, h, c, w_ih, w_hh, b_ih, b_hh: what `lstm_cell` was called with.
+
+    Returns:
+        (ginput, gh, gc, gw_ih, gw_hh, gb_ih, gb_hh), with the shapes of the arguments.
+    """
+    ### BEGIN SOLUTION
+    i, f, g, o = gates_of(input, h, w_ih, w_hh, b_ih, b_hh)
+    shown = np.tanh(f * c + i * g)
+    gc = gc + gh * o * (1 - shown ** 2)                     # all that reaches the new c
+    before = np.concatenate([gc * g * i * (1 - i), gc * c * f * (1 - f),
+                             gc * i * (1 - g ** 2), gh * shown * o * (1 - o)], axis=1)
+    gb = before.sum(axis=0)
+    return before @ w_ih, before @ w_hh, gc * f, before.T @ input, before.T @ h, gb, gb
+    ### END SOLUTION
+
+
+# ---- mistakes: forward ---------------------------------------------------------------------------
+
+def _reordered(*order):
+    """The cell whose rows are read in another order: order[k] is where gate k is looked for."""
+    def cell(input, h, c, *weights):
+        H = h.shape[1]
+        rows = np.concatenate([np.arange(k * H, (k + 1) * H) for k in order])
+        return lstm_cell(input, h, c, *(w[rows] for w in weights))
+    return cell
+
+
+_as_ifog = _reordered(0, 1, 3, 2)
+_as_iofg = _reordered(0, 2, 3, 1)
+_as_figo = _reordered(1, 0, 2, 3)
+
+
+def _changed(combine):
+    """The cell that puts i, f, g, o and c together otherwise."""
+    def cell(input, h, c, *weights):
+        return combine(*gates_of(input, h, *weights), c)
+    return cell
+
+
+def _sigmoid_for_g(input, h, c, *weights):
+    i, f, g, o = gates_of(input, h, *weights)
+    c = f * c + i / (1 + np.exp(-np.arctanh(g)))
+    return o * np.tanh(c), c
+
+
+def _interleaved(input, h, c, *weights):
+    H = h.shape[1]
+    rows = np.arange(4 * H).reshape(H, 4).T.reshape(-1)
+    return lstm_cell(input, h, c, *(w[rows] for w in weights))
+
+
+def _one_bias(input, h, c, w_ih, w_hh, b_ih, b_hh):
+    return lstm_cell(input, h, c, w_ih, w_hh, b_ih, 0 * b_hh)
+
+
+def _past_forgotten(input, h, c, w_ih, w_hh, b_ih, b_hh):
+    return lstm_cell(input, 0 * h, c, w_ih, w_hh, b_ih, b_hh)
+
+
+def _new_and_kept(i, f, g, o, c):
+    new = (1 - i) * c + i * g
+    return o * np.tanh(new), new
+
+
+def _old_memory_shown(i, f, g, o, c):
+    return o * np.tanh(c), f * c + i * g
+
+
+def _not_squashed(i, f, g, o, c):
+    new = f * c + i * g
+    return o * new, new
+
+
+def _not_gated(i, f, g, o, c):
+    new = f * c + i * g
+    return np.tanh(new), new
+
+
+def _all_kept(i, f, g, o, c):
+    new = c + i * g
+    return o * np.tanh(new), new
+
+
+def _c_first(i, f, g, o, c):
+    new = f * c + i * g
+    return new, o * np.tanh(new)
+
+
+# ---- mistakes: backward --------------------------------------------------------------------------
+
+def _backward(keep=1.0, direct=1.0, slope=lambda t: 1 - t ** 2, s=lambda p: p * (1 - p),
+              t=lambda g: 1 - g ** 2, memory=None):
+    """The backward with some of its parts changed."""
+    def backward(gh, gc, input, h, c, w_ih, w_hh, b_ih, b_hh):
+        i, f, g, o = gates_of(input, h, w_ih, w_hh, b_ih, b_hh)
+        shown = np.tanh(f * c + i * g)
+        gc = direct * gc + keep * gh * o * slope(shown)
+        old = c if memory is None else memory(c, f, i, g)
+        before = np.concatenate([gc * g * s(i), gc * old * s(f), gc * i * t(g),
+                                 gh * shown * s(o)], axis=1)
+        gb = before.sum(0)
+        return before @ w_ih, before @ w_hh, gc * f, before.T @ input, before.T @ h, gb, gb
+    return backward
+
+
+_gc_ignored = _backward(direct=0.0)
+_through_h_forgotten = _backward(keep=0.0)
+_tanh_forgotten = _backward(slope=lambda t: 1.0)
+_sigmoid_forgotten = _backward(s=lambda p: 1.0)
+_g_as_sigmoid = _backward(t=lambda g: g * (1 - g))
+_g_not_undone = _backward(t=lambda g: 1.0)
+_new_memory = _backward(memory=lambda c, f, i, g: f * c + i * g)
+
+
+def _gc_not_forgotten(*args):
+    ginput, gh, gc, *rest = lstm_cell_backward(*args)
+    f = gates_of(*args[2:4], *args[5:])[1]
+    return ginput, gh, gc / f, *rest
+
+
+def _batch_mean(*args):
+    *states, gw_ih, gw_hh, gb_ih, gb_hh = lstm_cell_backward(*args)
+    return *states, *(w / len(args[0]) for w in (gw_ih, gw_hh, gb_ih, gb_hh))
+
+
+def _bias_halved(*args):
+    *others, gb_ih, gb_hh = lstm_cell_backward(*args)
+    return *others, gb_ih / 2, gb_hh / 2
+
+
+MISTAKES = (
+    Mistake("lstm_cell", "order-i-f-o-g", "You read the rows in the order i, f, o, g; PyTorch's is "
+            "i, f, g, o.", _as_ifog),
+    Mistake("lstm_cell", "order-i-g-o-f", "You read the rows in the order i, g, o, f; PyTorch's is "
+            "i, f, g, o.", _reordered(0, 3, 1, 2)),
+    Mistake("lstm_cell", "order-i-o-f-g", "You read the rows in the order i, o, f, g; PyTorch's is "
+            "i, f, g, o.", _as_iofg),
+    Mistake("lstm_cell", "order-f-i-g-o", "You read the rows in the order f, i, g, o; PyTorch's is "
+            "i, f, g, o.", _as_figo),
+    Mistake("lstm_cell", "rows-interleaved", "The rows of one gate lie together: first all H of i, "
+            "then all of f.", _interleaved),
+    Mistake("lstm_cell", "sigmoid-for-g", "g is what may be added to the memory, also negative: "
+            "which function has values from -1 to 1?", _sigmoid_for_g),
+    Mistake("lstm_cell", "one-bias", "There are two biases, b_ih and b_hh.", _one_bias),
+    Mistake("lstm_cell", "past-forgotten", "The gates do not depend on h in your code.",
+            _past_forgotten),
+    Mistake("lstm_cell", "gates-coupled", "You keep 1 - i of the memory (as a GRU does); an LSTM "
+            "has the gate f for that.", _changed(_new_and_kept)),
+    Mistake("lstm_cell", "nothing-forgotten", "f is not used: the memory is kept whole.",
+            _changed(_all_kept)),
+    Mistake("lstm_cell", "old-memory-shown", "h' shows the new memory; yours shows the old one.",
+            _changed(_old_memory_shown)),
+    Mistake("lstm_cell", "not-squashed", "h' shows tanh of the memory.", _changed(_not_squashed)),
+    Mistake("lstm_cell", "all-shown", "o is not used: the memory is shown whole.",
+            _changed(_not_gated)),
+    Mistake("lstm_cell", "c-first", "The results are exchanged: h comes first.",
+            _changed(_c_first)),
+    Mistake("lstm_cell_backward", "gc-ignored", "The gradient gc from the next step is not used.",
+            _gc_ignored),
+    Mistake("lstm_cell_backward", "not-through-h", "c' also reaches the loss through h'; that part "
+            "of its gradient is missing.", _through_h_forgotten),
+    Mistake("lstm_cell_backward", "tanh-forgotten", "Between c' and h' there is a tanh: where is "
+            "its derivative?", _tanh_forgotten),
+    Mistake("lstm_cell_backward", "sigmoid-forgotten", "Your gradients of the gates stop behind "
+            "the sigmoid. What is its derivative?", _sigmoid_forgotten),
+    Mistake("lstm_cell_backward", "sigmoid-for-g", "g is a tanh, and its derivative is "
+            "another.", _g_as_sigmoid),
+    Mistake("lstm_cell_backward", "tanh-of-g-forgotten", "Your gradient of g stops behind the "
+            "tanh.", _g_not_undone),
+    Mistake("lstm_cell_backward", "new-memory-for-f", "f was multiplied by the memory before the "
+            "step; yours is that after it.", _new_memory),
+    Mistake("lstm_cell_backward", "gc-not-forgotten", "What was kept of c is f of it: so is its "
+            "gradient.", _gc_not_forgotten),
+    Mistake("lstm_cell_backward", "batch-mean", "The weights' gradients are sums over the batch, "
+            "not means.", _batch_mean),
+    Mistake("lstm_cell_backward", "bias-halved", "Both biases are added with the factor 1; neither "
+            "has half of the gradient.", _bias_halved),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _draw(rng, N, I, H):
+    """(input, h, c, w_ih, w_hh, b_ih, b_hh) whose gates are neither open nor closed."""
+    shapes = (N, I), (N, H), (N, H), (4 * H, I), (4 * H, H), (4 * H,), (4 * H,)
+    scales = 1, 1, 1, I ** -0.5, H ** -0.5, 0.5, 0.5
+    return tuple(scale * rng.standard_normal(shape) for scale, shape in zip(scales, shapes))
+
+
+def _plain(rng, still):
+    """One positive number each, so that no sum is near 0; with `still` gates only biases matter."""
+    x, h, c = (rng.permutation([1.0, 2, 0.5])[:1, None] for _ in range(3))
+    w, u, b, d = (rng.permutation([0, 0.25, 0.5, 1]) for _ in range(4))
+    factor = 0 if still else 1
+    return x, h, c, factor * w[:, None], factor * u[:, None], b, d
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    def backward(name, args, points=1.0, gh=1.0, gc=1.0):
+        signs = [1] if args[0].size == 1 else [-1, 1]
+        g = [rng.choice(signs, args[1].shape) * rng.uniform(0.5, 2, args[1].shape)
+             for _ in range(2)]
+        return Case("lstm_cell_backward", f"backward, {name}", (gh * g[0], gc * g[1], *args),
+                    points)
+    return [
+        Case("lstm_cell", "biases only", _plain(rng, True)),
+        Case("lstm_cell", "one number each", _plain(rng, False)),
+        Case("lstm_cell", "one sequence", _draw(rng, 1, 2, 3)),
+        Case("lstm_cell", "several sequences", _draw(rng, 4, 5, 3)),
+        Case("lstm_cell", "a narrow input", _draw(rng, 3, 2, 5)),
+        backward("one number each", _plain(rng, False)),
+        backward("from h only", _draw(rng, 1, 2, 3), gc=0.0),
+        backward("from c only", _draw(rng, 1, 2, 3), gh=0.0),
+        backward("several sequences", _draw(rng, 4, 5, 3), 2.0),
+    ]
+
+
+# ---- error bounds --------------------------------------------------------------------------------
+
+# A pair (|value|, error); errors in units of that of the longest sum, of which a rounding of its
+# own is a small part.
+
+OWN = 0.5
+
+
+def _times(*pairs):
+    """The product of such pairs."""
+    value = np.prod([v for v, _ in pairs], axis=0)
+    others = (np.prod([v for k, (v, _) in enumerate(pairs) if k != j], axis=0)
+              for j in range(len(pairs)))
+    return value, OWN * value + sum(e * rest for (_, e), rest in zip(pairs, others))
+
+
+def _curve(value, slope, error):
+    """A function's value, where its argument has an error."""
+    return np.abs(value), np.abs(slope) * error + OWN * np.abs(value)
+
+
+def _gate_pairs(input, h, w_ih, w_hh, b_ih, b_hh):
+    """Of i, f, g, o the pairs of values and the pairs of slopes."""
+    sums = np.abs(input) @ np.abs(w_ih.T) + np.abs(h) @ np.abs(w_hh.T) + np.abs(b_ih) + (
+        np.abs(b_hh))
+    gates, slopes = gates_of(input, h, w_ih, w_hh, b_ih, b_hh), []
+    for k, (a, error) in enumerate(zip(gates, np.split(sums, 4, axis=1))):
+        slope, bend = (1 - a ** 2, 2 * a) if k == 2 else (a * (1 - a), 1 - 2 * a)
+        pair = _curve(a, slope, error)
+        slopes.append((pair, _curve(slope, bend, pair[1])))
+    return [pair for pair, _ in slopes], [slope for _, slope in slopes]
+
+
+def _exact(a):
+    return np.abs(a), OWN * np.abs(a)
+
+
+def _memory(i, f, g, c):
+    """The error of f c + i g."""
+    kept, added = _times(f, _exact(c)), _times(i, g)
+    return kept[1] + added[1] + OWN * (kept[0] + added[0])
+
+
+def _magnitude(input, h, c, *weights):
+    (i, f, g, o), _ = _gate_pairs(input, h, *weights)
+    error, shown = _memory(i, f, g, c), np.tanh(lstm_cell(input, h, c, *weights)[1])
+    return _times(o, _curve(shown, 1 - shown ** 2, error))[1], error
+
+
+def _backward_magnitude(gh, gc, input, h, c, *weights):
+    (i, f, g, o), (di, df, dg, do) = _gate_pairs(input, h, *weights)
+    error, shown = _memory(i, f, g, c), np.tanh(lstm_cell(input, h, c, *weights)[1])
+    tanh = _curve(shown, 1 - shown ** 2, error)
+    through = _times(_exact(gh), o, _curve(1 - shown ** 2, 2 * shown, tanh[1]))
+    gc = np.abs(gc) + through[0], OWN * (np.abs(gc) + through[0]) + through[1]
+    parts = [_times(gc, g, di), _times(gc, _exact(c), df), _times(gc, i, dg),
+             _times(_exact(gh), tanh, do)]
+    before = np.concatenate([value + error for value, error in parts], axis=1)
+    w_ih, w_hh, gb = *map(np.abs, weights[:2]), before.sum(0)
+    return (before @ w_ih, before @ w_hh, _times(gc, f)[1], before.T @ np.abs(input),
+            before.T @ np.abs(h), gb, gb)
+
+
+def _terms(input, h, *others):
+    return input.shape[1] + h.shape[1] + 8
+
+
+def _backward_terms(gh, gc, input, h, *others):
+    return 4 * h.shape[1] + len(input) + _terms(input, h)
+
+
+EXERCISE = Exercise(
+    name="lstm_cell", title="An LSTM cell and its gradient",
+    lecture="UW, Image Captioning: CNN + RNN", source="tinyvision/ops/recurrent.py",
+    functions={"lstm_cell": lstm_cell, "lstm_cell_backward": lstm_cell_backward},
+    cases=cases, mistakes=MISTAKES,
+    magnitude={"lstm_cell": _magnitude, "lstm_cell_backward": _backward_magnitude},
+    terms={"lstm_cell": _terms, "lstm_cell_backward": _backward_terms})
