@@ -157,12 +157,26 @@ def test_every_summation_order_in_float32_passes():
     def verdict(value):
         return judge(Answer((np.asarray(value),), ("ndarray of <f4 and shape ()",), "", ((),)),
                      right).verdict
-    for _ in range(300):
+    for _ in range(1000):
         order = rng.permutation(500)
         terms = x[order].astype("f4") * w[order].astype("f4")
         assert verdict(np.float32(np.add.accumulate(terms)[-1])) is Verdict.OK
     assert verdict(np.float64((x @ w) * (1 + 1e-3))) is Verdict.WRONG_VALUE
     assert verdict(np.float64(x @ w + 1e-9)) is Verdict.WRONG_VALUE
+    assert verdict(np.float64(np.nan)) is Verdict.NONFINITE
+
+
+def test_a_small_gradient_must_not_be_zero():
+    """np.allclose(zeros, 1e-9) is true: its absolute tolerance is larger than the truth."""
+    g = np.full((2, 3), 1e-9)
+    right = Expected((g,), False, (np.abs(g),), (4.0,))
+
+    def verdict(value):
+        return judge(Answer((value,), ("ndarray of <f8 and shape 2x3",), "", ((2, 3),)),
+                     right).verdict
+    assert verdict(g.copy()) is Verdict.OK and verdict(g.astype("f4")) is Verdict.OK
+    assert verdict(np.zeros((2, 3))) is Verdict.WRONG_VALUE
+    assert verdict(g * (1 + 1e-3)) is Verdict.WRONG_VALUE
 
 
 # ---- wrong answers -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tinyvision.exercises import Exercise, load
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 BODY = 'raise NotImplementedError("write me")'
 IMPORTS = "import numpy as np"
+CHECK = "from tinyvision.grading import check    # after running the cells above\n\ncheck()"
 
 
 # ---- the exercise's source, taken apart ----------------------------------------------------------
@@ -102,7 +103,7 @@ def notebook_text(exercise: Exercise) -> str:
     cells = [_cell("task", f"{task(exercise)}\n\n{_note(exercise, 'ipynb')}", "markdown"),
              _cell("imports", f"# tinyvision exercise: {name}\n{IMPORTS}"),
              *(_cell(function, text) for function, text in _blanks(exercise)),
-             _cell("check", f"# Save the notebook first.\n!tinyvision check {name}.ipynb")]
+             _cell("check", CHECK)]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return json.dumps({"cells": cells, "metadata": {
         "kernelspec": kernel, "language_info": {"name": "python"},

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import functools
+import threading
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from tinyvision.grading.verdict import Verdict, judge, received
 from tinyvision.grading.words import explain
 
 SHRUNK = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE, Verdict.EXCEPTION)
+_QUIET = threading.Lock()               # filters of warnings belong to the whole process
 LONGEST = 400                           # characters of a call or an answer
 
 
@@ -94,31 +97,52 @@ def answered(trials, case, right):
 def sensible(exercise, case):
     """The right answer to a case; None where it makes no sense: refused, empty, not finite."""
     try:
-        with np.errstate(all="ignore"):
+        with _QUIET, warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")             # of the mean of nothing, and the like
             right = expect(exercise, case)
     except Exception:
         return None
-    fine = all(part.size and (part.dtype.kind != "f" or np.isfinite(part).all())
-               for part in right.parts)
+    bounds = [bound for bound in right.magnitudes if bound is not None]
+    fine = all(part.size for part in right.parts) and all(
+        np.isfinite(part).all() for part in (*right.parts, *bounds) if part.dtype.kind == "f")
     return right if fine else None
 
 
-def _verdict(answer, right) -> Verdict:
+def _judged(answer, right):
     kinds = tuple(f"ndarray of {part.dtype} and shape" for part in answer.parts)
     shapes = tuple(part.shape for part in answer.parts)
-    return judge(replace(answer, types=kinds, shapes=shapes), right).verdict
+    return judge(replace(answer, types=kinds, shapes=shapes), right)
 
 
-def shown(exercise, case, answer) -> dict:
-    """Texts: the call, the student's answer, the right one."""
-    right = expect(exercise, case)
-    yours = answer if isinstance(answer, str) else _parts(answer.parts, bool(answer.several))
-    return {"function": case.function,
-            "call": plain(call_text(case.function, exercise.parameters(case), case.args), LONGEST),
-            "yours": plain(yours, LONGEST),
-            "expected": plain(_parts(right.parts, right.several), LONGEST)}
+def _verdict(answer, right) -> Verdict:
+    return _judged(answer, right).verdict
 
 
-def _parts(parts, several: bool) -> str:
-    words = ["no array" if part is None else text(part) for part in parts]
+def shown(exercise, case, answer) -> dict | None:
+    """Texts: the call, the student's answer, the right one; None where they fill a page."""
+    right = sensible(exercise, case)
+    call = plain(call_text(case.function, exercise.parameters(case), case.args), LONGEST + 1)
+    pairs = [(answer, _parts(right.parts, right.several))] if isinstance(answer, str) else [
+        tuple(_parts(parts, several, digits) for parts, several in
+              ((answer.parts, answer.several), (right.parts, right.several)))
+        for digits in (4, 12)] + [_place(answer, right)]
+    for yours, expected in pairs:
+        if max(map(len, (call, yours, expected))) <= LONGEST and yours != expected:
+            return {"function": case.function, "call": call, "yours": plain(yours, LONGEST),
+                    "expected": plain(expected, LONGEST)}
+    return None
+
+
+def _parts(parts, several, digits: int = 4) -> str:
+    words = ["no array" if part is None else text(part, digits) for part in parts]
     return f"({', '.join(words)})" if several else words[0]
+
+
+def _place(answer, right) -> tuple[str, str]:
+    """The first wrong number of each, or the shapes."""
+    found = _judged(answer, right)
+    got, want = answer.parts[found.part], right.parts[found.part]
+    if found.index is None:
+        return f"shape {np.shape(got)}", f"shape {want.shape}"
+    where = f" at {list(found.index)}"
+    return tuple(text(float(part[found.index]), 12) + where for part in (got, want))

@@ -184,14 +184,14 @@ def call_text(function: str, names, args) -> str:
     return f"{function}({', '.join(f'{n}={text(a)}' for n, a in zip(names, args))})"
 
 
-def text(value) -> str:
+def text(value, digits: int = 4) -> str:
     """Numbers as a person writes them: 3 for 3.0, brackets for arrays."""
     if isinstance(value, np.ndarray):
-        return text(value.tolist()) if value.size else f"zeros{value.shape}"
+        return text(value.tolist(), digits) if value.size else f"zeros{value.shape}"
     if isinstance(value, (list, tuple)):
-        inner = ", ".join(map(text, value)) + ("," if isinstance(value, tuple) and len(
+        inner = ", ".join(text(one, digits) for one in value) + ("," if isinstance(value, tuple) and len(
             value) == 1 else "")
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, float) and np.isfinite(value):
-        return f"{value + 0.0:.4g}"      # -0 is 0
+        return f"{value + 0.0:.{digits}g}"      # -0 is 0
     return repr(value) if isinstance(value, str) else str(value)

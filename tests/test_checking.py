@@ -1,0 +1,249 @@
+"""What a student is told: the smallest call, follow-through, what is kept between calls, hints."""
+import builtins
+import re
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tinyvision import exercises
+from tinyvision.exercises.start import solution_text
+from tinyvision.grading import check, checking, submissions
+from tinyvision.grading.assignment import expect, prepare
+from tinyvision.grading.counterexample import of_mistake
+from tinyvision.grading.examine import examine
+from tinyvision.grading.follow import follows, forward_of
+from tinyvision.grading.shrink import shrink, text, tied, weight
+
+RIGHT = solution_text(exercises.load("conv2d"))
+FLIPPED = RIGHT.replace('"ncij,ocij->no", window, weight)',
+                        '"ncij,ocij->no", window, weight[:, :, ::-1, ::-1])')
+FOLLOWING = FLIPPED.replace("g[:, :, a, b], weight)", "g[:, :, a, b], weight[:, :, ::-1, ::-1])"
+                            ).replace("padded[here])", "padded[here])[:, :, ::-1, ::-1]")
+
+
+@pytest.fixture
+def conv(tmp_path):
+    """Write source and check it."""
+    def checked(source, name="conv2d", **options):
+        path = tmp_path / "mine.py"
+        path.write_text(source)
+        return check(path, name, **options)
+    return checked
+
+
+def graded(source, name="conv2d", seed=7, **options):
+    made = prepare(exercises.load(name), np.random.default_rng(seed))
+    one = submissions.Submission("ada", "ada.py", source.encode(), name)
+    return examine(one, made, "medium", **options)[0]
+
+
+# ---- follow-through ------------------------------------------------------------------------------
+
+def test_a_gradient_that_is_right_for_a_wrong_forward_costs_nothing():
+    assert FLIPPED != RIGHT and FOLLOWING != FLIPPED
+    record = graded(FOLLOWING)
+    backward = [case for case in record["cases"] if case["function"] == "conv2d_backward"]
+    assert all(case["earned"] == case["points"] for case in backward)
+    assert all("your own conv2d" in case["follow_through"] for case in backward)
+    assert [found["name"] for found in record["diagnoses"]] == ["kernel-flipped"]
+    assert record["score"] == 5 and record["verdict"] == "WRONG_VALUE"
+
+
+def test_the_right_gradient_of_a_wrong_forward_is_right_too():
+    record = graded(FLIPPED)
+    assert [case["verdict"] for case in record["cases"][-4:]] == ["OK"] * 4
+
+
+def test_an_easy_forward_earns_no_easy_gradient():
+    """A forward of zeros is no known mistake: its gradient of zeros is worth nothing."""
+    record = graded("""
+import numpy as np
+def conv2d(x, weight, bias, stride, padding):
+    (N, _, H, W), (O, _, I, J) = x.shape, weight.shape
+    return np.zeros((N, O, (H + 2 * padding - I) // stride + 1, (W + 2 * padding - J) // stride + 1))
+def conv2d_backward(g, x, weight, bias, stride, padding):
+    return np.zeros(x.shape), np.zeros(weight.shape), np.zeros(bias.shape)
+""")
+    assert record["score"] == 0
+    assert not any("follow_through" in case for case in record["cases"])
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_solutions_follow_their_own_forward(name):
+    exercise = exercises.load(name)
+    backward, = (f for f in exercise.functions if f.endswith("_backward"))
+    assert forward_of(exercise, backward) == name and forward_of(exercise, name) is None
+    for case in exercise.cases(np.random.default_rng(3)):
+        if case.function == backward:
+            right = exercise.answer(case)
+            assert follows(case, exercise.functions[name], right)
+            assert not follows(case, exercise.functions[name], [1.001 * part for part in right])
+            assert not follows(case, exercise.functions[name], [0 * part for part in right])
+
+
+# ---- the smallest call ---------------------------------------------------------------------------
+
+def numbers(words):
+    return [float(n) for n in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", words)]
+
+
+def test_a_call_a_person_can_work_out(conv):
+    record = conv(FLIPPED)
+    example = record["diagnoses"][0]["counterexample"]
+    assert example["call"] == ("conv2d(x=[[[[0, 1]]]], weight=[[[[0, 1]]]], bias=[0], stride=1, "
+                               "padding=0)")
+    assert (example["yours"], example["expected"]) == ("[[[[0]]]]", "[[[[1]]]]")
+
+
+def test_what_nobody_knows_has_a_smallest_call_too(conv):
+    started = time.perf_counter()
+    record = conv(RIGHT.replace("window, weight) + bias", "window, weight) + bias "
+                                "+ (stride == 3)"))
+    example = record["diagnoses"][0]["counterexample"]
+    assert "stride=3" in example["call"] and max(map(abs, numbers(example["call"]))) <= 3
+    assert text(np.array(numbers(example["yours"])) - numbers(example["expected"])) in (
+        "[1]", "[1, 1]")
+    assert time.perf_counter() - started < 10           # two seconds on a machine of one's own
+
+
+def test_a_call_that_raises_is_made_small(conv):
+    record = conv(RIGHT.replace("    y = np.empty", "    assert padding < 2, 'too much'\n"
+                                "    y = np.empty"))
+    case = next(case for case in record["cases"] if case["verdict"] == "EXCEPTION")
+    assert case["counterexample"]["yours"] == "AssertionError: too much"
+    assert "padding=2" in case["counterexample"]["call"]
+
+
+@pytest.mark.parametrize("name", exercises.names())
+def test_nearly_every_known_mistake_has_a_small_call(name):
+    """Where a driver's numbers are a program there is none; some need many numbers to show."""
+    made = prepare(exercises.load(name), np.random.default_rng(0))
+    driven = {case.function for case in made.cases if case.driver}
+    asked = [one for one in made.exercise.mistakes if one.function not in driven and any(
+        answer is not None for answer in dict(made.bank)[one].values())]
+    found = [example for one in asked if (example := of_mistake(made, one))]
+    assert len(found) >= 0.7 * len(asked)
+    assert all(example["yours"] != example["expected"] for example in found)
+
+
+def test_only_what_varies_between_cases_is_cut():
+    exercise = exercises.load("nms")
+    cases = exercise.cases(np.random.default_rng(0))
+    assert tied(cases) == [[(0, 0), (1, 0)]]            # boxes and scores; never a box's four
+    case = max(cases, key=lambda case: case.args[0].size)
+
+    def fails(smaller):
+        boxes, scores, _ = smaller.args
+        assert boxes.shape == (len(scores), 4)
+        return len(boxes) >= 3
+    assert len(shrink(exercise, cases, case, fails).args[0]) == 3
+
+
+def test_options_grow_simpler():
+    assert sorted([(2, 1), 3, None, 1, 0.25, (1, 1), 0], key=weight) == [
+        None, 0, 1, 3, 0.25, (1, 1), (2, 1)]
+
+
+def test_a_cotangent_keeps_its_shape():
+    exercise = exercises.load("conv2d")
+    cases = exercise.cases(np.random.default_rng(0))
+    forward = exercise.functions["conv2d"]
+
+    def fails(smaller):
+        assert smaller.args[0].shape == forward(*smaller.args[1:]).shape
+        return True
+    case = shrink(exercise, cases, cases[-1], fails)
+    assert case.args[0].size == 1 and expect(exercise, case)
+
+
+# ---- between calls -------------------------------------------------------------------------------
+
+def test_an_answer_kept_by_shape_is_found():
+    record = graded(RIGHT.replace("def conv2d(", "KEPT = {}\n\ndef conv2d(").replace(
+        "    (N, C, H, W), (O, _, I, J) = x.shape, weight.shape\n",
+        "    key = x.shape, weight.shape, stride, padding\n    if key in KEPT:\n"
+        "        return KEPT[key]\n"
+        "    (N, C, H, W), (O, _, I, J) = x.shape, weight.shape\n", 1).replace(
+        "    return y\n", "    KEPT[key] = y\n    return y\n", 1))
+    forward = [case for case in record["cases"] if case["function"] == "conv2d"]
+    assert {case["verdict"] for case in forward} == {"NONDETERMINISTIC"}
+    assert "kept between calls" in forward[0]["message"] and forward[0]["earned"] == 0
+
+
+def test_a_counter_is_found_and_a_table_of_constants_is_not():
+    counted = graded("CALLS = []\n" + RIGHT.replace(
+        "    return y\n", "    CALLS.append(1)\n    return y + (len(CALLS) > 3)\n", 1))
+    assert "kept between calls" in counted["message"]
+    assert graded("TABLE = {n: n * n for n in range(100)}\n" + RIGHT)["verdict"] == "OK"
+
+
+def test_answers_to_the_public_numbers_alone_are_pointed_out():
+    exercise = exercises.load("box_iou")
+    public = prepare(exercise, np.random.default_rng(0))
+    known = {case.args[0].tobytes() + case.args[1].tobytes(): right.parts[0].tolist()
+             for case, right in zip(public.cases, public.expected)}
+    record = graded(f"import numpy as np\nKNOWN = {known!r}\ndef box_iou(a, b):\n"
+                    "    return np.array(KNOWN.get(a.tobytes() + b.tobytes(), "
+                    "np.zeros((len(a), len(b)))), float)\n", "box_iou")
+    assert "right with the public numbers only" in record["remarks"] and record["score"] < 5
+    assert not graded(solution_text(exercise), "box_iou")["remarks"]
+
+
+# ---- credit, hints, words ------------------------------------------------------------------------
+
+def test_right_numbers_of_a_wrong_dtype_may_be_worth_something():
+    exercise = exercises.load("conv2d")
+    half = RIGHT.replace("    return y\n", "    return y.astype('float16')\n", 1)
+    wrong = half.replace("window, weight) + bias", "window, weight) - bias")
+    scores = []
+    for shares, source in (({}, half), ({"WRONG_DTYPE": 0.5}, half), ({"WRONG_DTYPE": 0.5}, wrong)):
+        made = prepare(replace(exercise, credit=shares), np.random.default_rng(7))
+        one = submissions.Submission("ada", "ada.py", source.encode(), "conv2d")
+        scores.append(examine(one, made, "medium")[0]["score"])
+    assert scores == [4, 7, 4]
+
+
+def test_hints_come_one_by_one(conv, monkeypatch):
+    everything, call, cases = (str(conv(FLIPPED, hints=hints)) for hints in (2, 1, 0))
+    assert "kernel flipped" in everything and "smallest case" in everything
+    assert "kernel flipped" not in call and "smallest case" in call and "--hint 2" in call
+    assert "smallest case" not in cases and "✗ 2x3 kernel" in cases and "--hint 1" in cases
+    made = replace(exercises.load("conv2d"), stepwise=True)
+    monkeypatch.setattr(exercises, "load", lambda name: made)
+    assert str(conv(FLIPPED)) == cases and "--hint" not in str(conv(RIGHT))
+
+
+def test_pictures_fit_a_terminal(conv):
+    lines = str(conv(FLIPPED)).splitlines()
+    at = next(i for i, line in enumerate(lines) if "expected" in line and "difference" in line)
+    wide = [numbers(line) for line in lines[at + 1:at + 3]]
+    for row in wide:
+        expected, yours, difference = np.array_split(row, 3)
+        assert np.allclose(yours - expected, difference)
+    assert all(len(line) <= checking.WIDTH for line in lines)
+
+
+def test_a_wrong_shape_has_no_difference():
+    picture = {"expected": [[1.0, 2.0]], "received": [[1.0], ["nan"]]}
+    assert checking.grids(picture) == ["        expected    yours", "        1 2           1",
+                                       "                    nan"]
+    assert checking.grids({"expected": [[1.0] * 9], "received": [[1.0]]}) == []
+
+
+def test_a_cell_of_a_notebook_checks_what_was_run(monkeypatch):
+    class Shell:
+        user_ns = {"In": ["", "# tinyvision exercise: conv2d\nimport numpy as np",
+                          FLIPPED, "%matplotlib inline", RIGHT, "check()"]}
+    monkeypatch.setattr(builtins, "get_ipython", Shell, raising=False)
+    record = check()
+    assert record["score"] == 10 and "everything is right" in str(record)
+    Shell.user_ns["In"].insert(-1, FLIPPED)             # the last definition counts
+    page = check()._repr_html_()
+    assert "kernel flipped" in page and "<img" in page and "<script" not in page
+
+
+def test_without_a_notebook_a_file_is_needed():
+    with pytest.raises(ValueError, match="this is no notebook"):
+        check()
