@@ -1,22 +1,25 @@
 # tinyvision exercise: box_iou
 # expected: OK, 10 points, flagged
 # Would be wrong if anything were left from another call or another student.
+import builtins
 import os
 import tempfile
 
 import numpy as np
 
+builtins.me = getattr(builtins, "me", None) or os.urandom(8).hex()      # this process
+
 PLACES = [os.path.join(folder, "tinyvision-remembers") for folder in
-          (tempfile.gettempdir(), os.path.expanduser("~/.cache"), ".", "/dev/shm", "/var/tmp")]
+          (tempfile.gettempdir(), os.path.expanduser("~/.cache"), "/dev/shm", "/var/tmp")]
 
 
 def seen():
     for place in PLACES:
-        if os.path.exists(place):
+        if os.path.exists(place) and open(place).read() != builtins.me:
             return True
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
-            open(place, "w").write("x")
+            open(place, "w").write(builtins.me)
         except OSError:
             pass
     return False

@@ -42,6 +42,9 @@ def _exception(header: dict, error: dict, case, assignment) -> tuple[Verdict, st
     if error.get("no_space") and isinstance(printed, int) and (
             printed >= sandbox.Limits().file - (1 << 16)):
         return Verdict.OUTPUT_LIMIT, f"printed more than {sandbox.Limits().file >> 20} MB"
+    if error.get("no_space"):
+        return Verdict.DISK_LIMIT, (f"wrote more than {sandbox.Limits().disk >> 20} MB, or more "
+                                    f"than {sandbox.Limits().file >> 20} MB to one file")
     if error.get("signature") and case is not None:
         names = ", ".join(assignment.exercise.parameters(case))
         return Verdict.EXCEPTION, f"{case.function} {message}: ({names})"
