@@ -1,0 +1,299 @@
+r"""# Panoptic quality
+
+Write `count_segments` and `panoptic_quality`.
+
+In a panoptic segmentation every pixel belongs to one segment: a car, another car, the sky. Its
+measure (Kirillov et al. 2019, section 4) first matches: a predicted segment p and a true one g of
+the same class belong together (TP) if their IoU is **greater than** 1/2. Segments do not overlap,
+so none can have two partners. A predicted segment without one is an FP, a true one an FN. Then, for
+every class,
+
+$$PQ = \frac{\sum_{TP} \text{IoU}(p, g)}{|TP| + \frac12 |FP| + \frac12 |FN|}
+= \underbrace{\frac{\sum_{TP} \text{IoU}(p, g)}{|TP|}}_{SQ} \cdot
+\underbrace{\frac{|TP|}{|TP| + \frac12 |FP| + \frac12 |FN|}}_{RQ}$$
+
+**Void.** Pixels without a true segment (0 in the map) are nobody's fault: they are taken out of
+every p before its IoU, and an unmatched p of which **more than half** lies on void is no FP.
+
+**By hand.** One row of pixels; the true segments 1, 2 are of class 0, the predicted ones 1, 2 of
+class 0, 3 of class 1:
+
+    truth          1  1  1  2  2  2  0  0
+    prediction     1  1  1  1  2  3  3  3       IoU(1, 1) = 3 / 4: TP.  IoU(2, 2) = 1 / 3: no match
+                                                segment 3 lies on void by 2 of 3: no FP
+    class 0        sum of IoU 0.75, 1 TP, 1 FP, 1 FN:   PQ = 0.75 / 2 = 0.375, SQ = 0.75, RQ = 0.5
+    class 1        nothing is counted: it does not occur
+
+**Conventions.** Segments are numbered from 1; segment k of a map has the class labels[k - 1]; each
+has at least one pixel. 0 in a predicted map is a pixel where nothing was predicted. SQ of a class
+without TP is 0. `panoptic_quality` averages each of PQ, SQ and RQ over the classes that occur,
+those with at least one TP, FP or FN; there is at least one.
+
+**Shapes.** truth and prediction (H, W), truth_labels (M,) and prediction_labels (L,), integers,
+give (K, 4), row k the sum of IoU, TP, FP and FN of class k; these give (3,).
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from tinyvision.exercises.exercise import Case, Exercise, Mistake
+
+
+def count_segments(truth, truth_labels, prediction, prediction_labels, num_classes):
+    """What is matched, predicted in vain and missed, for every class.
+
+    Arguments:
+        truth: (H, W) the number of each pixel's true segment, from 1; 0 is void.
+        truth_labels: (M,) the classes of segments 1 to M.
+        prediction: (H, W) the number of each pixel's predicted segment; 0 is none.
+        prediction_labels: (L,) their classes.
+        num_classes: K; classes are 0 to K - 1.
+
+    Returns:
+        (K, 4) floats: for each class the sum of the matches' IoU, TP, FP, FN.
+    """
+    ### BEGIN SOLUTION
+    counts = np.zeros((num_classes, 4))
+    matched = []
+    for g, label in enumerate(truth_labels):
+        true = truth == g + 1
+        missed = 1
+        for p, other in enumerate(prediction_labels):
+            mine = (prediction == p + 1) & (truth > 0)
+            iou = (mine & true).sum() / (mine | true).sum()
+            if label == other and iou > 0.5:
+                counts[label] += np.array([iou, 1, 0, 0])
+                matched.append(p)
+                missed = 0
+        counts[label, 3] += missed
+    for p, label in enumerate(prediction_labels):
+        mine = prediction == p + 1
+        if p not in matched and (mine & (truth == 0)).sum() <= mine.sum() / 2:
+            counts[label, 2] += 1
+    return counts
+    ### END SOLUTION
+
+
+def panoptic_quality(counts):
+    """PQ, SQ and RQ, means over the classes that occur.
+
+    Arguments:
+        counts: (K, 4) for each class the sum of the matches' IoU, TP, FP, FN.
+
+    Returns:
+        (3,): PQ, SQ, RQ.
+    """
+    ### BEGIN SOLUTION
+    occurs = counts.any(axis=1)
+    overlap, right = counts[occurs, :2].T
+    faults = counts[occurs, 2:].sum(axis=1)
+    rq = right / (right + faults / 2)
+    sq = overlap / np.maximum(right, 1)
+    return np.array([(sq * rq).mean(), sq.mean(), rq.mean()])
+    ### END SOLUTION
+
+
+# ---- mistakes ------------------------------------------------------------------------------------
+
+def _count(truth, truth_labels, prediction, prediction_labels, num_classes, keep_void=False,
+           any_class=False, excused=lambda void, area: void > area / 2, fits=lambda iou: iou > 0.5,
+           score=lambda both, mine, true: both / (mine + true - both)):
+    """`count_segments` with one piece exchanged."""
+    M, L = len(truth_labels), len(prediction_labels)
+    shared = np.bincount((truth * (L + 1) + prediction).ravel(), minlength=(M + 1) * (L + 1))
+    shared = shared.reshape(M + 1, L + 1)
+    both, area, void = shared[1:, 1:], shared[:, 1:].sum(axis=0), shared[0, 1:]
+    ious = score(both, area - void * (not keep_void), shared[1:].sum(axis=1)[:, None])
+    matched = fits(ious) & (any_class | (truth_labels[:, None] == prediction_labels))
+    counts = np.zeros((num_classes, 4))
+    np.add.at(counts, truth_labels, np.stack([
+        (ious * matched).sum(1), matched.sum(1), 0 * ious.sum(1), ~matched.any(1)], axis=1))
+    np.add.at(counts[:, 2], prediction_labels, ~matched.any(0) & ~excused(void, area))
+    return counts
+
+
+def _but(**how):
+    return lambda *args: _count(*args, **how)
+
+
+def _exchanged(*args):
+    return count_segments(*args)[:, [0, 1, 3, 2]]
+
+
+def _counted_once(*args):
+    counts = count_segments(*args)
+    return np.concatenate([counts[:, :1], np.minimum(counts[:, 1:], 1)], axis=1)
+
+
+def _means_of_iou(*args):
+    counts = count_segments(*args)
+    return np.concatenate([counts[:, :1] / np.maximum(counts[:, 1:2], 1), counts[:, 1:]], axis=1)
+
+
+def _of_pixels(truth, truth_labels, prediction, prediction_labels, num_classes):
+    """Classes instead of segments: as a semantic segmentation."""
+    one, two = (np.append(-1, labels)[where] for labels, where in
+                ((truth_labels, truth), (prediction_labels, prediction)))
+    (places, labels), (found, others) = ((np.searchsorted(np.unique(a), a) + (a.min() >= 0),
+                                          np.unique(a)[np.unique(a) >= 0]) for a in (one, two))
+    return count_segments(places, labels, found, others, num_classes)
+
+
+def _quality(ratio):
+    """A wrong `panoptic_quality`: ``ratio`` of (sum of IoU, TP, FP, FN) of the classes that occur
+    gives PQ, SQ and RQ."""
+    def wrong(counts):
+        return np.array([np.mean(part) for part in ratio(*counts[counts[:, 1:].any(axis=1)].T)])
+    return wrong
+
+
+def _parts(overlap, right, wrong, missed):
+    rq = right / (right + wrong / 2 + missed / 2)
+    return overlap / np.maximum(right, 1) * rq, overlap / np.maximum(right, 1), rq
+
+
+def _product(counts):
+    _, sq, rq = panoptic_quality(counts)
+    return np.array([sq * rq, sq, rq])
+
+
+def _all_classes(counts):
+    return panoptic_quality(counts) * counts[:, 1:].any(axis=1).mean()
+
+
+def _together(counts):
+    return panoptic_quality(counts.sum(axis=0, keepdims=True))
+
+
+def _whole(overlap, right, wrong, missed):
+    rq = right / (right + wrong + missed)
+    return overlap / np.maximum(right, 1) * rq, overlap / np.maximum(right, 1), rq
+
+
+def _sq_of_found(overlap, right, wrong, missed):
+    pq, sq, rq = _parts(overlap, right, wrong, missed)
+    return pq, sq[right > 0], rq
+
+
+def _precision(overlap, right, wrong, missed):
+    return _parts(overlap, right, 2 * wrong, 0)
+
+
+def _recall(overlap, right, wrong, missed):
+    return _parts(overlap, right, 0, 2 * missed)
+
+
+MISTAKES = (
+    Mistake("count_segments", "at-one-half", "An IoU of exactly 1/2 is no match: greater, or "
+            "greater or equal?", _but(fits=lambda iou: iou >= 0.5)),
+    Mistake("count_segments", "void-kept", "Void pixels are taken out of a predicted segment "
+            "before its IoU.", _but(keep_void=True)),
+    Mistake("count_segments", "void-not-excused", "A predicted segment that lies mostly on void "
+            "is no FP.", _but(excused=lambda void, area: void < 0)),
+    Mistake("count_segments", "half-void-excused", "A segment of which exactly half lies on void "
+            "is an FP: more than half, or at least half?",
+            _but(excused=lambda void, area: void >= area / 2)),
+    Mistake("count_segments", "any-void-excuses", "A little void does not excuse a predicted "
+            "segment.", _but(excused=lambda void, area: void > 0)),
+    Mistake("count_segments", "any-class", "Only segments of the same class can match.",
+            _but(any_class=True)),
+    Mistake("count_segments", "dice", "You match by twice the intersection over the sum of both "
+            "areas, the Dice coefficient.",
+            _but(score=lambda both, mine, true: 2 * both / (mine + true))),
+    Mistake("count_segments", "of-the-truth", "You divide by the true segment's area instead of "
+            "the union.", _but(score=lambda both, mine, true: both / true)),
+    Mistake("count_segments", "fp-and-fn-exchanged", "FP and FN are exchanged: which of them is "
+            "an object that nobody found?", _exchanged),
+    Mistake("count_segments", "counted-once", "A class may have several segments: each of them "
+            "counts.", _counted_once),
+    Mistake("count_segments", "mean-of-iou", "The first column is the sum of the IoUs, not their "
+            "mean.", _means_of_iou),
+    Mistake("count_segments", "of-pixels", "You compare classes instead of segments: two cars are "
+            "two segments.", _of_pixels),
+    Mistake("panoptic_quality", "product-of-means", "PQ is the mean of the classes' PQ, which is "
+            "not the product of the mean SQ and the mean RQ.", _product),
+    Mistake("panoptic_quality", "absent-are-zero", "Classes that do not occur count as 0 in your "
+            "means; they should not count.", _all_classes),
+    Mistake("panoptic_quality", "over-all-classes", "You add up the classes first. Each class has "
+            "a PQ of its own, and the mean is taken of these.", _together),
+    Mistake("panoptic_quality", "no-halves", "FP and FN count half each in the denominator.",
+            _quality(_whole)),
+    Mistake("panoptic_quality", "sq-of-found-classes", "A class without TP has SQ 0; it is not "
+            "left out of the mean.", _quality(_sq_of_found)),
+    Mistake("panoptic_quality", "precision", "FN has no part in your RQ.", _quality(_precision)),
+    Mistake("panoptic_quality", "recall", "FP has no part in your RQ.", _quality(_recall)),
+    Mistake("panoptic_quality", "order", "The order is PQ, SQ, RQ.",
+            lambda counts: panoptic_quality(counts)[[0, 2, 1]]),
+)
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+def _renumbered(rng, segments, labels):
+    """The same segments with other numbers."""
+    order = rng.permutation(len(labels))
+    return np.append(0, 1 + np.argsort(order))[np.array(segments)], np.array(labels)[order]
+
+
+def _pair(rng, truth, truth_labels, prediction, prediction_labels, num_classes):
+    """Arguments with segments renumbered and columns in a random order."""
+    columns = rng.permutation(len(truth[0]))
+    truth, prediction = np.array(truth)[:, columns], np.array(prediction)[:, columns]
+    return (*_renumbered(rng, truth, truth_labels),
+            *_renumbered(rng, prediction, prediction_labels), num_classes)
+
+
+def _random(rng, shape, labels, num_classes):
+    """Stripes with noise, as many segments predicted as there are, one of another class."""
+    segments = 1 + np.arange(shape[1]) * len(labels) // shape[1] + np.zeros(shape, np.int64)
+    moved = np.where(rng.random(shape) < 0.25, rng.permutation(segments.ravel()).reshape(shape),
+                     segments)
+    other = np.array(labels)
+    other[-1] = (other[-1] + 1) % num_classes
+    moved[rng.random(shape) < 0.1] = 0
+    segments[rng.random(shape) < 0.1] = 0
+    return _pair(rng, segments, labels, moved, other, num_classes)
+
+
+def _counts(rng, overlap, right, wrong, missed):
+    """Counts of classes in a random order; overlap: the mean IoU of the matches."""
+    counts = np.array([right, right, wrong, missed], float)
+    counts[0] *= np.array(overlap) + rng.uniform(0, 0.05, len(right))
+    return (counts.T[rng.permutation(len(right))],)
+
+
+def cases(rng):
+    """Ten points; see `Exercise.cases`."""
+    hand = ([[1, 1, 1, 2, 2, 2, 0, 0]], [0, 0], [[1, 1, 1, 1, 2, 3, 3, 3]], [0, 0, 1], 2)
+    half = ([[1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4]], [1, 1, 0, 1],
+            [[1, 0, 2, 2, 0, 3, 3, 3, 4, 5, 5]], [1, 1, 2, 0, 1], 4)
+    void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3]], [2, 0, 0],
+            [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5]], [2, 0, 0, 2, 1], 3)
+    return [
+        Case("count_segments", "by hand", _pair(rng, *hand)),
+        Case("count_segments", "exactly one half, another class", _pair(rng, *half)),
+        Case("count_segments", "void", _pair(rng, *void)),
+        Case("count_segments", "nothing predicted", _pair(
+            rng, [[1, 0, 2], [1, 2, 2]], [1, 0], np.zeros((2, 3), np.int64), np.zeros(0, np.int64),
+            2), 0.5),
+        Case("count_segments", "many segments", _random(rng, (9, 30), [0, 1, 3, 1, 1, 0], 5), 2),
+        Case("panoptic_quality", "one class", _counts(rng, [0.75], [1], [1], [2])),
+        Case("panoptic_quality", "a class that does not occur", _counts(
+            rng, [0.6, 0], [3, 0], [1, 0], [4, 0]), 0.5),
+        Case("panoptic_quality", "only missed, only in vain", _counts(
+            rng, [0.7, 0, 0], [2, 0, 0], [0, 0, 3], [0, 1, 0])),
+        Case("panoptic_quality", "many classes", _counts(
+            rng, [0.55, 0.9, 0.7, 0, 0.8, 0], [2, 5, 1, 0, 3, 0], [1, 0, 4, 1, 2, 0],
+            [3, 2, 0, 2, 1, 0]), 2),
+    ]
+
+
+EXERCISE = Exercise(
+    name="panoptic_quality", title="Panoptic quality: PQ, SQ and RQ",
+    lecture="Kempten L 10.X, Instance Segmentation (Panoptic Segmentation)",
+    source="tinyvision/metrics/panoptic.py",
+    functions={"count_segments": count_segments, "panoptic_quality": panoptic_quality},
+    cases=cases, mistakes=MISTAKES,
+    magnitude={"count_segments": count_segments, "panoptic_quality": panoptic_quality},
+    terms={"count_segments": lambda *args: 2 + len(args[1]),
+           "panoptic_quality": lambda counts: 4 + len(counts)})
