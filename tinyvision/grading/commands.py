@@ -7,6 +7,7 @@ from tinyvision.grading.checking import EVERYTHING, check
 from tinyvision.grading.grader import IsolationError, grade
 from tinyvision.grading.report_commands import add_grade_options, grade_options
 from tinyvision.grading.sandbox import LEVELS
+from tinyvision.grading.submissions import find, overview
 from tinyvision.grading.summary import summary_text
 
 INTERRUPTED = 130
@@ -20,6 +21,10 @@ def add(subparsers) -> None:
     grading.add_argument("-o", "--out", required=True, help="folder for the results")
     grading.add_argument("--isolation", choices=LEVELS, help="default: the best there is")
     grading.add_argument("--seed", help="secret behind the numbers; default: random, in OUT")
+    grading.add_argument("--pattern", metavar="REGEX", help="for paths of submissions, with "
+                         "(?P<student_id>...); default: ID.py, ID/..., and platforms' names")
+    grading.add_argument("--fork-server", action="store_true",
+                         help="fork sandboxes from one interpreter: faster")
     add_grade_options(grading)
     grading.set_defaults(run=run_grade)
     checking = subparsers.add_parser("check", help="check one file of your own")
@@ -37,8 +42,11 @@ def run_grade(args) -> int:
         print("grade: give one folder, and at most one exercise before it", file=sys.stderr)
         return 2
     try:
+        if args.pattern:
+            print(overview(find(args.where[-1], args.pattern)), flush=True)
         summary = grade(args.where[-1], args.out, args.where[0] if len(args.where) == 2 else None,
-                        args.isolation, args.jobs, args.seed, **grade_options(args))
+                        args.isolation, args.jobs, args.seed, pattern=args.pattern,
+                        fork_server=args.fork_server, **grade_options(args))
     except (ValueError, OSError, IsolationError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """Grading a folder, and checking one file."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -52,7 +53,8 @@ def processors() -> int:
 
 def grade(folder, out, exercise: str | None = None, isolation: str | None = None,
           jobs: int | None = None, seed: str | None = None, progress: bool = True, *,
-          shard: str | None = None, only=(), rerun=(), dask: str | None = None) -> Summary:
+          shard: str | None = None, only=(), rerun=(), dask: str | None = None,
+          pattern: str | None = None, fork_server: bool = False) -> Summary:
     """Grade every submission of a folder; what OUT holds already is not graded again.
 
     Arguments:
@@ -68,11 +70,13 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         only: names of students; the others are left as they are.
         rerun: verdicts; what ended so is graded again.
         dask: address of a Dask scheduler whose workers do the work.
+        pattern: a regular expression for paths; see `submissions.find`.
+        fork_server: fork sandboxes from one interpreter instead of starting one for each.
     Raises ValueError for no folder, no submissions, no such exercise, student or verdict;
     IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
     """
     start = time.perf_counter()
-    found = submissions.find(folder)
+    found = submissions.find(folder, pattern)
     if not found:
         raise ValueError(f"grade: {folder} holds no submissions; give the folder with the files "
                          "ID.py, ID.ipynb or the folders ID/")
@@ -85,9 +89,20 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     assignments.keep_all(store, tasks)
     chosen = selection.choose(tasks, shard, only)
     todo = [task for task in chosen if not task.done(rerun)]
-    with Live(exercise or Path(folder).name, len(todo), progress) as live:
+    with (Live(exercise or Path(folder).name, len(todo), progress) as live,
+          _sandboxes(engine.level, fork_server, dask)):
         interrupted, lost = _run(engine, todo, live)
     return _summary(store, engine, chosen, len(todo), interrupted, lost, start)
+
+
+def _sandboxes(level: str, fork_server: bool, dask: str | None):
+    """Where strong sandboxes come from while grading."""
+    if not fork_server:
+        return contextlib.nullcontext()
+    if level != "strong" or dask:
+        raise IsolationError("grade: the fork server needs isolation strong, on this machine: "
+                             "leave --fork-server away")
+    return sandbox.fork_server()
 
 
 def _cluster(address: str, isolation: str | None):
