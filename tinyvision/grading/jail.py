@@ -117,9 +117,16 @@ def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]
     ``part``: ``zygote`` starts the fork server instead, whose children make namespaces of their
     own; nothing of a student's runs in itself.
     """
+    return enclosed(_file_system(limits), ["/python/bin/python", "-I", "-S", "-B",
+                                           f"/grader/{part}.pyc", "/site"], part == "worker")
+
+
+def enclosed(mounts: list[str], program: list[str], closed: bool = True) -> list[str]:
+    """bubblewrap around a program that sees these mounts and nothing else; ``closed``: it can make
+    no further namespaces."""
     root = os.geteuid() == 0
     bwrap = shutil.which("bwrap") or "bwrap"
-    users = ["--unshare-user", *(["--disable-userns"] if part == "worker" else [])]
+    users = ["--unshare-user", *(["--disable-userns"] if closed else [])]
     command = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
                "--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
     if root:
@@ -130,20 +137,36 @@ def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]
         command += [*users, "--uid", NOBODY, "--gid", NOBODY]
     for name, value in {**THREADS, **INSIDE}.items():
         command += ["--setenv", name, value]
-    command += [*_file_system(limits, bwrap if root else None), "--"]
+    if root:
+        mounts = [*mounts, "--ro-bind", bwrap, "/bin/bwrap",
+                  "--ro-bind", shutil.which("setpriv") or "setpriv", "/bin/setpriv"]
+    command += [*mounts, "--"]
     if root:
         command += ["/bin/setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups",
                     "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--",
                     "/bin/bwrap", *users, "--die-with-parent", "--dev-bind", "/", "/", "--"]
-    return command + ["/python/bin/python", "-I", "-S", "-B", f"/grader/{part}.pyc", "/site"]
+    return command + program
 
 
-def _file_system(limits: Limits, bwrap: str | None) -> list[str]:
+def _file_system(limits: Limits) -> list[str]:
     """The mounts: system libraries, the interpreter, numpy, our parts, small temporary folders."""
     python = interpreter()
     prefix = Path(sys.base_prefix).resolve()
+    mounts = system_libraries("/python", "/python/bin", "/site", "/grader")
+    mounts += ["--ro-bind", str(prefix / "lib"), "/python/lib",
+               "--ro-bind", str(python), "/python/bin/python",
+               "--ro-bind", grader_folder(), "/grader"]
+    for path in hidden_packages(prefix / "lib"):
+        mounts += ["--tmpfs", "/python/lib" / path.relative_to(prefix / "lib")]
+    for path in numpy_folders():
+        mounts += ["--ro-bind", str(path), f"/site/{path.name}"]
+    return [str(mount) for mount in mounts] + temporary_folders(limits)
+
+
+def system_libraries(*folders: str) -> list[str]:
+    """Mounts: shared libraries, without the packages of the system's Python; empty ``folders``."""
     mounts = []
-    for folder in ("/usr", "/python", "/python/bin", "/bin", "/site", "/etc", "/grader"):
+    for folder in ("/usr", "/bin", "/etc", *folders):
         mounts += ["--dir", folder]     # bubblewrap makes the parents of a mount closed to others
     for path in map(Path, ("/usr/lib", "/usr/lib64", "/usr/lib32")):
         mounts += ["--ro-bind-try", str(path), str(path)]
@@ -153,22 +176,16 @@ def _file_system(limits: Limits, bwrap: str | None) -> list[str]:
                    else ["--ro-bind-try", str(path), str(path)])
     for path in ("/etc/ld.so.cache", "/etc/alternatives"):
         mounts += ["--ro-bind-try", path, path]
-    mounts += ["--ro-bind", str(prefix / "lib"), "/python/lib",
-               "--ro-bind", str(python), "/python/bin/python",
-               "--ro-bind", grader_folder(), "/grader"]
     for path in hidden_packages(Path("/usr/lib")):
         mounts += ["--tmpfs", str(path)]
-    for path in hidden_packages(prefix / "lib"):
-        mounts += ["--tmpfs", "/python/lib" / path.relative_to(prefix / "lib")]
-    for path in numpy_folders():
-        mounts += ["--ro-bind", str(path), f"/site/{path.name}"]
-    if bwrap:
-        mounts += ["--ro-bind", bwrap, "/bin/bwrap",
-                   "--ro-bind", shutil.which("setpriv") or "setpriv", "/bin/setpriv"]
-    mounts += ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/dev/shm",
-               "--remount-ro", "/dev", "--perms", "1777", "--size", str(limits.disk),
-               "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    return [str(mount) for mount in mounts]
+    return mounts
+
+
+def temporary_folders(limits: Limits) -> list[str]:
+    """Mounts: processes and devices of its own, a small /tmp."""
+    return ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/dev/shm",
+            "--remount-ro", "/dev", "--perms", "1777", "--size", str(limits.disk),
+            "--tmpfs", "/tmp", "--chdir", "/tmp"]
 
 
 # ---- what the worker gives up --------------------------------------------------------------------
