@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tinyvision.grading import late, overrides, roster
+from tinyvision.grading import late, overrides, roster, submissions
 from tinyvision.grading.roster import Roster, Student
-from tinyvision.grading.store import Store, write
+from tinyvision.grading.store import Store, plain, write
 
 TIMES = "course/times.json"
 
@@ -23,7 +23,7 @@ class Rules:
 
     Attributes:
         policies: exercise -> `late.Policy`.
-        times: student -> when the work came.
+        times: file -> when it was handed in.
         given: marks by hand, `overrides.Override`.
         roster: or None.
     """
@@ -34,18 +34,18 @@ class Rules:
 
     def score(self, record: dict) -> tuple[float | None, list[str]]:
         """(what counts, why it is not the record's own score)."""
+        score, taken, notes = self.parts(record)
+        return None if score is None else round(score - taken, 4), notes
+
+    def parts(self, record: dict) -> tuple[float | None, float, list[str]]:
+        """(the score with marks by hand, what lateness takes off it, a sentence on each)."""
         score, notes, final = overrides.applied(record, self.given)
         policy = self.policies.get(record["exercise"])
         if policy is None or final or score is None:
-            return score, notes
-        found = policy.lateness(self._time(record["student"]), record["points"] or 0.0, score,
+            return score, 0.0, notes
+        found = policy.lateness(self.times.get(record["file"]), record["points"] or 0.0, score,
                                 self._extra(record["student"]))
-        if found is None:
-            return score, notes
-        return round(score - found.taken, 4), [*notes, found.why]
-
-    def _time(self, student: str) -> datetime | None:
-        return self.times.get(student)
+        return (score, 0.0, notes) if found is None else (score, found.taken, [*notes, found.why])
 
     def _extra(self, student: str) -> float:
         found = self.roster.find(student) if self.roster else None
@@ -61,21 +61,21 @@ def read(out: Path) -> Rules:
 
 
 def read_times(out: Path) -> dict[str, datetime]:
-    """Student -> when the work came, as `keep_times` wrote it."""
+    """File -> when it was handed in, as `keep_times` wrote it."""
     path = Path(out) / TIMES
     if not path.exists():
         return {}
     try:
-        return {student: late.time(text) for student, text in
+        return {file: late.time(text) for file, text in
                 json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); 'tinyvision grade' with the same folders "
                          "writes it again") from None
 
 
-def keep_times(out: Path, folder: Path) -> None:
+def keep_times(out: Path, folder: Path, submissions) -> None:
     """Note in OUT when the submissions of a folder came, as far as it says so."""
-    found = late.times(folder)
+    found = {plain(file): moment for file, moment in late.times(folder, submissions).items()}
     if found or (Path(out) / TIMES).exists():
         text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         write(Path(out) / TIMES, text)
@@ -108,22 +108,31 @@ class Row:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything that this student may be called elsewhere."""
+        """Everything that this student may be called elsewhere; of what Canvas or Moodle wrote
+        also the number in the name of the file or folder."""
         one = self.person
-        return (self.student,) + ((one.id, one.email, one.name) if one else ())
+        homes = [record["file"].partition("/")[0] for record in self.records]
+        found = [submissions.identity(home, Path()).get("number", "") for home in homes
+                 if not home.startswith("submission_")]
+        return (self.student, *found) + ((one.id, one.email, one.name) if one else ())
 
 
 def rows(out: Path) -> list[Row]:
     """A row for each student with a submission, in order; then those of the roster without one."""
     rules, records = read(out), Store(out).records()
-    points = _points(records)
+    worth = _points(records)
     by_student: dict[str, list[dict]] = {}
     for record in records:
         by_student.setdefault(_owner(record, rules), []).append(record)
-    found = [_row(rules, mine, points) for mine in by_student.values()]
+    found = [_row(rules, mine, worth) for mine in by_student.values()]
     for person in rules.roster.absent([r["student"] for r in records]) if rules.roster else ():
-        found.append(Row(person.id, person, None, sum(points.values()), "MISSING", (), (), {}))
+        found.append(Row(person.id, person, None, sum(worth.values()), "MISSING", (), (), {}))
     return found
+
+
+def points(out: Path) -> dict[str, float]:
+    """Exercise -> its points, of all that anybody handed in."""
+    return _points(Store(out).records())
 
 
 def _points(records: list[dict]) -> dict[str, float]:
@@ -136,7 +145,7 @@ def _owner(record: dict, rules: Rules) -> str:
     return person.id if person else record["student"]
 
 
-def _row(rules: Rules, records: list[dict], points: dict[str, float]) -> Row:
+def _row(rules: Rules, records: list[dict], worth: dict[str, float]) -> Row:
     best: dict = {}                     # of several files for one exercise the better one counts
     for record in records:
         score, notes = rules.score(record)
@@ -151,7 +160,7 @@ def _row(rules: Rules, records: list[dict], points: dict[str, float]) -> Row:
     person = rules.roster.find(student) if rules.roster else None
     verdict = next((r["verdict"] for r in kept if r["verdict"] != "OK"), "OK")
     notes = tuple(note for _, some, _ in best.values() for note in some)
-    return Row(student, person, total, sum(points.values()), verdict, notes, kept, scores)
+    return Row(student, person, total, sum(worth.values()), verdict, notes, kept, scores)
 
 
 def _rank(score: float | None) -> float:
@@ -161,9 +170,9 @@ def _rank(score: float | None) -> float:
 def absent(out: Path, records: list[dict]) -> list[dict]:
     """A record, verdict MISSING, for each student of the roster who handed in nothing."""
     people = roster.of(out)
-    points = _points(records)
-    return [{"student": one.id, "file": "", "exercise": " ".join(points) or None,
-             "verdict": "MISSING", "score": 0.0, "points": sum(points.values()) or None,
+    worth = _points(records)
+    return [{"student": one.id, "file": "", "exercise": " ".join(worth) or None,
+             "verdict": "MISSING", "score": 0.0, "points": sum(worth.values()) or None,
              "message": "nothing was handed in", "cases": [], "diagnoses": [], "remarks": []}
             for one in (people.absent([r["student"] for r in records]) if people else ())]
 

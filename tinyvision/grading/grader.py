@@ -85,7 +85,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     assignments = Assignments(store.secret(seed, make=shard is None), exercise)
     tasks = [Task(submission, assignments, store, engine.level) for submission in found]
     store.list_submissions([(task.submission.student, task.key) for task in tasks])
-    course.keep_times(store.out, folder)
+    course.keep_times(store.out, folder, found)
     assignments.keep_all(store, tasks)
     chosen = selection.choose(tasks, shard, only)
     todo = [task for task in chosen if not task.done(rerun)]

@@ -135,33 +135,58 @@ def _zone(word: str):
 
 # ---- when work came ------------------------------------------------------------------------------
 
-def times(folder) -> dict[str, str]:
-    """Student -> time of submission, as far as a folder of submissions tells: nbgrader's
-    ``timestamp.txt`` and Gradescope's ``submission_metadata.json`` below a student's folder, and
-    ``submission_metadata.yml`` beside them. The times of files are not used: copying changes them.
+def times(folder, found) -> dict[str, str]:
+    """File -> when it was handed in, as far as a folder of submissions tells.
+
+    Arguments:
+        folder: of submissions.
+        found: its `submissions.Submission` objects.
+
+    Believed are, in this order, a pattern's ``timestamp``, Gradescope's ``submission_metadata.yml``
+    beside the students' folders, and nbgrader's ``timestamp.txt`` or Gradescope's
+    ``submission_metadata.json`` in the file's folder or one above it. The times of the files
+    themselves are not used: copying changes them.
     """
-    folder, found = Path(folder), {}
+    folder = Path(folder)
+    folder = folder / "submitted" if (folder / "submitted").is_dir() else folder
+    listed, stated = {}, {}
     for path in sorted(folder.glob("submission_metadata.y*ml")):
-        found |= _of_export(path)
-    for home in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if home.is_dir() and not home.is_symlink():
-            moment = _of_student(home)
+        listed |= _of_export(path)
+    for one in found:
+        home = one.file.partition("/")[0]
+        moment = _stamp(one.timestamp) or listed.get(home) or _beside(folder, one.file)
+        if moment:
+            stated[one.file] = moment
+    return stated
+
+
+def _stamp(text: str) -> str | None:
+    try:
+        return time(text).isoformat() if text else None
+    except ValueError:
+        return None
+
+
+def _beside(folder: Path, file: str) -> str | None:
+    """What stands in the folders from the file's own up to the student's."""
+    for home in list((folder / file).parents):
+        if home == folder or folder not in home.parents:
+            return None
+        for name in ("timestamp.txt", METADATA):
+            moment = _of_file(home / name)
             if moment:
-                found[home.name] = moment
-    return found
-
-
-def _of_student(home: Path) -> str | None:
-    paths = [path for name in ("timestamp.txt", METADATA)
-             for path in sorted([*home.glob(name), *home.glob(f"*/{name}")])]
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")[:1 << 20]
-            stated = text.strip() if path.suffix == ".txt" else json.loads(text)["created_at"]
-            return time(stated).isoformat()
-        except (OSError, ValueError, KeyError, TypeError):
-            continue                                # a student can hand in such a file, too
+                return moment
     return None
+
+
+def _of_file(path: Path) -> str | None:
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")[:1 << 20]
+        return _stamp(text.strip() if path.suffix == ".txt" else json.loads(text)["created_at"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None                     # a student can hand in such a file, too
 
 
 def _of_export(path: Path) -> dict[str, str]:

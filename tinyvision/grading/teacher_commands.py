@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 def add(subparsers) -> None:
     """Add the commands to the subparsers of the ``tinyvision`` command."""
-    _add_new(subparsers)
-    _add_build(subparsers)
+    for one in (_add_new, _add_build, _add_show, _add_replay, _add_diff, _add_roster,
+                _add_override):
+        one(subparsers)
+    from tinyvision.grading.exports import commands
+    commands.add(subparsers)
 
 
 def _add_new(subparsers) -> None:
@@ -28,6 +32,51 @@ def _add_build(subparsers) -> None:
     building.add_argument("-o", "--output", metavar="FOLDER", help="default: build/NAME beside it")
     building.set_defaults(run=run_build)
 
+
+def _add_show(subparsers) -> None:
+    showing = subparsers.add_parser("show", help="one student's results")
+    showing.add_argument("out", metavar="OUT", help="what 'tinyvision grade -o' wrote")
+    showing.add_argument("student", metavar="STUDENT")
+    showing.set_defaults(run=run_show)
+
+
+def _add_replay(subparsers) -> None:
+    again = subparsers.add_parser("replay", help="run one case of one student's again")
+    again.add_argument("out", metavar="OUT")
+    again.add_argument("student", metavar="STUDENT")
+    again.add_argument("case", metavar="CASE", help="such as 1.2, 'stride 2' or 'conv2d: stride 2'")
+    again.add_argument("--notebook", metavar="FILE", nargs="?", const="",
+                       help="write a notebook with the code, the arguments and the right answer")
+    again.set_defaults(run=run_replay)
+
+
+def _add_diff(subparsers) -> None:
+    comparing = subparsers.add_parser("diff", help="what marks changed between two gradings")
+    comparing.add_argument("first", metavar="OUT1")
+    comparing.add_argument("second", metavar="OUT2")
+    comparing.set_defaults(run=run_diff)
+
+
+def _add_roster(subparsers) -> None:
+    names = subparsers.add_parser("roster", help="say who is in the course")
+    names.add_argument("out", metavar="OUT")
+    names.add_argument("file", metavar="ROSTER.csv", nargs="?",
+                       help="columns id,name,email and, if wanted, extra_hours")
+    names.set_defaults(run=run_roster)
+
+
+def _add_override(subparsers) -> None:
+    by_hand = subparsers.add_parser("override", help="give a mark by hand, with the reason")
+    by_hand.add_argument("out", metavar="OUT")
+    by_hand.add_argument("student", metavar="STUDENT")
+    by_hand.add_argument("where", metavar="FUNCTION or CASE", nargs="?", default="",
+                         help="left away: the whole mark, which is then final")
+    by_hand.add_argument("mark", metavar="MARK", help="points, or - to take it back")
+    by_hand.add_argument("--why", required=True, help="the reason; the student reads it")
+    by_hand.set_defaults(run=run_override)
+
+
+# ---- running them --------------------------------------------------------------------------------
 
 def run_new(args) -> int:
     """Write the source."""
@@ -50,4 +99,64 @@ def run_build(args) -> int:
           f"{built.mistakes} known mistakes are caught and named")
     for path in built.files:
         print(path)
+    return 0
+
+
+def run_show(args) -> int:
+    """Print one student's results."""
+    from tinyvision.grading.inspecting import show
+    print(show(args.out, args.student))
+    return 0
+
+
+def run_replay(args) -> int:
+    """Run the case; print it, or write a notebook on it."""
+    from tinyvision.grading import inspecting
+    from tinyvision.grading.store import folder_name
+    again = inspecting.replay(args.out, args.student, args.case)
+    print(again.text())
+    if args.notebook is not None:
+        name = args.notebook or f"replay_{folder_name(args.student)}_{again.number}.ipynb"
+        print(inspecting.replay_notebook(again, Path(name)))
+    return 0
+
+
+def run_diff(args) -> int:
+    """Print what changed; 0 where nothing did, else 1, as diff does."""
+    from tinyvision.grading.inspecting import diff
+    lines = diff(args.first, args.second)
+    print("\n".join(lines) or "no mark changed")
+    return 1 if lines else 0
+
+
+def run_roster(args) -> int:
+    """Take the roster over; print who is missing and who is not on it; make the pages again."""
+    from tinyvision.grading import course, roster
+    from tinyvision.grading.report import write_report
+    from tinyvision.grading.store import Store
+    Store(args.out).entries()                       # is it a folder of results at all?
+    if args.file:
+        roster.keep(args.out, args.file)
+    elif roster.of(args.out) is None:
+        raise ValueError(f"{args.out} has no roster yet; give one: tinyvision roster {args.out} "
+                         "ROSTER.csv")
+    print("\n".join(course.census(args.out)))
+    print(write_report(args.out).gradebook)
+    return 0
+
+
+def run_override(args) -> int:
+    """Keep the mark; make gradebook and pages again."""
+    from tinyvision.grading import overrides
+    from tinyvision.grading.report import write_report
+    from tinyvision.grading.store import Store
+    try:
+        mark = None if args.mark == "-" else float(args.mark)
+    except ValueError:
+        raise ValueError(f"{args.mark!r} is no number of points; give one, or - to take a mark "
+                         "by hand back") from None
+    one = overrides.add(args.out, Store(args.out).records(), args.student, args.where, mark,
+                        args.why)
+    print("taken back" if mark is None else one.note())
+    print(write_report(args.out).gradebook)
     return 0

@@ -1,0 +1,89 @@
+"""Canvas: fill in the gradebook that Canvas itself exported.
+
+Facts from canvas-lms, ``lib/gradebook_importer.rb`` and ``gradebook_exporter.rb``: an assignment is
+known by the number in ``Title (12345)``; before the students may stand a row of posting policies
+and one of ``Points Possible``; some columns are read-only, and some titles are ignored.
+"""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tinyvision.grading import course
+from tinyvision.grading.exports.filling import Filled, Index, fill as fill_column, table_of
+from tinyvision.grading.exports.table import Table, parsed
+
+ASSIGNMENT = re.compile(r"^(.*)\s\((\d+)\)$")
+IGNORED = re.compile("(Current|Final) (Score|Points|Grade)|Override (Score|Grade|Status)")
+
+
+def fill(exported: Path, out: Path, column: str | None, zeros: bool = False) -> Filled:
+    """The exported gradebook with our marks in one column, every other byte as it was.
+
+    Arguments:
+        exported: the CSV that Canvas exported.
+        out: results.
+        column: its header, ``"HW3 (98765)"``, or the title or the number alone; may be left away
+            where there is one assignment only.
+        zeros: a zero where nothing was handed in.
+
+    ValueError where there is no such column, or Canvas would not take it.
+    """
+    table = table_of(exported)
+    place = _column(table, column)
+    header = table.rows[0]
+    first = 1
+    while first < len(table.rows) and _before_students([c.value for c in table.rows[first]]):
+        _check_points([c.value for c in table.rows[first]], place, header[place].value)
+        first += 1
+    identity = range(_students(table, place))
+    rows = course.rows(out)
+    filled = fill_column(table, first, place, identity, Index(rows), zeros=zeros)
+    notes = _points_note(table, first, place, rows)
+    return Filled(filled.data, filled.count, header[place].value, (*notes, *filled.notes))
+
+
+def _column(table: Table, wanted: str | None) -> int:
+    header = [cell.value.strip() for cell in table.rows[0]]
+    assignments = [name for name in header if ASSIGNMENT.match(name)]
+    named = [name for name in header if wanted is not None and (
+        name == wanted.strip() or ASSIGNMENT.match(name)
+        and wanted.strip() in ASSIGNMENT.match(name).groups())]
+    found = named if wanted is not None else assignments
+    if len(found) != 1:
+        asked = f"column {wanted!r}" if wanted is not None else "one assignment"
+        raise ValueError(f"{table.name}: {asked} stands there {len(found)} times; say --column "
+                         f"with one of {', '.join(map(repr, assignments)) or 'its columns'}")
+    if IGNORED.search(found[0]):
+        raise ValueError(f"{table.name}: Canvas ignores columns like {found[0]!r}; give the "
+                         "assignment another title there and export again")
+    return header.index(found[0])
+
+
+def _students(table: Table, place: int) -> int:
+    """How many columns say who a student is: those up to the section, before any assignment."""
+    header = [cell.value.strip() for cell in table.rows[0]]
+    first = next((i for i, name in enumerate(header) if ASSIGNMENT.match(name)), place)
+    return min(first, place, header.index("Section") if "Section" in header else first)
+
+
+def _before_students(cells: list[str]) -> bool:
+    """Whether a row stands before the students: Canvas writes four spaces before "Points
+    Possible", in any language, and leaves the student's cells of the other one empty."""
+    return cells[0].startswith("    ") or "Points Possible" in cells[0] or not any(
+        cell.strip() for cell in cells[:2])
+
+
+def _check_points(cells: list[str], place: int, title: str) -> None:
+    if place < len(cells) and "(read only)" in cells[place]:
+        raise ValueError(f"Canvas says that column {title!r} is read only; choose an assignment "
+                         "with --column")
+
+
+def _points_note(table: Table, first: int, place: int, rows) -> list[str]:
+    for row in table.rows[1:first]:
+        points = parsed(row[place].value) if place < len(row) else None
+        if points is not None and rows and abs(points - rows[0].points) > 1e-6:
+            return [f"Canvas has {points:g} points for it, the assignment {rows[0].points:g}: marks "
+                    "are filled in as they are"]
+    return []

@@ -1,0 +1,111 @@
+"""Filling one column of an exported file with marks: what Canvas and Moodle have in common."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyvision.grading.exports.table import Table, number
+from tinyvision.grading.roster import key
+
+MOST = 30                               # names in one sentence
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The new bytes, how many marks were put in, into which column, and what to know."""
+    data: bytes
+    count: int
+    column: str
+    notes: tuple[str, ...]
+
+
+def table_of(path: Path) -> Table:
+    """The exported file; ValueError in one sentence where it cannot be read."""
+    try:
+        return Table(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+class Index:
+    """Rows of results, found by any of their names; a name that two have finds nobody."""
+
+    def __init__(self, rows):
+        self.rows, self.by_key = list(rows), {}
+        for row in self.rows:
+            for word in self._words(row):
+                known = self.by_key.setdefault(word, row)
+                if known is not row:
+                    self.by_key[word] = None
+
+    @staticmethod
+    def _words(row) -> set[str]:
+        words = [*row.names, *(name.partition("@")[0] for name in row.names)]
+        for word in list(words):
+            first, _, last = word.rpartition(" ")
+            words += [f"{last}, {first}"] if first else []
+        return {key(word) for word in words if word}
+
+    def find(self, cells) -> object:
+        """The row that these cells name. None where they name nobody; "two" where different
+        people."""
+        found = [self.by_key[key(cell)] for cell in cells if self.by_key.get(key(cell))]
+        if len({id(row) for row in found}) > 1:
+            return "two"
+        return found[0] if found else None
+
+
+def fill(table: Table, first: int, column: int, identity, index: Index, scale: float = 1.0,
+         zeros: bool = False, skipped=lambda cells: False) -> Filled:
+    """Put marks into a column.
+
+    Arguments:
+        first: the first row of students.
+        column: which to fill.
+        identity: columns that say who it is, or a function of a row's cells giving the words.
+        scale: points of the file for one of ours.
+        zeros: fill in 0 for those of whom nothing was handed in.
+        skipped: says of a row's cells whether it is no student's, or may not be changed.
+    """
+    comma, places, unknown, doubtful = table.comma_decimals(), {}, [], []
+    for at in range(first, len(table.rows)):
+        cells = [cell.value for cell in table.rows[at]]
+        if len(cells) <= column or not any(cells) or skipped(cells):
+            continue
+        words = identity(cells) if callable(identity) else [cells[i] for i in identity]
+        row = index.find(words)
+        if row == "two":
+            doubtful.append(" ".join(filter(None, words)))
+        elif row is None:
+            unknown.append(next(filter(None, words), f"row {at + 1}"))
+        else:
+            places.setdefault(id(row), (row, []))[1].append(at)
+    filled, notes = _put(table, column, places, scale, comma, zeros, doubtful)
+    there = {id(row) for row, _ in places.values()}
+    absent = [row.student for row in index.rows if id(row) not in there and row.records]
+    notes += _said("in the file, without a submission here, left as they were", unknown)
+    notes += _said("submissions of nobody in the file", absent)
+    notes += _said("named like two different students, left as they were", doubtful)
+    return Filled(table.data(), filled, table.rows[first - 1][column].value
+                  if first else "", tuple(notes))
+
+
+def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, list[str]]:
+    filled, ungraded, missing = 0, [], []
+    for row, at in places.values():
+        if len(at) > 1:
+            doubtful.append(row.student)
+        elif row.score is None and row.records:
+            ungraded.append(row.student)
+        elif row.score is None and not zeros:
+            missing.append(row.student)
+        else:
+            table.set(at[0], column, number((row.score or 0.0) * scale, comma))
+            filled += 1
+    return filled, [*_said("not graded, left as they were", ungraded),
+                    *_said("nothing was handed in, left as they were", missing)]
+
+
+def _said(what: str, names: list[str]) -> list[str]:
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return [f"{len(names)} {what}: {', '.join(names[:MOST])}{more}"] if names else []

@@ -1,0 +1,249 @@
+"""Looking at results: one student's, one case again, two gradings side by side."""
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyvision import exercises
+from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, worker
+from tinyvision.grading.assignment import Assignment, generator, prepare
+from tinyvision.grading.examine import Runner
+from tinyvision.grading.store import Store, plain, write
+from tinyvision.grading.verdict import Answer
+
+WIDE = 60                               # numbers of an array that is shown whole
+
+
+# ---- show ----------------------------------------------------------------------------------------
+
+def show(out: Path, student: str) -> str:
+    """Everything about one student: per exercise the mark, the cases, what it looks like, and what
+    lateness and marks by hand made of it. ValueError for an unknown student."""
+    from tinyvision.grading.checking import text
+    records, rules = Store(out).records(), course.read(out)
+    overrides.find(records, student)
+    pieces = []
+    for record in (r for r in records if r["student"] == student):
+        score, notes = rules.score(record)
+        lines = [f"{record['file']}   isolation {record['isolation']}", text(record)]
+        failing = [number for number, case in overrides.numbered(record).items()
+                   if case["verdict"] != "OK"]
+        lines += [f"tinyvision replay {out} {shlex.quote(student)} {' | '.join(failing)}"
+                  ] if failing else []
+        lines += [f"    remark: {remark}" for remark in record["remarks"]]
+        lines += [*notes, "not graded" if score is None else f"counts: {score:g}"] if notes else []
+        pieces.append("\n".join(lines))
+    return "\n\n".join(pieces)
+
+
+# ---- replay --------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Replay:
+    """One case run again.
+
+    Attributes:
+        record, number, case, source: what was run; ``case`` the `exercises.Case`.
+        verdict, message: of now; ``before`` is the verdict that the record has.
+        answer, expected: arrays, as far as there are any.
+        header: what the worker said (prints, traceback).
+    """
+    record: dict
+    number: str
+    case: object
+    source: bytes
+    verdict: str
+    message: str
+    before: str
+    answer: Answer | None
+    expected: tuple
+    header: dict
+
+    def text(self) -> str:
+        """What a teacher reads."""
+        lines = [f"{self.record['student']} {self.number} {self.case.function}: {self.case.name}",
+                 *(f"  argument {i}: {shown(arg)}" for i, arg in enumerate(self.case.args, 1)),
+                 *(f"  expected: {shown(part)}" for part in self.expected),
+                 *(f"  received: {shown(part)}" for part in (self.answer.parts if self.answer
+                                                             else ())),
+                 f"{self.verdict}: {self.message}".rstrip(": ")]
+        if self.header.get("printed"):
+            lines += ["printed:", plain(self.header["printed"], 2000)]
+        if self.verdict != self.before:
+            lines.append(f"The record says {self.before}: the answer is not the same every time, "
+                         "or the case was judged together with others.")
+        return "\n".join(lines)
+
+
+def replay(out: Path, student: str, where: str, level: str | None = None) -> Replay:
+    """Run one case of a student's again, with the bytes that were sent when it was graded.
+
+    ValueError for an unknown student or case, a submission or assignment that OUT does not hold.
+    """
+    store = Store(out)
+    record = overrides.find(store.records(), student)
+    number, position = _position(record, where)
+    source = store.source(record)
+    if source is None:
+        raise ValueError(f"replay: {store.out} does not hold the file of {student}; grade it again "
+                         "with this version")
+    assignment = assignment_of(store, record)
+    _check_same(record, assignment, position)
+    return _again(record, number, position, source, assignment, level or sandbox.probe()[0])
+
+
+def _position(record: dict, where: str) -> tuple[str, int]:
+    function, case = overrides.place(record, where)
+    for i, (number, one) in enumerate(overrides.numbered(record).items()):
+        if one["function"] == function and case in ("", one["name"]):
+            return number, record["cases"].index(one)
+    raise ValueError(f"replay: {record['student']} has no case {where!r} ({record['verdict']}: "
+                     f"{record['message']})")
+
+
+def assignment_of(store: Store, record: dict) -> Assignment:
+    """The assignment that a record was made with: the file kept in OUT, or the catalogue's."""
+    name = record["exercise"]
+    about = store.exercises().get(name, {})
+    exercise = _from_text(name, about["assignment"]) if about.get("assignment") else (
+        exercises.load(name))
+    return prepare(exercise, generator(store.secret(None, make=False), name))
+
+
+def _from_text(name: str, text: str):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.py"
+        write(path, text)
+        return exercises.load(str(path))
+
+
+def _check_same(record: dict, assignment: Assignment, position: int) -> None:
+    then = [(case["function"], case["name"]) for case in record["cases"]]
+    now = [(case.function, case.name) for case in assignment.cases]
+    if then != now:
+        raise ValueError(f"replay: the cases of {record['exercise']} have changed since "
+                         f"{record['student']} was graded; run 'tinyvision grade' again")
+
+
+def _again(record, number, position, source, assignment, level) -> Replay:
+    from tinyvision.grading.trials import Trials
+    one = submissions.Submission(record["student"], record["file"], source)
+    runner = Runner(Path(one.file).name, source, level, lambda: False)
+    try:
+        trials = Trials(assignment, runner)
+        header, blobs = trials.once(position)
+        verdict, message = trials.settle(position, header, blobs)
+    finally:
+        runner.close()
+    return Replay(record, number, assignment.cases[position], source, str(verdict.value), message,
+                  record["cases"][position]["verdict"], trials.answers.get(position),
+                  assignment.expected[position].parts, header)
+
+
+def shown(value) -> str:
+    """An argument or an answer on one line, or over several; of a large array its shape."""
+    if not isinstance(value, np.ndarray):
+        return plain(repr(value), 400)
+    words = f"{value.dtype} {value.shape}"
+    if value.size > WIDE:
+        return f"{words}, from {value.min():.6g} to {value.max():.6g}"
+    text = np.array2string(value, precision=6, separator=", ", max_line_width=90)
+    return f"{words} {text}" if "\n" not in text else f"{words}\n    " + text.replace("\n", "\n    ")
+
+
+def replay_notebook(again: Replay, path: Path) -> Path:
+    """Write a notebook with the student's code, the case's arguments byte for byte, the call, and
+    the right answer beside it."""
+    name = again.record["exercise"]
+    codes = [code for _, code in worker.cells_of(again.record["file"], again.source)]
+    names = [f"argument_{i}" for i in range(1, len(again.case.args) + 1)]
+    arguments = [f"{n} = {_code(arg)}" for n, arg in zip(names, again.case.args)]
+    texts = [f"{DECODER}\n\n" + "\n".join(arguments), *codes,
+             f"answer = {again.case.function}({', '.join(names)})\nanswer",
+             "expected = (" + "".join(f"{_code(np.asarray(p))}, " for p in again.expected)
+             + ")\nexpected"]
+    head = (f"# {again.record['student']}: {again.number} {again.case.function}, "
+            f"{again.case.name}\n\n{again.verdict}: {again.message}\n\nThe cells below run the "
+            "student's own code in this notebook, without a sandbox. Read it first.")
+    cells = [notebooks.cell("head", "markdown", head, {})]
+    cells += [notebooks.cell(f"cell_{i}", "code", text, {}) for i, text in enumerate(texts, 1)]
+    write(path, notebooks.notebook(cells, name))
+    return path
+
+
+DECODER = """\
+import base64, io
+import numpy as np
+
+def array(text):
+    return np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False)"""
+
+
+def _code(value) -> str:
+    if not isinstance(value, np.ndarray):
+        return repr(value)
+    data = io.BytesIO()
+    np.save(data, value, allow_pickle=False)
+    return f'array("{base64.b64encode(data.getvalue()).decode()}")'
+
+
+# ---- diff ----------------------------------------------------------------------------------------
+
+def diff(first: Path, second: Path) -> list[str]:
+    """What marks changed between two gradings, and why: a line for each, nothing for the rest."""
+    before, after = ({row.student: row for row in course.rows(out)} for out in (first, second))
+    lines = []
+    for student in dict.fromkeys([*before, *after]):
+        old, new = before.get(student), after.get(student)
+        if old is None or new is None:
+            which = (f"only in {second}, {_score(new)}" if old is None
+                     else f"only in {first}, {_score(old)}")
+            lines.append(f"{student}: {which}")
+        elif (old.score, old.notes) != (new.score, new.notes):
+            lines.append(f"{student}: {_score(old)} -> {_score(new)}: {'; '.join(_why(old, new))}")
+    return lines
+
+
+def _score(row) -> str:
+    return "not graded" if row.score is None else f"{row.score:g}"
+
+
+def _why(old, new) -> list[str]:
+    """Another file, other cases, other rules: what differs between two rows of a student."""
+    reasons = []
+    theirs = {record["exercise"]: record for record in old.records}
+    for record in new.records:
+        was = theirs.get(record["exercise"])
+        if was is None:
+            reasons.append(f"{record['exercise']} is new")
+        elif was["submission"] != record["submission"]:
+            reasons.append(f"another file was handed in ({record['file']})")
+        if was is not None:
+            reasons += _cases(was, record)
+    reasons += [f"now: {note}" for note in new.notes if note not in old.notes]
+    reasons += [f"no longer: {note}" for note in old.notes if note not in new.notes]
+    return reasons or ["another file of the same student counts"]
+
+
+def _cases(was: dict, now: dict) -> list[str]:
+    before, after = ({(c["function"], c["name"]): c for c in r["cases"]} for r in (was, now))
+    lines = []
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key), after.get(key)
+        where = ", ".join(key)
+        if old is None or new is None:
+            lines.append(f"{where} is {'new' if old is None else 'gone'}")
+        elif (old["verdict"], old["earned"]) != (new["verdict"], new["earned"]):
+            lines.append(f"{where}: {old['verdict']} {old['earned']:g} -> {new['verdict']} "
+                         f"{new['earned']:g}")
+        elif old["points"] != new["points"]:
+            lines.append(f"{where} is worth {new['points']:g} instead of {old['points']:g}")
+    if not before or not after:
+        return [f"{was['verdict']} -> {now['verdict']}"] if was["verdict"] != now["verdict"] else []
+    return lines
