@@ -1,6 +1,6 @@
 """What is seen while a folder is graded: one line, redrawn; plain lines where there is no terminal.
 
-    hw3  ███████████████░░░░░  743/1000  14.9/s  eta 00:17   ok 512  partial 187  zero 31  …
+    hw3  ████████████░░░░  743/1000  14.9/s  eta 00:17   ok 512  partial 187  zero 31  …
 """
 from __future__ import annotations
 

@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,15 @@ class Report:
     missing: list
 
 
-def write_report(out: Path) -> Report:
-    """Write everything that can be made of the records in OUT. ValueError where there are none
-    to be found, OSError where it cannot be written."""
+def write_report(out: Path, numbers: bool | None = None) -> Report:
+    """Write everything that can be made of the records in OUT.
+
+    Arguments:
+        out: the folder.
+        numbers: whether students see the numbers of their cases; None: as the last time, at first
+            they do.
+    Raises ValueError where no records are to be found, OSError where it cannot be written.
+    """
     store = Store(out)
     entries = store.entries()
     items = read_items(store, entries)
@@ -51,12 +58,22 @@ def write_report(out: Path) -> Report:
         [*(item.record for item in items), *absent],
         [*(item.mark for item in items), *(marks.Mark(0.0, r["points"]) for r in absent)]))
     missing += course.census(store.out)
+    numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
-        write(store.out / "students" / f"{home}.html", student_page(own[0].student, own))
+        write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
     write(store.out / "report.html", class_page(items, groups, missing))
     write(store.out / "similar.html", similar_page(groups))
     return Report(store.out / "gradebook.csv", store.out / "report.html", store.out / "students",
                   len(items), groups, missing)
+
+
+def _remembered(store: Store, numbers: bool | None) -> bool:
+    """Whether students see numbers: kept in OUT, so that the next grading keeps to it."""
+    path = store.out / "pages.json"
+    if numbers is None:
+        return not path.exists() or json.loads(path.read_text(encoding="utf-8"))["numbers"]
+    write(path, json.dumps({"numbers": numbers}) + "\n")
+    return numbers
 
 
 def write_similar(out: Path) -> tuple[list, Path]:

@@ -13,6 +13,9 @@ def add(subparsers) -> None:
     reporting = subparsers.add_parser(
         "report", help="make gradebook and pages again, from the records alone")
     reporting.add_argument("out", help="the folder that 'tinyvision grade -o' wrote")
+    reporting.add_argument("--numbers", action=argparse.BooleanOptionalAction,
+                           help="show students the numbers of their cases, or only what each case "
+                                "is about; kept for later runs (default at first: show)")
     reporting.set_defaults(run=run_report)
     comparing = subparsers.add_parser("similar", help="which submissions are alike")
     comparing.add_argument("out", help="the folder that 'tinyvision grade -o' wrote")
@@ -23,7 +26,7 @@ def run_report(args) -> int:
     """Write gradebook and pages. 0, or 1 where a record is missing or damaged, or 2."""
     from tinyvision.grading.report import write_report
     try:
-        report = write_report(args.out)
+        report = write_report(args.out, args.numbers)
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2

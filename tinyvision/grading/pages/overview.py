@@ -9,7 +9,7 @@ from tinyvision.grading.pages import data, parts
 from tinyvision.grading.pages.parts import number, percent, tag
 
 MISTAKES, NAMES = 6, 12                 # shown per exercise, and names per mistake
-TENTHS = ["0", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
+TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
 
 
@@ -62,7 +62,8 @@ def _marks(items) -> str:
                    f'<td class="num">{n}</td></tr>' for verdict, n in counts)
     chart = parts.bars(data.histogram(data.shares(items)), TENTHS, tones=TONES)
     return parts.section("Marks", (
-        f'<div class="two"><div class="card"><h3>Share of the points, in percent</h3>{chart}</div>'
+        f'<div class="two"><div class="card"><h3>Submissions by their share of the points</h3>'
+        f'{chart}</div>'
         f'<div class="card"><h3>How submissions ended</h3><table>{rows}</table></div></div>'))
 
 
@@ -73,7 +74,7 @@ def _exercises(exercises: dict) -> str:
         spark = parts.bars(data.histogram(shares), TENTHS, "spark", TONES)
         about = items[0].about
         rows.append(
-            f'<tr><td><b>{escape(items[0].title)}</b><br><span class="soft small">'
+            f'<tr><td class="about"><b>{escape(items[0].title)}</b><br><span class="soft small">'
             f'<code>{escape(name)}</code> · {escape(about.get("lecture", ""))}</span></td>'
             f'<td class="num">{len(items)}</td><td class="num">{percent(data.mean(shares))}</td>'
             f'<td class="num">{percent(data.median(shares))}</td><td>{spark}</td></tr>')
@@ -97,7 +98,8 @@ def _mistakes(exercises: dict) -> str:
                 if known and lecture else ""
             cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>{again}'
                          f'{"".join(_mistake(one, len(items)) for one in known)}{rest}</div>')
-    return parts.section("Most common mistakes", "".join(cards), name="mistakes")
+    return parts.section("Most common mistakes",
+                         cards and f'<div class="grid">{"".join(cards)}</div>', name="mistakes")
 
 
 def _mistake(common, of: int) -> str:
@@ -113,18 +115,23 @@ def _mistake(common, of: int) -> str:
 
 
 def _cases(exercises: dict) -> str:
+    """For each exercise its cases; red where less than half of the points were earned."""
     cards = []
     for items in exercises.values():
-        rows = "".join(
-            f"<tr><td>{escape(case)} <span class=\"soft small\"><code>{escape(function)}</code>"
-            f"</span></td><td>{parts.meter(share, 'good' if share > 0.5 else 'bad')}</td>"
-            f'<td class="num">{percent(share)}</td></tr>'
-            for function, case, share in data.difficulty(items))
+        found = data.difficulty(items)
+        several = len({function for function, *_ in found}) > 1
+        rows = "".join(_difficulty(*one, several) for one in found)
         if rows:
             cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>'
-                         f"<table>{rows}</table></div>")
-    return parts.section("Difficulty", "".join(cards),
+                         f'<table class="cases">{rows}</table></div>')
+    return parts.section("Difficulty", cards and f'<div class="grid">{"".join(cards)}</div>',
                          "The share of a case's points that the class earned.", "difficulty")
+
+
+def _difficulty(function: str, case: str, share: float, several: bool) -> str:
+    of = f' <code class="soft">{escape(function)}</code>' if several else ""
+    return (f"<tr><td>{escape(case)}{of}</td><td>{parts.meter(share, 'bad' * (share < 0.5))}</td>"
+            f'<td class="num">{percent(share)}</td></tr>')
 
 
 def _similar(groups) -> str:

@@ -67,9 +67,9 @@ def named(slug: str) -> str:
     return escape(slug.replace("-", " ")) or "not recognised"
 
 
-def tag(verdict: str) -> str:
+def tag(verdict: str, tone: str | None = None) -> str:
     """A verdict as a label."""
-    return f'<span class="tag {TONES.get(verdict, "bad")}">{words(verdict)}</span>'
+    return f'<span class="tag {tone or TONES.get(verdict, "bad")}">{words(verdict)}</span>'
 
 
 def section(title: str, body: str, note: str = "", name: str = "") -> str:
@@ -95,7 +95,7 @@ def meter(share: float, tone: str = "") -> str:
 def bars(counts: list[int], labels: list[str], kind: str = "bars", tones=()) -> str:
     """Upright bars with their counts above and labels below; small ones have neither."""
     small, most, step = kind == "spark", max(*counts, 1), 60
-    top, height, below = (0, 40, 0) if small else (24, 150, 26)
+    top, height, below = (0, 40, 0) if small else (28, 270, 28)
     parts = []
     for i, (count, label) in enumerate(zip(counts, labels)):
         tall = height * count / most

@@ -18,7 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 STYLE = """
 .g{fill:#fff;stroke:#d5dce4}.a{fill:#d9480f}.b{fill:#2f6fde}.c{fill:#b3720a}.d{fill:#7c4dd6}
 .x{fill:#c7ced6}.w{fill:none;stroke:#c81e3a;stroke-width:2.2}
-text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#16202b;
+text{font:12px Inter,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#16202b;
 text-anchor:middle;dominant-baseline:central}
 .l{stroke:#d5dce4;stroke-width:.6;fill:none}
 @media (prefers-color-scheme:dark){.g{fill:#18202a;stroke:#3a4756}.a{fill:#b3400f}.b{fill:#2458b8}

@@ -12,18 +12,21 @@ from tinyvision.grading.pages import parts, pictures
 from tinyvision.grading.pages.parts import number, tag
 
 _FRAME = re.compile(r"(.*:\d+ in .*?): (.*)", re.S)
+NEWLINE = "\n"
 PRINTED = 800                           # characters of what a student's code printed
-SECRET = "This case is hidden: it is about {}, and its numbers stay with your teacher."
+SECRET = "A hidden test about: {}. Its numbers stay with your teacher."
 
 
-def student_page(name: str, items: list) -> str:
+def student_page(name: str, items: list, numbers: bool = True) -> str:
     """The page on one student.
 
     Arguments:
         name: the student's.
         items: `data.Item` of everything that the student handed in, in order.
+        numbers: False shows of each case what it is about, but nothing of its numbers: no picture,
+            no message, nothing printed. So are cases shown that their record calls ``hidden``.
     """
-    cards = "".join(map(_card, items))
+    cards = "".join(_card(item, numbers) for item in items)
     scores = [item.mark for item in items if item.mark.score is not None]
     earned, points = (sum(getattr(mark, key) or 0 for mark in scores)
                       for key in ("score", "points"))
@@ -35,7 +38,7 @@ def student_page(name: str, items: list) -> str:
     return parts.page(f"Graded work: {name}", body)
 
 
-def _card(item) -> str:
+def _card(item, numbers: bool) -> str:
     """One submission."""
     record, mark = item.record, item.mark
     score = "not graded" if mark.score is None else number(mark.score)
@@ -43,26 +46,31 @@ def _card(item) -> str:
     notes = "".join(f'<p class="hint">{escape(note)}</p>' for note in mark.notes)
     message = f"<p>{escape(record['message'])}</p>" if not record["cases"] else ""
     groups = itertools.groupby(record["cases"], lambda case: case["function"])
-    functions = "".join(_function(record, name, list(cases)) for name, cases in groups)
+    functions = "".join(_function(record, name, list(cases), numbers) for name, cases in groups)
     return (f'<article class="card"><div class="head"><div><h2>{escape(item.title)}</h2>'
             f'<p class="soft small">{escape(record["file"])} &nbsp;{tag(record["verdict"])}</p>'
             f'</div><div class="score">{score}{of}</div></div>{notes}{message}{_lines(record)}'
             f"{functions}</article>")
 
 
-def _function(record: dict, name: str, cases: list[dict]) -> str:
+def _function(record: dict, name: str, cases: list[dict], numbers: bool) -> str:
     """What became of one function: points, a mark per case, findings, the failed cases."""
     earned, points = (sum(case[key] for case in cases) for key in ("earned", "points"))
-    chips = "".join(f'<li class="{parts.TONES.get(case["verdict"], "bad")}">'
-                    f'{escape(case["name"])}</li>' for case in cases)
+    chips = "".join(f'<li class="{_tone(case)}">{escape(case["name"])}</li>' for case in cases)
     findings = "".join(_finding(found) for found in record["diagnoses"]
                        if found["function"] == name)
-    again = record.get("follow_through")
-    again = again.get(name) if isinstance(again, dict) else None
-    failed = "".join(map(_case, alike(cases)))
+    cases = cases if numbers else [case | {"hidden": True} for case in cases]
+    failed = "".join(_hidden(*one) if one[0].get("hidden") else _case(*one) for one in alike(cases))
     return (f'<div class="function"><div class="head"><h3><code>{escape(name)}</code></h3>'
             f'<span class="num">{number(earned)} <span class="soft">/ {number(points)}</span>'
-            f'</span></div><ul class="chips">{chips}</ul>{findings}{_text(again)}{failed}</div>')
+            f'</span></div><ul class="chips">{chips}</ul>{findings}{failed}</div>')
+
+
+def _tone(case: dict) -> str:
+    """How a case is marked: what earned something although it is not right is neither."""
+    if case["verdict"] != "OK" and case["earned"]:
+        return "fair"
+    return parts.TONES.get(case["verdict"], "bad")
 
 
 def alike(cases: list[dict]) -> list[tuple[dict, int]]:
@@ -70,34 +78,42 @@ def alike(cases: list[dict]) -> list[tuple[dict, int]]:
     found: dict[tuple, list[dict]] = {}
     for case in cases:
         if case["verdict"] != "OK":
-            shown = case["name"] if _shown(case) else ""
-            key = (case["verdict"], case["message"], tuple(case.get("frames", ())), shown)
+            frames = tuple(case.get("frames", ()))
+            if case.get("hidden"):      # its words may tell its numbers: cases alike in them, too
+                key = (case["verdict"], frames or case["name"])
+            else:
+                key = (case["verdict"], case["message"], frames, case["name"] * bool(
+                    _pictures(case)))
             found.setdefault(key, []).append(case)
     return [(same[0], len(same) - 1) for same in found.values()]
 
 
-def _shown(case: dict) -> list[dict]:
-    """The pictures of a case; none of a hidden one."""
-    if case.get("hidden"):
-        return []
+def _pictures(case: dict) -> list[dict]:
     return case.get("pictures") or ([case["picture"]] if case.get("picture") else [])
 
 
-def _case(found: tuple[dict, int]) -> str:
+def _case(case: dict, more: int) -> str:
     """One failed case: what happened, the line that raised, counter-example, pictures."""
-    case, more = found
-    others = f' <span class="soft">and {parts.counted(more, "more case")}</span>' if more else ""
-    title = f'<p>{tag(case["verdict"])} <b>{escape(case["name"])}</b>{others}</p>'
-    if case.get("hidden"):
-        return f'<div class="case">{title}<p class="soft">' \
-               f'{SECRET.format(escape(case["name"]))}</p></div>'
     images = "".join(pictures.figure(picture, f"the numbers at {picture.get('title', '')}")
-                     for picture in _shown(case))
+                     for picture in _pictures(case))
     printed = case.get("printed", "")[:PRINTED]
     printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
-    return (f'<div class="case">{title}<p class="soft">{escape(case["message"])}</p>'
+    return (f'<div class="case">{_title(case, more)}<p class="soft">{escape(case["message"])}</p>'
             f'{_text(case.get("follow_through"))}{_lines(case)}{_example(case)}{images}{printed}'
             "</div>")
+
+
+def _hidden(case: dict, more: int) -> str:
+    """A failed case whose numbers are not shown. An exception's words may hold them; the student's
+    own line does not."""
+    return (f'<div class="case">{_title(case, more)}<p class="soft">'
+            f'{SECRET.format(escape(case["name"]))}</p>{_text(case.get("follow_through"))}'
+            f"{_lines(case)}</div>")
+
+
+def _title(case: dict, more: int) -> str:
+    others = f' <span class="soft">and {parts.counted(more, "more case")}</span>' if more else ""
+    return f'<p>{tag(case["verdict"], _tone(case))} <b>{escape(case["name"])}</b>{others}</p>'
 
 
 def _finding(found: dict) -> str:
@@ -123,9 +139,9 @@ def _lines(holder: dict) -> str:
         found = _FRAME.fullmatch(frame)
         where, text = found.groups() if found else ("", frame)
         last = ' class="line"' if i == len(holder["frames"]) else ""
-        lines.append(f'<span class="soft">{escape(where)}</span>\n<span{last}>{escape(text)}'
-                     f"</span>\n")
-    return f"<pre>{''.join(lines)}</pre>" if lines else ""
+        lines += [f'<span class="soft">{escape(where)}</span>',
+                  f"<span{last}>{escape(text)}</span>"]
+    return f"<pre>{NEWLINE.join(lines)}</pre>" if lines else ""
 
 
 def _text(value) -> str:

@@ -12,7 +12,7 @@ STYLE = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--ground);color:var(--ink);
-font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+font:16px/1.55 Inter,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 main{max-width:1060px;margin:0 auto;padding:44px 28px 72px}
 main.narrow{max-width:860px}
 h1{font-size:32px;line-height:1.2;letter-spacing:-.02em;margin:0 0 4px;overflow-wrap:anywhere}
@@ -21,7 +21,8 @@ h3{font-size:16px;margin:0}
 p{margin:4px 0}
 a{color:var(--accent);text-decoration:none}
 a:hover{text-decoration:underline}
-code,pre{font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+code,pre{font:13.5px/1.5 "JetBrains Mono",ui-monospace,SFMono-Regular,Menlo,Consolas,
+"DejaVu Sans Mono",monospace}
 pre{margin:8px 0;padding:10px 14px;background:var(--sunk);border-radius:8px;white-space:pre-wrap;
 overflow-wrap:anywhere}
 section{margin-top:44px}
@@ -52,7 +53,7 @@ border-radius:99px;white-space:nowrap;color:var(--bad);background:var(--bad-bg)}
 .track{fill:var(--line)}
 .fill{fill:var(--accent)}.fill.good{fill:var(--good)}.fill.bad{fill:var(--bad)}
 .fill.fair{fill:var(--fair)}.fill.ours{fill:var(--ours)}
-.bars{display:block;width:100%;height:auto;max-height:260px}
+.bars{display:block;width:100%;height:auto;margin-top:10px}
 .bars text{fill:var(--soft);font-size:15px;text-anchor:middle}
 .bars text.count{fill:var(--ink);font-weight:600}
 .spark{display:block;width:110px;height:24px}
@@ -81,6 +82,11 @@ figcaption{color:var(--soft);font-size:14px}
 .panel{max-width:100%}
 .panel span{display:block;font-size:13px;font-weight:600;color:var(--soft);margin-bottom:4px}
 .panel img{display:block;max-width:100%;height:auto;border-radius:3px}
+.grid{columns:2 400px;column-gap:14px;margin-top:14px}
+.grid .card{margin:0 0 14px;break-inside:avoid}
+.cases td{padding:5px 14px 5px 0;border:0;font-size:14.5px;line-height:1.4}
+.cases td:nth-child(2){width:34%}
+.cases .num{padding-right:0}
 .two{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:14px}
 .two .card{margin-top:14px}
 .scroll{overflow-x:auto;margin-top:10px}
@@ -89,6 +95,7 @@ th{text-align:left;color:var(--soft);font-weight:500;font-size:14px;white-space:
 th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tr:last-child td{border-bottom:0}
 td .meter{min-width:90px}
+.about{min-width:190px}
 .matrix td,.matrix th{padding:4px 6px;text-align:center;border:0}
 .matrix th:first-child,.matrix td:first-child{text-align:left;padding-left:0;white-space:nowrap}
 .matrix td.cell{border-radius:6px;min-width:54px;font-variant-numeric:tabular-nums;
@@ -104,7 +111,8 @@ break-inside:avoid}
 .mistake .count{font-size:23px;font-weight:650;line-height:1.2;font-variant-numeric:tabular-nums}
 .mistake .meter{height:6px;margin:5px 0}
 .who{font-size:14px;color:var(--soft);margin:2px 0 0;overflow-wrap:anywhere}
-.source{display:grid;grid-template-columns:1fr 1fr;gap:14px}
+.source{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:14px}
+main:has(.source){max-width:1500px}
 .source pre{margin:0;padding:10px 0;overflow-x:auto;white-space:pre;font-size:12.5px}
 .source pre span{display:block;padding:0 14px;min-height:1.5em}
 .source pre .same{background:var(--fair-bg)}
