@@ -283,11 +283,11 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     return [
         _case(rng, "two patches of 2x2", (1, 1, 1, 2), (2, 2), draw=small),
-        _case(rng, "2x3 patches of 3x2", (1, 1, 2, 3), (3, 2), draw=small),
+        _case(rng, "two channels, 2x3 patches of 1x2", (1, 2, 2, 3), (1, 2), draw=small),
         _case(rng, "two images, several channels", (2, 3, 4, 3), (2, 5)),
         _case(rng, "tokens of one number", (1, 1, 1, 2), (2, 2), 1, draw=small),
-        _case(rng, "tokens of seven numbers", (1, 3, 2, 3), (4, 2), 7),
-        _case(rng, "tokens of two images", (2, 3, 3, 2), (2, 3), 5),
+        _case(rng, "tokens of two numbers, two channels", (1, 2, 1, 2), (1, 2), 2, draw=small),
+        _case(rng, "tokens of two images", (2, 3, 2, 3), (4, 2), 5),
         _case(rng, "backward, tokens of one number", (1, 1, 1, 2), (2, 2), 1, True, small),
         _case(rng, "backward, tokens of two numbers", (1, 2, 2, 3), (1, 2), 2, True, small),
         _case(rng, "backward, two images", (2, 3, 2, 3), (4, 2), 5, True),

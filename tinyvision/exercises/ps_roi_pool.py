@@ -157,16 +157,21 @@ def _writes(order):
 
 # ---- mistakes: the bins --------------------------------------------------------------------------
 
-def _as_roi_pool(x, boxes, output_size, spatial_scale):
-    end = _moved(boxes, spatial_scale, [0, 0, 0, 1, 1])
-    return ps_roi_pool(x, end, output_size, spatial_scale)
+def _rounded(round, end=0.0):
+    """The pooling with another rounding, regions longer by `end`."""
+    def pool(x, boxes, output_size, spatial_scale):
+        whole = round(boxes[:, 1:] * spatial_scale) + [0, 0, end, end]
+        boxes = np.concatenate([boxes[:, :1], whole / spatial_scale], axis=1)
+        return ps_roi_pool(x, boxes, output_size, spatial_scale)
+    return pool
 
 
-def _moved(boxes, spatial_scale, by):
-    """Boxes whose corners are rounded, then moved by whole map pixels."""
-    corners = boxes[:, 1:] * spatial_scale
-    whole = np.trunc(corners + np.copysign(0.5, corners))
-    return np.concatenate([boxes[:, :1], (whole + by[1:]) / spatial_scale], axis=1)
+def _half_away(value):
+    return np.trunc(value + np.copysign(0.5, value))
+
+
+def _halves_up(value):
+    return np.floor(value + 0.5)
 
 
 def _whole_map(x, boxes, output_size, spatial_scale):
@@ -236,7 +241,13 @@ MISTAKES = (
     Mistake("ps_roi_pool", "first-maps", "You read the first C maps, as ordinary RoI pooling does. "
             "Which map belongs to bin (p, q)?", _reads(_first_maps)),
     Mistake("ps_roi_pool", "end-pixel-included", "Your regions are a pixel too long: unlike in RoI "
-            "pooling the pixel `end` does not belong to the region.", _as_roi_pool),
+            "pooling the pixel `end` does not belong to the region.", _rounded(_half_away, 1.0)),
+    Mistake("ps_roi_pool", "rounded-to-even", "A corner at 2.5 becomes 2 in your code. np.round "
+            "goes to the even neighbour; here halves go away from zero.", _rounded(np.round)),
+    Mistake("ps_roi_pool", "halves-up", "A corner at -0.5 becomes 0 in your code: floor(v + 1/2) "
+            "rounds halves up. They go away from zero.", _rounded(_halves_up)),
+    Mistake("ps_roi_pool", "rounded-down", "You cut corners off to whole numbers. They are rounded "
+            "to the nearest one.", _rounded(np.floor)),
     Mistake("ps_roi_pool", "last-row-included", "Your bins hold pixels of the map's last row or "
             "column, which this task leaves out.", _whole_map),
     Mistake("ps_roi_pool", "maximum", "You take a bin's largest value. R-FCN takes the mean: all "

@@ -143,6 +143,10 @@ def _rounded_to_even(*args):
     return _pool(*args, round=np.round)
 
 
+def _halves_up(*args):
+    return _pool(*args, round=lambda corners: np.floor(corners + 0.5))
+
+
 def _rounded_down(*args):
     return _pool(*args, round=np.floor)
 
@@ -226,6 +230,8 @@ MISTAKES = (
             "`start` and `end` both belong to the region.", _without_last_pixel),
     Mistake("roi_pool", "rounded-to-even", "A corner at 2.5 becomes 2 in your code. np.round goes "
             "to the even neighbour; here halves go away from zero.", _rounded_to_even),
+    Mistake("roi_pool", "halves-up", "A corner at -0.5 becomes 0 in your code: floor(v + 1/2) "
+            "rounds halves up. They go away from zero.", _halves_up),
     Mistake("roi_pool", "rounded-down", "You cut corners off to whole numbers. They are rounded to "
             "the nearest one.", _rounded_down),
     Mistake("roi_pool", "bins-apart", "Your bins never overlap. Where the length is not divisible, "
