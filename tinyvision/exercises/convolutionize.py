@@ -219,7 +219,12 @@ def _weights(rng, name, outputs, input_shape, draw=random):
     return Case("convolutionize", name, (weight, input_shape))
 
 
-def _slide(rng, name, sizes, kernel, outputs, input_size, stride=1, draw=random, points=1.0):
+def _signed(rng, *shapes):
+    """Both signs alike: maps and scores are now positive, now negative."""
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+def _slide(rng, name, sizes, kernel, outputs, input_size, stride=1, draw=_signed, points=1.0):
     """A case of sizes N, D, H, W and kernel (C, I, J)."""
     (N, D, H, W), (C, I, J) = sizes, kernel
     U, V = ((n - k) // stride + 1 for n, k in zip(input_size, (I, J)))
