@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyvision import exercises
-from tinyvision.grading import grader, store
-from tinyvision.grading.examine import examine
+from tinyvision.grading import engines, grader, store
 
 AHEAD = 2                               # tasks sent for every thread of the cluster
 ANSWER, WAIT = 10, 60                   # seconds for the scheduler, and for the first worker
@@ -50,12 +49,12 @@ class Order:
 def perform(order: Order) -> tuple[dict, dict]:
     """(record, times) of one submission. RuntimeError where this machine's tinyvision would give
     other marks, IsolationError where its isolation is not what was asked for."""
-    level = grader.isolation_level(order.isolation)
+    level = engines.isolation_level(order.isolation)
     assignment = _assignment(order.secret, order.exercise, order.file)
     if (assignment.digest, store.VERSION) != (order.digest, order.version):
         raise RuntimeError("the worker has another version of the grader or the exercise than the "
                            "client: install the same tinyvision and numpy on both")
-    return examine(order.submission, assignment, level)
+    return grader.examined(order.submission, assignment, level)
 
 
 @functools.lru_cache(maxsize=64)
@@ -81,8 +80,8 @@ def _unpacked(name: str, file: bytes) -> Path:
 def probe(isolation: str | None) -> str:
     """The level at which this worker grades, or why it does not: for `Cluster`."""
     try:
-        return grader.isolation_level(isolation)
-    except grader.IsolationError as error:
+        return engines.isolation_level(isolation)
+    except engines.IsolationError as error:
         return f"! {error}"
 
 
@@ -105,12 +104,12 @@ class Cluster:
         for worker, level in sorted(levels.items()):
             if level.startswith("!"):
                 self.client.close()
-                raise grader.IsolationError(f"worker {worker}: {level[2:]}")
+                raise engines.IsolationError(f"worker {worker}: {level[2:]}")
         self.level = ", ".join(sorted(set(levels.values())))
         self.jobs = sum(self.client.nthreads().values())
 
     def results(self, todo: list):
-        """(task, (record, times)) as they come, in no order; see `grader.Threads.results`."""
+        """(task, (record, times)) as they come, in no order; see `engines.Threads.results`."""
         from distributed import as_completed
         here = [task for task in todo if not task.runs]
         yield from ((task, task.make(lambda: False)) for task in here)

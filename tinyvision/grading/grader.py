@@ -3,52 +3,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tinyvision import exercises
 from tinyvision.exercises.homework import source_of
-from tinyvision.grading import course, sandbox, selection, submissions
+from tinyvision.grading import course, doctor, sandbox, selection, submissions
 from tinyvision.grading.assignment import Assignment, generator, prepare
+from tinyvision.grading.engines import IsolationError, Threads
 from tinyvision.grading.examine import Stopped, examine, whole
 from tinyvision.grading.live import Live
 from tinyvision.grading.store import Store, plain, read_record
 from tinyvision.grading.summary import Summary
 from tinyvision.grading.verdict import Verdict
-
-
-class IsolationError(RuntimeError):
-    """The isolation that was asked for, or that strangers' code needs, is not to be had here."""
-
-
-def isolation_level(wanted: str | None) -> str:
-    """The level to grade at. IsolationError where it is not to be had, or where code of strangers
-    would run with no isolation and nobody said that it may."""
-    best, why = sandbox.probe()
-    if wanted is None and best == "none":
-        raise IsolationError(f"grade: no isolation on this machine ({why}); "
-                             "say --isolation none if you trust every submission")
-    level = wanted or best
-    if sandbox.LEVELS.index(level) < sandbox.LEVELS.index(best):
-        raise IsolationError(f"grade: isolation {level} is not to be had here: {why}")
-    return level
-
-
-def processors() -> int:
-    """How many processors this process may use: fewer than there are in a container."""
-    try:
-        own = len(os.sched_getaffinity(0))
-    except AttributeError:              # macOS, Windows
-        own = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(own, round(int(quota) / int(period))))
-    except (OSError, ValueError):       # no such limit, or "max"
-        return own
 
 
 def grade(folder, out, exercise: str | None = None, isolation: str | None = None,
@@ -112,12 +80,15 @@ def _cluster(address: str, isolation: str | None):
 
 def _run(engine, todo: list, live: Live) -> tuple[bool, list]:
     """(whether it was interrupted, what could not be written) of running the tasks."""
-    unwritten = []
-    for task, made in engine.results(todo):
-        problem = task.keep(*made)
-        if problem:
-            unwritten.append((task, made))
-        live.add(made[0])
+    unwritten, results = [], engine.results(todo)
+    try:
+        for task, made in results:
+            if task.keep(*made):
+                unwritten.append((task, made))
+            live.add(made[0])
+    except KeyboardInterrupt:           # while writing; while waiting the engine takes it
+        engine.interrupted = True
+        results.close()
     lost = [(task.submission.file, problem) for task, made in unwritten
             if (problem := task.keep(*made))]               # there may be room again
     return engine.interrupted, lost
@@ -198,6 +169,13 @@ def describe(exercise) -> dict:
             "late": getattr(exercise, "late", {})} | texts
 
 
+def examined(submission, assignment: Assignment, level: str,
+             stopped=lambda: False) -> tuple[dict, dict]:
+    """(record, times) of a program, with the layers of isolation that were around it here."""
+    record, times = examine(submission, assignment, level, stopped=stopped)
+    return record | {"layers": doctor.reached(level)}, times
+
+
 class Task:
     """One submission on its way to a record."""
 
@@ -229,8 +207,8 @@ class Task:
         too, and never a zero."""
         start = time.perf_counter()
         try:
-            record, times = self.unrun() or examine(self.submission, self.assignment, self.level,
-                                                    stopped=stopped)
+            record, times = self.unrun() or examined(self.submission, self.assignment, self.level,
+                                                     stopped)
         except Stopped:
             return None
         except Exception as error:
@@ -268,29 +246,3 @@ class Task:
         except OSError as error:
             return error.strerror or str(error)
         return ""
-
-
-class Threads:
-    """Runs tasks on this machine, each submission in a sandbox of its own."""
-
-    def __init__(self, isolation: str | None, jobs: int | None):
-        self.level, self.jobs = isolation_level(isolation), jobs or processors()
-        self.interrupted = False
-
-    def results(self, todo: list[Task]):
-        """(task, (record, times)) as they are made. Where that is interrupted, finished records
-        stay and no other is made."""
-        stop = threading.Event()
-        with ThreadPoolExecutor(self.jobs) as pool:
-            futures = {pool.submit(task.make, stop.is_set): task for task in todo}
-            try:
-                for future in as_completed(futures):
-                    if future.result() is not None:
-                        yield futures[future], future.result()
-            except KeyboardInterrupt:
-                self.interrupted = True
-            finally:
-                if self.interrupted or not all(future.done() for future in futures):
-                    stop.set()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    sandbox.kill_all()
