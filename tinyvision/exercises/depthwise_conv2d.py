@@ -188,6 +188,16 @@ def _stride_ignored(g, x, weight, bias, stride, padding):
     return depthwise_conv2d_backward(g, x, weight, bias, 1, padding)
 
 
+def _gx_overwritten(g, x, weight, bias, stride, padding):
+    gpadded, (H, W), (I, J) = np.zeros(_pad(x, padding).shape), x.shape[2:], weight.shape[2:]
+    for n, o, a, b in np.ndindex(g.shape):
+        top, left = a * stride, b * stride
+        here = np.s_[n, o * x.shape[1] // len(weight), top:top + I, left:left + J]
+        gpadded[here] = g[n, o, a, b] * weight[o, 0]
+    return (gpadded[:, :, padding:padding + H, padding:padding + W],
+            *depthwise_conv2d_backward(g, x, weight, bias, stride, padding)[1:])
+
+
 def _gbias_mean(g, *rest):
     return *depthwise_conv2d_backward(g, *rest)[:2], g.mean(axis=(0, 2, 3))
 
@@ -216,6 +226,8 @@ MISTAKES = (
             "means over the batch; the images' shares are summed.", _batch_mean),
     Mistake("depthwise_conv2d_backward", "last-kernel-only", "A pixel went into M output channels. "
             "In your dL/dx only the last of them counts.", _last_kernel),
+    Mistake("depthwise_conv2d_backward", "gx-overwritten", "A pixel takes part in several answers; "
+            "in your dL/dx only the last one counts.", _gx_overwritten),
     Mistake("depthwise_conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the "
             "padded image. Which part of it belongs to x?", _not_cropped),
     Mistake("depthwise_conv2d_backward", "gx-kernel-flipped", "In dL/dx the kernel is turned by "
