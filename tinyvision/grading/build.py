@@ -6,7 +6,6 @@ students' file none and holds no solution, and every known mistake is caught and
 from __future__ import annotations
 
 import ast
-import shutil
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def build(path, out=None, check: bool = True) -> Built:
     folder = Path(out) if out else path.parent / "build" / exercise.name
     for name, text in texts.items():
         write(folder / name, text)
-    shutil.copyfile(path, folder / path.name)
+    write(folder / path.name, path.read_bytes())
     zipped = archive(path, exercise, folder)
     files = (*(folder / name for name in texts), zipped)
     return Built(folder, files, exercise.points, len(exercise.mistakes))

@@ -187,7 +187,9 @@ def census(out: Path) -> list[str]:
     lines = [f"{len(rules.roster.students)} on the roster, {len(absent)} without a submission"
              + (f": {_listed([s.name or s.id for s in absent])}" if absent else "")]
     if unknown:
-        lines.append(f"{len(unknown)} submissions of nobody on the roster: {_listed(unknown)}")
+        plural = "" if len(unknown) == 1 else "s"
+        lines.append(f"{len(unknown)} submission{plural} of nobody on the roster: "
+                     f"{_listed(unknown)}")
     return lines
 
 

@@ -1,0 +1,316 @@
+"""The teacher's side of results: lateness, roster, marks by hand, one case again, two gradings."""
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+import small_course
+from tinyvision import cli
+from tinyvision.grading import course, grade, inspecting, late, overrides, roster
+from tinyvision.grading.store import Store
+
+DUE = "2026-12-01 12:00 +01:00"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return small_course.graded(tmp_path_factory.mktemp("course"))
+
+
+@pytest.fixture
+def out(results, tmp_path):
+    """A copy of the results, to be changed."""
+    (tmp_path / "roster.csv").write_text(small_course.ROSTER, encoding="utf-8")
+    return Path(shutil.copytree(results, tmp_path / "out"))
+
+
+def run(*words):
+    return cli.main([str(word) for word in words])
+
+
+def gradebook(out):
+    import csv
+    with open(out / "gradebook.csv", newline="", encoding="utf-8") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+# ---- lateness ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("rules, hours, taken", [
+    ({}, 500, 0), ({"points_per_day": 2}, -1, None), ({"points_per_day": 2}, 0.5, 2),
+    ({"points_per_day": 2}, 24, 2), ({"points_per_day": 2}, 24.01, 4),
+    ({"points_per_day": 2, "free_hours": 24}, 24, 0),
+    ({"points_per_day": 2, "free_hours": 24}, 25, 2),
+    ({"points_per_day": 2, "most_points": 5}, 24 * 9, 5), ({"points_per_day": 9}, 24 * 9, 17),
+    ({"percent_per_day": 10}, 30, 4), ({"percent_per_day": 10, "most_percent": 15}, 30, 3),
+    ({"closed_after_hours": 48}, 47, 0), ({"closed_after_hours": 48}, 49, 17)])
+def test_what_lateness_costs(rules, hours, taken):
+    policy = late.Policy.of(DUE, rules)
+    moment = policy.due + late.timedelta(hours=hours)
+    found = policy.lateness(moment, 20, 17)
+    assert (found.taken if found else None) == taken
+    assert found is None or "late: " in found.why
+
+
+def test_an_extension_moves_the_due_date():
+    policy = late.Policy.of(DUE, {"points_per_day": 2})
+    moment = policy.due + late.timedelta(hours=30)
+    assert policy.lateness(moment, 20, 17, extra_hours=30) is None
+    assert policy.lateness(moment, 20, 17, extra_hours=29).taken == 2
+    assert policy.lateness(None, 20, 17) is None
+
+
+@pytest.mark.parametrize("due, rules, words", [
+    (DUE, {"points_a_day": 1}, "no rule 'points_a_day'"), (DUE, {"points_per_day": "2"}, "'2'"),
+    (DUE, {"free_hours": -1}, "0 or more"), (None, {"free_hours": 1}, "no due date"),
+    ("tomorrow", {}, "no time"), ("2026-12-01 12:00", {}, "no time zone"),
+    ("2026-12-01 12:00 Mars/Base", {}, "no time zone"), ("2026-13-41 12:00 UTC", {}, "month")])
+def test_a_policy_that_says_nothing_is_refused(due, rules, words):
+    with pytest.raises(ValueError, match=words):
+        late.Policy.of(due, rules)
+
+
+@pytest.mark.parametrize("text", [
+    "2026-12-01T11:00Z", "2026-12-01 12:00 +01:00", "2026-12-01 12:00:00.000000 Europe/Berlin",
+    "2026-12-01T03:00:00.000000-08:00", "2026-12-01 11:00 UTC"])
+def test_one_moment_in_many_words(text):
+    assert late.time(text).isoformat() == "2026-12-01T11:00:00+00:00"
+
+
+def test_times_come_from_gradescopes_files_too(tmp_path):
+    from tinyvision.grading import submissions
+    for name in ("submission_7", "submission_8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("x = 1")
+    (tmp_path / "submission_metadata.yml").write_text(
+        "submission_7:\n  :submitters:\n  - :name: Ada\n    :sid: '17'\n"
+        "  :created_at: 2026-12-01 12:00:00.000000000 +01:00\n")
+    (tmp_path / "submission_8" / "submission_metadata.json").write_text(
+        json.dumps({"created_at": "2026-12-01T13:00:00.0+01:00"}))
+    assert late.times(tmp_path, submissions.find(tmp_path)) == {
+        "submission_7/a.py": "2026-12-01T11:00:00+00:00",
+        "submission_8/a.py": "2026-12-01T12:00:00+00:00"}
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "[" * 100000, '{"created_at": 3}', "\udcff"])
+def test_a_stamp_that_is_none_is_no_stamp(tmp_path, text):
+    from tinyvision.grading import submissions
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "a.py").write_text("x = 1")
+    for name in ("timestamp.txt", "submission_metadata.json"):
+        (tmp_path / "ada" / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert late.times(tmp_path, submissions.find(tmp_path)) == {}
+
+
+def test_lateness_is_in_gradebook_and_page_and_not_in_the_record(results):
+    rows = gradebook(results)
+    assert [rows[name]["score"] for name in ("ada", "ben", "cleo", "'=dan")] == ["18", "18", "12",
+                                                                                "12"]
+    assert rows["ada"]["notes"] == "23.5 hours late: 2 points taken off for 1 day"
+    assert rows["cleo"]["notes"] == ""
+    assert [r["score"] for r in Store(results).records() if r["student"] == "ada"] == [20]
+    assert "23.5 hours late" in (results / "students" / "ada.html").read_text()
+
+
+def test_a_due_date_changed_later_counts_without_grading_again(results, tmp_path):
+    shutil.copytree(results.parent, tmp_path, dirs_exist_ok=True)
+    source = tmp_path / "lab1.py"
+    source.write_text(source.read_text().replace("2026-12-01 12:00 +01:00", "2026-12-03 12:00Z"))
+    summary = grade(tmp_path / "submitted", tmp_path / "out", str(source), progress=False)
+    assert summary.reused == summary.submitted == 4
+    assert gradebook(tmp_path / "out")["ada"]["score"] == "20"
+
+
+# ---- the roster ----------------------------------------------------------------------------------
+
+def test_roster_lists_the_missing_and_the_unknown(out, capsys):
+    assert run("roster", out, out.parent / "roster.csv") == 0
+    said = capsys.readouterr().out
+    assert "4 on the roster, 1 without a submission: Zoe Zhou" in said
+    assert "1 submission of nobody on the roster: =dan" in said
+    rows = gradebook(out)
+    assert (rows["zoe"]["verdict"], rows["zoe"]["score"]) == ("MISSING", "0")
+    assert rows["ben"]["score"] == "20" and rows["ada"]["score"] == "18"     # ben's extension
+
+
+@pytest.mark.parametrize("word", ["17", "ADA@x.org", "ada", "Ada Lovelace", "Lovelace, Ada",
+                                  "ada  lovelace", "Ada Lovelace_123_assignsubmission_file_"])
+def test_a_student_goes_by_many_names(word):
+    people = roster.Roster(roster.parse("Student ID\tName\tE-Mail\n17\tAda Lovelace\tada@x.org\n"))
+    assert people.find(word).id == "17"
+    assert people.find("ada lovelacE", "nobody").id == "17" and people.find("eve") is None
+
+
+def test_a_name_that_two_share_is_nobodys():
+    people = roster.Roster(roster.parse("id;name\n1;Kim Lee\n2;Kim Lee\n"))
+    assert people.find("Kim Lee") is None and people.find("2").id == "2"
+
+
+@pytest.mark.parametrize("text, words", [
+    ("id,name,email\n", "names nobody"), ("", "neither a column"),
+    ("Vorname,Nachname\nA,B\n", "neither a column 'id' nor 'email' .it has: Vorname, Nachname"),
+    ("id,name\n1,A\n1,B\n", "row 3: the id '1' stands in row 2"), ("id,name\n,A\n", "row 2: no id"),
+    ("id,extra_hours\n1,two\n", "extra_hours is 'two'")])
+def test_a_roster_that_is_none_is_named_and_nothing_changes(out, capsys, text, words):
+    before = (out / "gradebook.csv").read_bytes()
+    bad = out.parent / "bad.csv"
+    bad.write_text(text)
+    assert run("roster", out, bad) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    with pytest.raises(ValueError, match=words):
+        roster.read(bad)
+    assert (out / "gradebook.csv").read_bytes() == before and roster.of(out) is None
+
+
+def test_roster_with_a_mark_and_old_umlauts(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes("\ufeffid;name\r\n7;Ünal Öz\r\n".encode())
+    assert roster.read(path).find("öz, ünal").id == "7"
+    path.write_bytes("id;name\n7;Ünal\n".encode("cp1252"))
+    with pytest.raises(ValueError, match="not UTF-8 .byte 10."):
+        roster.read(path)
+
+
+# ---- marks by hand -------------------------------------------------------------------------------
+
+def test_override_of_case_function_and_whole(out):
+    assert run("override", out, "cleo", "1.2", "6", "--why", "the sheet had the images swapped") == 0
+    assert gradebook(out)["cleo"]["score"] == "18"
+    assert run("override", out, "cleo", "mix", "10", "--why", "agreed") == 0
+    assert gradebook(out)["cleo"]["score"] == "18"          # the whole function, not 10 + 6
+    assert run("override", out, "ada", "19.5", "--why", "ill: a certificate") == 0
+    row = gradebook(out)["ada"]
+    assert row["score"] == "19.5" and "late" not in row["notes"]
+    assert "set to 19.5 by hand on 20" in row["notes"] and "a certificate" in row["notes"]
+    assert "a certificate" in (out / "students" / "ada.html").read_text()
+
+
+def test_overrides_outlive_regrading_and_can_be_taken_back(out):
+    course_folder = out.parent / "again"
+    shutil.copytree(out, course_folder)
+    run("override", course_folder, "cleo", "mix: a quarter", "8", "--why", "an appeal")
+    small_course.write_course(out.parent)
+    summary = grade(out.parent / "submitted", course_folder, str(out.parent / "lab1.py"),
+                    rerun=("WRONG_VALUE",), progress=False)
+    assert summary.reused == 3 and gradebook(course_folder)["cleo"]["score"] == "20"
+    run("override", course_folder, "cleo", "mix: a quarter", "-", "--why", "withdrawn")
+    assert gradebook(course_folder)["cleo"]["score"] == "12"
+    assert [one.why for one in overrides.history(course_folder)] == ["an appeal", "withdrawn"]
+
+
+@pytest.mark.parametrize("words, said", [
+    (("eva", "3"), "no submission of 'eva'"), (("adda", "3"), "did you mean ada"),
+    (("ada", "7.7", "3"), "names no cases"), (("ada", "three"), "no number"),
+    (("ada", "-3"), "from 0 to 20"), (("ada", "nan"), "from 0 to 20")])
+def test_an_override_that_makes_no_sense_is_refused(out, capsys, words, said):
+    assert run("override", out, "--why", "x", "--", *words) == 2
+    assert said in capsys.readouterr().err
+    assert not (out / "course" / "overrides.json").exists()
+
+
+def test_a_reason_is_needed(out):
+    assert run("override", out, "ada", "3", "--why", " ") == 2
+
+
+def test_a_damaged_list_of_overrides_stops_and_is_not_written_over(out, capsys):
+    run("override", out, "ada", "19", "--why", "first")
+    path = out / "course" / "overrides.json"
+    path.write_text(path.read_text()[:-20])
+    damaged = path.read_bytes()
+    assert run("override", out, "ada", "18", "--why", "second") == 2
+    assert "overrides.json is damaged" in capsys.readouterr().err
+    assert path.read_bytes() == damaged
+
+
+# ---- one case again, two gradings ----------------------------------------------------------------
+
+def test_show_names_the_mistake_and_the_failing_cases(results, capsys):
+    assert run("show", results, "cleo") == 0
+    said = capsys.readouterr().out
+    assert "It looks like: swapped" in said and "replay" in said and "1.2" in said
+    assert run("show", results, "cloe") == 2
+    assert "did you mean cleo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["1.2", "a quarter", "mix: a quarter"])
+def test_replay_has_the_bytes_of_the_grading(results, where):
+    again = inspecting.replay(results, "cleo", where)
+    assert (again.verdict, again.before, again.number) == ("WRONG_VALUE", "WRONG_VALUE", "1.2")
+    x1, x2, a = again.case.args
+    assert np.array_equal(again.answer.parts[0], a * x2 + (1 - a) * x1)
+    record = overrides.find(Store(results).records(), "cleo")
+    assert again.message == overrides.numbered(record)["1.2"]["message"]
+
+
+def test_replay_shows_prints_and_exceptions(results):
+    text = inspecting.replay(results, "=dan", "bright").text()
+    assert "NameError" in text and "hello" in text and "argument 1: float64 (12,)" in text
+
+
+def test_replay_writes_a_notebook_that_runs(results, tmp_path):
+    path = tmp_path / "again.ipynb"
+    assert run("replay", results, "cleo", "1.2", "--notebook", path) == 0
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    space = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, space)
+    again = inspecting.replay(results, "cleo", "1.2")
+    assert np.array_equal(space["answer"], again.answer.parts[0])
+    assert np.array_equal(space["expected"][0], again.expected[0])
+
+
+def test_replay_says_what_it_lacks(out, capsys):
+    assert run("replay", out, "cleo", "9.9") == 2
+    shutil.rmtree(out / "sources")
+    assert run("replay", out, "cleo", "1.2") == 2
+    assert "does not hold the file of cleo" in capsys.readouterr().err
+
+
+def test_diff_says_which_marks_changed_and_why(out, results, capsys):
+    assert run("diff", results, out) == 0 and "no mark changed" in capsys.readouterr().out
+    run("override", out, "ada", "19", "--why", "an appeal")
+    (out.parent / "new").mkdir()
+    source, handed_in = small_course.write_course(out.parent / "new")
+    (handed_in / "cleo" / "lab1" / "lab1.py").write_text(small_course.RIGHT)
+    shutil.rmtree(handed_in / "ben")
+    capsys.readouterr()
+    assert run("grade", source, handed_in, "-o", out, "--seed", "1") == 0
+    capsys.readouterr()
+    assert run("diff", results, out) == 1
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["ada"].startswith("18 -> 19: now: the mark set to 19 by hand")
+    assert lines["cleo"].startswith("12 -> 20: another file was handed in") and (
+        "mix, a quarter: WRONG_VALUE 0 -> OK 8" in lines["cleo"])
+    assert lines["ben"].startswith("only in") and set(lines) == {"ada", "ben", "cleo"}
+
+
+def test_two_files_of_one_student_the_better_counts(tmp_path):
+    source, handed_in = small_course.write_course(tmp_path)
+    (handed_in / "cleo" / "lab1" / "second.py").write_text(small_course.RIGHT)
+    out = tmp_path / "out"
+    grade(handed_in, out, str(source), seed="1", progress=False)
+    rows = {row.student: row for row in course.rows(out)}
+    assert rows["cleo"].score == 20 and len(rows["cleo"].records) == 1
+    assert rows["ada"].points == 20
+
+
+def test_commands_name_a_folder_that_is_none(tmp_path, capsys):
+    for words in (("show", tmp_path, "ada"), ("replay", tmp_path, "ada", "1.1"),
+                  ("diff", tmp_path, tmp_path), ("roster", tmp_path), ("export", tmp_path, "--csv"),
+                  ("override", tmp_path, "ada", "3", "--why", "x")):
+        assert run(*words) == 2
+        assert "holds no results" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["new", "build", "show", "replay", "diff", "roster", "override",
+                                  "export"])
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(name, "--help")
+    assert ended.value.code == 0 and f"tinyvision {name}" in capsys.readouterr().out
