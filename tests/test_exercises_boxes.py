@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyvision import boxes, metrics, ops
-from tinyvision.exercises import load
+from tinyvision.exercises import load, names
 from tinyvision.exercises.anchor_matching import match
 from tinyvision.exercises.anchors import cell_anchors, grid_anchors
 from tinyvision.exercises.average_precision import (all_point_ap, eleven_point_ap,
@@ -37,6 +37,32 @@ def iou(p, q):
         return (x1 - x0) * (y1 - y0) if x1 > x0 and y1 > y0 else 0.0
     both = area(max(p[0], q[0]), max(p[1], q[1]), min(p[2], q[2]), min(p[3], q[3]))
     return both / (area(*p) + area(*q) - both)
+
+
+# ---- what the tasks promise ----------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", names())
+@seeds
+def test_cases_keep_what_the_task_promises(name, seed):
+    exercise = load(name)
+    for case in exercise.cases(np.random.default_rng(seed)):
+        assert exercise.allows(case.function, case.args), case.name
+
+
+@pytest.mark.parametrize("name, function, args", [
+    ("average_precision", "all_point_ap", (np.array([1.0, 0.5]), np.array([0.5, 0.5]))),
+    ("average_precision", "eleven_point_ap", (np.array([0.0, 0]), np.array([0.0, 1]))),
+    ("average_precision", "recall_and_precision", (np.ones(2), np.array([1, 1]), 1)),
+    ("kmeans_anchors", "shape_iou", (np.zeros((1, 2)), np.ones((1, 2)))),
+    ("soft_nms", "soft_nms", (np.ones((1, 4)), np.ones(1), 0.5, 0.1)),
+    ("box_coding", "encode", (np.ones((1, 4)), np.ones((1, 4)), np.ones(4))),
+    ("anchors", "cell_anchors", (np.array([3.0]), np.array([1.0]))),
+    ("anchor_matching", "match", (np.full((1, 1), 2.0), 0.5, 0.25, False)),
+    ("mean_iou", "mean_iou", (np.array([1]), np.array([2]), 2, -1)),
+    ("panoptic_quality", "count_segments", (*(np.array([[2]]), np.array([0])) * 2, 1)),
+    ("panoptic_quality", "panoptic_quality", (np.array([[0.25, 1, 0, 0]]),))])
+def test_what_no_task_asks(name, function, args):
+    assert not load(name).allows(function, args)
 
 
 # ---- by hand: the numbers of the tasks -----------------------------------------------------------
@@ -113,12 +139,12 @@ def test_kmeans_by_hand():
 
 
 def test_average_precision_by_hand():
-    right = np.array([1, 0, 1, 0])
+    right = np.array([1, 0, 1, 1])
     recall, precision = recall_and_precision(np.array([0.9, 0.8, 0.7, 0.6]), right, 4)
-    assert np.allclose(recall, [1 / 4, 1 / 4, 1 / 2, 1 / 2])
-    assert np.allclose(precision, [1, 1 / 2, 2 / 3, 1 / 2])
-    assert np.isclose(eleven_point_ap(recall, precision), 5 / 11)
-    assert np.isclose(all_point_ap(recall, precision), 5 / 12)
+    assert np.allclose(recall, [1 / 4, 1 / 4, 1 / 2, 3 / 4])
+    assert np.allclose(precision, [1, 1 / 2, 2 / 3, 3 / 4])
+    assert np.isclose(eleven_point_ap(recall, precision), 27 / 44)
+    assert np.isclose(all_point_ap(recall, precision), 5 / 8)
     assert eleven_point_ap(np.zeros(0), np.zeros(0)) == all_point_ap(np.zeros(0), np.zeros(0)) == 0
 
 

@@ -218,8 +218,14 @@ def cases(rng):
     ]
 
 
+def _clear(sizes, ratios):
+    """Whether all are positive and no coordinate stands at half a pixel."""
+    return min(sizes.min(), ratios.min()) > 0 and (np.abs(
+        np.abs(_cell(sizes, ratios, rounded=np.asarray) % 1) - 0.5) > 1e-3).all()
+
+
 EXERCISE = Exercise(
     name="anchors", title="Anchor boxes over a feature map", lecture="UW, Region Proposal Network",
     source="tinyvision/boxes/anchors.py",
     functions={"cell_anchors": cell_anchors, "grid_anchors": grid_anchors}, cases=cases,
-    mistakes=MISTAKES)
+    mistakes=MISTAKES, domain={"cell_anchors": _clear})

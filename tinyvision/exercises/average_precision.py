@@ -16,14 +16,14 @@ $$\text{VOC 2007:}\quad \frac{1}{11} \sum_{r \in \{0, 0.1, \dots, 1\}}
 \max_{\tilde r \ge r} p(\tilde r) \qquad\qquad
 \text{from 2010 on:}\quad \sum_k (r_k - r_{k-1}) \max_{l \ge k} p_l, \quad r_{-1} = 0$$
 
-**By hand.** Four detections, best first: right, wrong, right, wrong; 4 true objects.
+**By hand.** Four detections, best first: right, wrong, right, right; 4 true objects.
 
-    recall       1/4   1/4   1/2   1/2
-    precision     1    1/2   2/3   1/2
-    envelope      1    2/3   2/3   1/2
+    recall       1/4   1/4   1/2   3/4
+    precision     1    1/2   2/3   3/4
+    envelope      1    3/4   3/4   3/4
 
-    2007: 1 at recalls 0, 0.1, 0.2; 2/3 at 0.3, 0.4, 0.5; 0 beyond    (3 + 3 * 2/3) / 11 = 5/11
-    2010: (1/4 - 0) * 1  +  0  +  (1/2 - 1/4) * 2/3  +  0  =  5/12
+    2007: 1 at recalls 0, 0.1, 0.2; 3/4 at 0.3 to 0.7; 0 beyond     (3 + 5 * 3/4) / 11 = 27/44
+    2010: (1/4 - 0) * 1  +  0  +  (1/2 - 1/4) * 3/4  +  (3/4 - 1/2) * 3/4  =  5/8
 
 **Conventions.** Of equal scores the lower index comes first. A recall that is never reached has
 precision 0. Without detections both averages are 0. There is at least one true object.
@@ -154,7 +154,7 @@ def _points(places, over=np.greater_equal, reached_only=False, envelope=_envelop
 def _interpolated(recall, precision):
     if not len(recall):
         return np.float64(0)
-    return np.interp(TENTHS, recall, _envelope(precision), right=0.0).mean()
+    return np.interp(TENTHS, recall, precision, right=0.0).mean()
 
 
 def _area(envelope=_envelope, trapezoids=False, first=0.0):
@@ -208,8 +208,8 @@ MISTAKES = (
             _points(TENTHS[:-1])),
     Mistake("eleven_point_ap", "reached-only", "Recalls that are never reached count with "
             "precision 0; there are always eleven.", _points(TENTHS, reached_only=True)),
-    Mistake("eleven_point_ap", "interpolated", "Between two points the envelope does not go down "
-            "in a straight line: it is the best precision to the right.", _interpolated),
+    Mistake("eleven_point_ap", "interpolated", "You draw straight lines between the points. The "
+            "envelope is made of steps: the best precision to the right.", _interpolated),
     Mistake("eleven_point_ap", "all-points", "That is the area under the envelope, VOC's rule "
             "from 2010 on.", all_point_ap),
     Mistake("eleven_point_ap", "hundred-and-one", "That is the mean at 101 recalls, COCO's rule.",
@@ -226,8 +226,8 @@ MISTAKES = (
             "detections. How much recall does each of them stand for?", _at_right_ones),
     Mistake("all_point_ap", "up-to-one", "Recalls that are never reached have precision 0, not the "
             "last one.", _rest_too),
-    Mistake("all_point_ap", "eleven-points", "That is the mean at eleven recalls, the rule of 2007.",
-            eleven_point_ap),
+    Mistake("all_point_ap", "eleven-points", "That is the mean at eleven recalls, the rule of "
+            "2007.", eleven_point_ap),
 )
 
 
@@ -254,7 +254,7 @@ def _scored(rng, hits, scores=None):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand, top = (1, 0, 1, 0), rng.integers(1, 4)
+    hand, top = (1, 0, 1, 1), rng.integers(1, 4)
     sawing = (1,) * top + (0, 0, 0, 1, 1, 1, 0, 1)[:8 - top] + (0, 1, 1)
     slow = (1, 1) + (0,) * top + (1, 0, 1, 0, 0, 1, 0, 1, 1) + (0,) * (3 - top)
     tied = np.array([0.5, 0.75, 0.5, 0.25, 0.5, 0.75]) + rng.integers(0, 3)
@@ -277,6 +277,13 @@ def _all_magnitude(recall, precision):
     return ((recall + np.append(0, recall[:-1])[:len(recall)]) * _envelope(precision)).sum()
 
 
+def _real(recall, precision):
+    """Whether there can be such a curve: where recall stands still, precision falls."""
+    steps, rises = np.diff(recall, prepend=0), np.diff(precision, prepend=0)
+    return (0 <= steps).all() and max(recall.max(initial=0), precision.max(initial=0)) <= 1 and (
+        (steps > 0) | (rises < 0) | (precision == 0)).all() and (precision[recall > 0] > 0).all()
+
+
 EXERCISE = Exercise(
     name="average_precision", title="Average precision, VOC 2007 and 2010",
     lecture="Georgia Tech, Evaluation - Mean Average Precision (mAP)",
@@ -286,4 +293,6 @@ EXERCISE = Exercise(
     magnitude={"recall_and_precision": recall_and_precision, "eleven_point_ap": eleven_point_ap,
                "all_point_ap": _all_magnitude},
     terms={"recall_and_precision": lambda *args: 2, "eleven_point_ap": lambda *args: 11,
-           "all_point_ap": lambda recall, precision: 2 + len(recall)})
+           "all_point_ap": lambda recall, precision: 2 + len(recall)},
+    domain={"recall_and_precision": lambda scores, right, positives: right.sum() <= positives,
+            "eleven_point_ap": _real, "all_point_ap": _real})

@@ -227,10 +227,16 @@ def _decode_magnitude(codes, anchors, weights):
     return np.concatenate([error, error], axis=1)
 
 
+def _proper(boxes, weights):
+    return (boxes[:, :2] < boxes[:, 2:]).all() and (weights > 0).all()
+
+
 EXERCISE = Exercise(
     name="box_coding", title="Boxes as differences from anchors, and back",
     lecture="DL for Computer Vision, Object detection steps",
     source="tinyvision/boxes/coding.py", functions={"encode": encode, "decode": decode},
     cases=cases, mistakes=MISTAKES,
     magnitude={"encode": _encode_magnitude, "decode": _decode_magnitude},
-    terms={"encode": lambda *args: 4, "decode": lambda *args: 4})
+    terms={"encode": lambda *args: 4, "decode": lambda *args: 4},
+    domain={"encode": lambda boxes, anchors, weights: _proper(boxes, weights) and _proper(
+        anchors, weights), "decode": lambda codes, anchors, weights: _proper(anchors, weights)})

@@ -51,6 +51,32 @@ class Mistake:
 
 
 @dataclass(frozen=True, eq=False)
+class CudaText:
+    """A CUDA kernel that a student writes as a string: compiled, then handed to the driver.
+
+    Attributes:
+        solution: the text. It defines one ``__global__`` function named ``kernel``.
+        types: C++ on one line that stands before it.
+        parameters: the types of the kernel's parameters.
+    """
+    solution: str
+    types: str
+    parameters: str
+
+    def program(self, text: str) -> str:
+        """The C++ that runs a student's text on the host; its lines are called ``KERNEL:1``, ..."""
+        from tinyvision import cuda
+        check = f"static void (*const typed)({self.parameters}) = kernel;"
+        return cuda.host_text(f'{self.types}\n#line 1 "KERNEL"\n{text}\n#line 1 "end"\n{check}\n')
+
+    def library(self, text: str) -> bytes:
+        """The shared library made of a text of our own; `tinyvision.grading.compile` is for those
+        of strangers. CompilerMissing or KernelError where there is none."""
+        from tinyvision import cuda
+        return cuda.library(self.program(text)).read_bytes()
+
+
+@dataclass(frozen=True, eq=False)
 class Exercise:
     """Everything that `start`, `check` and `grade` need to know.
 
@@ -72,9 +98,15 @@ class Exercise:
         driver: for what is no function of arrays (a class, a function of functions): a module that
             holds no answers and needs only numpy and the standard library. Its text runs beside
             the student's code, turns a case's numbers into calls, and returns arrays.
+        texts: for what is no Python at all: the names of ``functions`` that a student writes as a
+            CUDA text. The driver then gets the compiled library's bytes, or the function of
+            ``functions``, which does in NumPy what a launch of the kernel does.
         credit: verdict -> share of a case's points, beside the usual ones, such as
             ``{"WRONG_DTYPE": 0.5}``: half for right numbers of a wrong dtype.
         stepwise: whether a student has to ask for each hint.
+        domain: name -> function of the same arguments: whether they keep what the task promises (a
+            recall never falls). Smaller counter-examples are looked for only there; by default
+            wherever the solution answers.
     """
     name: str
     title: str
@@ -86,8 +118,10 @@ class Exercise:
     magnitude: dict[str, Callable] = field(default_factory=dict)
     terms: dict[str, Callable] = field(default_factory=dict)
     driver: ModuleType | None = None
+    texts: dict[str, CudaText] = field(default_factory=dict)
     credit: dict[str, float] = field(default_factory=dict)
     stepwise: bool = False
+    domain: dict[str, Callable] = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -99,9 +133,16 @@ class Exercise:
         """The source of the driver; "" where there is none."""
         return inspect.getsource(self.driver) if self.driver else ""
 
-    def answer(self, case: Case, function: Callable | None = None):
-        """What a function (by default the solution) answers to a case, through its driver."""
+    def allows(self, function: str, args: tuple) -> bool:
+        """Whether the task promises to call the function only with arguments such as these."""
+        return function not in self.domain or bool(self.domain[function](*args))
+
+    def answer(self, case: Case, function: Callable | str | None = None):
+        """What a function (by default the solution) answers to a case, through its driver. A text
+        is compiled and run right here: it should be our own."""
         function = function or self.functions[case.function]
+        if isinstance(function, str):
+            function = self.texts[case.function].library(function)
         if case.driver:
             return getattr(self.driver, case.driver)(function, *case.args)
         return function(*case.args)

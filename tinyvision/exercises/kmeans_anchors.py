@@ -233,6 +233,10 @@ def cases(rng):
     ]
 
 
+def _positive(sides, centres, *others):
+    return min(sides.min(), centres.min()) > 0
+
+
 EXERCISE = Exercise(
     name="kmeans_anchors", title="Anchor sizes from k-means with 1 - IoU",
     lecture="DL for Computer Vision, One Stage vs Two Stage Detection (YOLO v2)",
@@ -242,4 +246,5 @@ EXERCISE = Exercise(
     magnitude={"shape_iou": lambda sides, centres: 2 * shape_iou(sides, centres),
                "kmeans_anchors": kmeans_anchors},
     terms={"shape_iou": lambda sides, centres: 8,
-           "kmeans_anchors": lambda sides, centres, iterations: len(sides)})
+           "kmeans_anchors": lambda sides, centres, iterations: len(sides)},
+    domain={"shape_iou": _positive, "kmeans_anchors": _positive})

@@ -223,10 +223,18 @@ def cases(rng):
     ]
 
 
+def _classes(labels, predictions, num_classes, ignore_index):
+    """Whether all classes are known and a pixel counts."""
+    known = (labels == ignore_index) | (labels >= 0) & (labels < num_classes)
+    return known.all() and (0 <= predictions).all() and (predictions < num_classes).all() and (
+        labels != ignore_index).any()
+
+
 EXERCISE = Exercise(
     name="mean_iou", title="Confusion matrix and mean IoU",
     lecture="Kempten L 10.5, Evaluating Boxes (Jaccard index)",
     source="tinyvision/metrics/segmentation.py",
     functions={"confusion_matrix": confusion_matrix, "mean_iou": mean_iou}, cases=cases,
     mistakes=MISTAKES, magnitude={"mean_iou": mean_iou},
-    terms={"mean_iou": lambda labels, predictions, num_classes, ignore_index: num_classes})
+    terms={"mean_iou": lambda labels, predictions, num_classes, ignore_index: num_classes},
+    domain={"confusion_matrix": _classes, "mean_iou": _classes})

@@ -143,7 +143,8 @@ def _quality(ratio):
     """A wrong `panoptic_quality`: ``ratio`` of (sum of IoU, TP, FP, FN) of the classes that occur
     gives PQ, SQ and RQ."""
     def wrong(counts):
-        return np.array([np.mean(part) for part in ratio(*counts[counts[:, 1:].any(axis=1)].T)])
+        with np.errstate(invalid="ignore"):
+            return np.array([np.mean(part) for part in ratio(*counts[counts.any(axis=1)].T)])
     return wrong
 
 
@@ -265,13 +266,15 @@ def _counts(rng, overlap, right, wrong, missed):
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand = ([[1, 1, 1, 2, 2, 2, 0, 0]], [0, 0], [[1, 1, 1, 1, 2, 3, 3, 3]], [0, 0, 1], 2)
-    half = ([[1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4]], [1, 1, 0, 1],
-            [[1, 0, 2, 2, 0, 3, 3, 3, 4, 5, 5]], [1, 1, 2, 0, 1], 4)
+    half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 2)
+    other = ([[1, 1, 1, 2, 2, 2, 2, 3, 3]], [1, 0, 1], [[1, 1, 0, 2, 2, 2, 3, 4, 4]], [1, 2, 0, 1],
+             4)
     void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3]], [2, 0, 0],
             [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5]], [2, 0, 0, 2, 1], 3)
     return [
         Case("count_segments", "by hand", _pair(rng, *hand)),
-        Case("count_segments", "exactly one half, another class", _pair(rng, *half)),
+        Case("count_segments", "exactly one half", _pair(rng, *half), 0.5),
+        Case("count_segments", "another class", _pair(rng, *other), 0.5),
         Case("count_segments", "void", _pair(rng, *void)),
         Case("count_segments", "nothing predicted", _pair(
             rng, [[1, 0, 2], [1, 2, 2]], [1, 0], np.zeros((2, 3), np.int64), np.zeros(0, np.int64),
@@ -288,6 +291,18 @@ def cases(rng):
     ]
 
 
+def _complete(truth, truth_labels, prediction, prediction_labels, num_classes):
+    """Whether all segments have pixels, and classes that there are."""
+    return all(set(range(1, 1 + len(labels))) <= set(where.ravel()) <= set(range(1 + len(labels)))
+               and labels.max(initial=0) < num_classes
+               for where, labels in ((truth, truth_labels), (prediction, prediction_labels)))
+
+
+def _countable(counts):
+    overlap, right = counts[:, :2].T
+    return counts.any() and (2 * overlap >= right).all() and (overlap <= right).all()
+
+
 EXERCISE = Exercise(
     name="panoptic_quality", title="Panoptic quality: PQ, SQ and RQ",
     lecture="Kempten L 10.X, Instance Segmentation (Panoptic Segmentation)",
@@ -296,4 +311,5 @@ EXERCISE = Exercise(
     cases=cases, mistakes=MISTAKES,
     magnitude={"count_segments": count_segments, "panoptic_quality": panoptic_quality},
     terms={"count_segments": lambda *args: 2 + len(args[1]),
-           "panoptic_quality": lambda counts: 4 + len(counts)})
+           "panoptic_quality": lambda counts: 4 + len(counts)},
+    domain={"count_segments": _complete, "panoptic_quality": _countable})

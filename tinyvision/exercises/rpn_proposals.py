@@ -112,8 +112,9 @@ def _proposals(codes, scores, anchors, size, min_size, before, threshold, after,
     left = left[:before][fine[left[:before]]] if early else left[fine[left]][:before]
     if cut_first:
         left = left[:after]
-    left = left[nms(boxes[left], threshold)]
-    return boxes[left[:after]], left[:after]
+    with np.errstate(invalid="ignore"):                      # of two empty boxes
+        left = left[nms(boxes[left], threshold)][:after]
+    return boxes[left], left
 
 
 def _but(**how):
@@ -262,4 +263,6 @@ EXERCISE = Exercise(
     name="rpn_proposals", title="From anchors to proposals", lecture="UW, Region Proposal Network",
     source="tinyvision/models/detect/rpn.py", functions={"rpn_proposals": rpn_proposals},
     cases=cases, mistakes=MISTAKES, magnitude={"rpn_proposals": _magnitude},
-    terms={"rpn_proposals": lambda *args: 8})
+    terms={"rpn_proposals": lambda *args: 8},
+    domain={"rpn_proposals": lambda codes, scores, anchors, size, min_size, *others: (
+        anchors[:, :2] < anchors[:, 2:]).all() and min_size > 0})

@@ -276,10 +276,15 @@ def _terms(boxes, scores, how, least):
     return 8 + len(boxes)
 
 
+def _proper(boxes, *others):
+    return (boxes[:, :2] < boxes[:, 2:]).all()
+
+
 EXERCISE = Exercise(
     name="soft_nms", title="Soft-NMS", lecture="Kempten L 10.5, Non Maximum Suppression",
     source="tinyvision/ops/nms.py",
     functions={"soft_nms": soft_nms, "soft_nms_linear": soft_nms_linear}, cases=cases,
     mistakes=MISTAKES,
     magnitude={"soft_nms": _magnitude, "soft_nms_linear": _linear_magnitude},
-    terms={"soft_nms": _terms, "soft_nms_linear": _terms})
+    terms={"soft_nms": _terms, "soft_nms_linear": _terms},
+    domain={"soft_nms": _proper, "soft_nms_linear": _proper})

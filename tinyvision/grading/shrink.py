@@ -49,7 +49,7 @@ def steps(exercise, alike, case):
     for args in itertools.chain(cuts(alike, case.args), options(alike, case.args),
                                 rounded(case.args), cleared(case.args)):
         fitted = with_cotangent(exercise, case, args)
-        if fitted is not None:
+        if fitted is not None and exercise.allows(case.function, fitted):
             yield replace(case, args=fitted)
 
 
