@@ -3,11 +3,11 @@ r"""# Anchor matching
 Write `match`: decide which object each anchor has to learn, if any.
 
 A detector learns from anchors, the truth is a list of objects: "map labels (bounding boxes) to
-anchors to unify the target". An anchor stands for the object that it overlaps best,
+anchors to unify the target". An anchor stands for the object that it overlaps best:
 
-    best IoU  >= high               the object's index        (positive)
-    best IoU  <  low                -1                        (background)
-    between the two                 -2                        (counts for nothing)
+$$\text{matched}_a = \begin{cases} \arg\max_k \text{IoU}_{k,a} & \max_k \text{IoU}_{k,a} \ge
+\text{high} \quad \text{(positive)} \\ -1 & \max_k \text{IoU}_{k,a} < \text{low}
+\quad \text{(background)} \\ -2 & \text{else} \quad \text{(counts for nothing)} \end{cases}$$
 
 An object whose best anchor stays under `high` would never be learned. With force = True, each
 object's best anchor, and every anchor as good as it for this object, is positive, too, whatever
