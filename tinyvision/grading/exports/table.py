@@ -43,8 +43,15 @@ class Table:
                                          if data.startswith(mark)), (b"", ""))
         body = data[len(self.mark):]
         self.text, self.encoding = _decoded(body, self.encoding, name)
-        self.delimiter = max(DELIMITERS, key=lambda d: len(self._parse(d, 1)[0]))
+        self.delimiter = max(DELIMITERS, key=self._columns)
         self.rows = self._parse(self.delimiter)
+
+    def _columns(self, delimiter: str) -> int:
+        """How many columns the header would have."""
+        try:
+            return len(self._parse(delimiter, 1)[0])
+        except ValueError:
+            return 0
 
     def _parse(self, delimiter: str, most: int | None = None) -> list[list[Cell]]:
         """The rows; of an empty line one empty cell."""
