@@ -40,7 +40,8 @@ class Mistake:
 
     Attributes:
         function: the function (or class) that it replaces.
-        name: a slug, unique in the exercise: ``"kernel-flipped"``.
+        name: a slug: ``"kernel-flipped"``. Several entries of one name are versions of one mistake
+            that answer differently (a loop in the other order, a size that is wrong as well).
         hint: one or two sentences for the student, about the idea, without the solution.
         implementation: the wrong function; same signature as the solution's.
     """
@@ -65,9 +66,10 @@ class CudaText:
 
     def program(self, text: str) -> str:
         """The C++ that runs a student's text on the host; its lines are called ``KERNEL:1``, ..."""
-        from tinyvision import cuda
+        from tinyvision import cuda, cuda_host
         check = f"static void (*const typed)({self.parameters}) = kernel;"
-        return cuda.host_text(f'{self.types}\n#line 1 "KERNEL"\n{text}\n#line 1 "end"\n{check}\n')
+        return cuda.host_text(f'{self.types}\n#line 1 "KERNEL"\n{text}\n#line 1 "end"\n{check}\n'
+                              ) + cuda_host.FENCED
 
     def library(self, text: str) -> bytes:
         """The shared library made of a text of our own; `tinyvision.grading.compile` is for those

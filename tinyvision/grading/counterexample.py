@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinyvision.grading.assignment import attempt, expect
+from tinyvision.grading.diagnosis import same
 from tinyvision.grading.shrink import call_text, shrink, text
 from tinyvision.grading.store import plain
 from tinyvision.grading.trials import ask, smallest
@@ -30,14 +31,25 @@ def counterexamples(trials, deep: bool) -> list[dict]:
     """
     assignment, shown = trials.assignment, []
     for function in assignment.exercise.functions:
-        names = [one.name for one in trials.diagnoses if one.function == function]
-        mistake = next((one for one in assignment.exercise.mistakes
-                        if one.function == function and one.name in names), None)
+        mistake = mistake_of(trials, function)
         if mistake is not None:
             shown.append(dict(of_mistake(assignment.public, mistake) or {}))
         elif deep:
             shown.append(of_student(trials, function))
     return [one for one in shown if one]
+
+
+def mistake_of(trials, function: str):
+    """The known mistake that was named, in the version that answers most cases as the student."""
+    names = {one.name for one in trials.diagnoses if one.function == function}
+
+    def alike(entry):
+        return sum(i in trials.answers and same(trials.answers[i], answer,
+                                                trials.assignment.expected[i])
+                   for i, answer in entry[1].items())
+    mine = [entry for entry in trials.assignment.bank
+            if entry[0].function == function and entry[0].name in names]
+    return max(mine, key=alike)[0] if mine else None
 
 
 @functools.cache
