@@ -206,42 +206,32 @@ def _backward_no_mask(g, query, key, value, attn_mask):
     return scaled_dot_product_attention_backward(g, query, key, value, None)
 
 
+WEIGHTS = (                             # wrong in the weights, and so in what is made of them
+    ("not-scaled", "The scores are divided by the root of E, else long vectors make the softmax "
+     "choose one key alone.", _no_scale),
+    ("scaled-without-root", "The scores are divided by the root of E.", _scale_without_root),
+    ("scaled-by-keys", "E is the length of a query, not the number of keys.", _scale_by_keys),
+    ("softmax-over-queries", "Your softmax runs over the queries. Whose weights should sum to 1?",
+     _over_queries),
+    ("mask-ignored", "The mask is not used.", _no_mask),
+    ("mask-reversed", "True means that a query may look there.", _mask_reversed),
+    ("mask-after-softmax", "You hide keys after the softmax, so the weights that remain do not sum "
+     "to 1.", _mask_after_softmax),
+    ("hidden-score-zero", "A hidden key's score is 0 in your code, and e^0 = 1 still counts. Which "
+     "score has the weight 0?", _mask_scores_zero),
+    ("blind-query-uniform", "A query that may look nowhere takes all keys alike in your code; it "
+     "should take none.", _uniform_if_blind),
+    ("blind-query-nan", "A query that may look nowhere gets NaN: what is its sum of exponentials?",
+     _nan_if_blind),
+    ("overflow", "With large scores your exponentials are infinite. What can be subtracted from "
+     "all scores without changing a weight?", _overflow),
+    ("no-softmax", "These are the scores. What makes weights of them?", _no_softmax),
+)
+
 MISTAKES = (
-    Mistake("attention_weights", "not-scaled", "The scores are divided by the root of E, else long "
-            "vectors make the softmax choose one key alone.", _no_scale),
-    Mistake("attention_weights", "scaled-without-root", "The scores are divided by the root of E.",
-            _scale_without_root),
-    Mistake("attention_weights", "scaled-by-keys", "E is the length of a query, not the number of "
-            "keys.", _scale_by_keys),
-    Mistake("attention_weights", "softmax-over-queries", "Your softmax runs over the queries. "
-            "Whose weights should sum to 1?", _over_queries),
-    Mistake("attention_weights", "mask-ignored", "The mask is not used.", _no_mask),
-    Mistake("attention_weights", "mask-reversed", "True means that a query may look there.",
-            _mask_reversed),
-    Mistake("attention_weights", "mask-after-softmax", "You hide keys after the softmax, so the "
-            "weights that remain do not sum to 1.", _mask_after_softmax),
-    Mistake("attention_weights", "hidden-score-zero", "A hidden key's score is 0 in your code, and "
-            "e^0 = 1 still counts. Which score has the weight 0?", _mask_scores_zero),
-    Mistake("attention_weights", "blind-query-uniform", "A query that may look nowhere takes all "
-            "keys alike in your code; it should take none.", _uniform_if_blind),
-    Mistake("attention_weights", "blind-query-nan", "A query that may look nowhere gets NaN: what "
-            "is its sum of exponentials?", _nan_if_blind),
-    Mistake("attention_weights", "overflow", "With large scores your exponentials are infinite. "
-            "What can be subtracted from all scores without changing a weight?", _overflow),
-    Mistake("attention_weights", "no-softmax", "These are the scores. What makes weights of them?",
-            _no_softmax),
-    Mistake("scaled_dot_product_attention", "not-scaled", "The scores are divided by the root of "
-            "E.", _with(_no_scale)),
-    Mistake("scaled_dot_product_attention", "softmax-over-queries", "Your softmax runs over the "
-            "queries. Whose weights should sum to 1?", _with(_over_queries)),
-    Mistake("scaled_dot_product_attention", "mask-ignored", "The mask is not used.",
-            _with(_no_mask)),
-    Mistake("scaled_dot_product_attention", "mask-reversed", "True means that a query may look "
-            "there.", _with(_mask_reversed)),
-    Mistake("scaled_dot_product_attention", "mask-after-softmax", "You hide keys after the "
-            "softmax, so the weights that remain do not sum to 1.", _with(_mask_after_softmax)),
-    Mistake("scaled_dot_product_attention", "no-softmax", "The scores themselves weigh your "
-            "values. What makes weights of them?", _with(_no_softmax)),
+    *(Mistake("attention_weights", *mistake) for mistake in WEIGHTS),
+    *(Mistake("scaled_dot_product_attention", name, hint, _with(weights))
+      for name, hint, weights in WEIGHTS),
     Mistake("scaled_dot_product_attention_backward", "softmax-elementwise", "p (1 - p) is the "
             "sigmoid's derivative: in a softmax every weight depends on every score.",
             _elementwise),
@@ -313,7 +303,7 @@ def cases(rng):
         weights("two heads", _draw(rng, 2, 3, 5, 4, 1)),
         weights("large scores", _large(rng)),
         weights("a mask", _draw(rng, 2, 4, 6, 3, 1), _mask(rng, 4, 6)),
-        forward("two keys", _by_hand(rng)),
+        forward("large scores", _large(rng)),
         forward("a mask for each head", _draw(rng, 2, 4, 5, 3, 6), _mask(rng, 2, 4, 5)),
         backward("two keys", _by_hand(rng)),
         backward("two heads", _draw(rng, 2, 3, 5, 4, 6)),

@@ -155,6 +155,10 @@ def _eps_outside(x, running_mean, running_var, weight, bias, training, momentum,
     return _with_running(_normalised(x, mean, deviation ** 2, weight, bias, 0.0), x, *args)
 
 
+def _eps_forgotten(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    return batch_norm(x, running_mean, running_var, weight, bias, training, momentum, 0.0)
+
+
 def _no_root(x, running_mean, running_var, weight, bias, training, momentum, eps):
     args = running_mean, running_var, weight, bias, training, momentum, eps
     mean, var = (x.mean(AXES), x.var(AXES)) if training else (running_mean, running_var)
@@ -207,6 +211,16 @@ def _weight_forgotten(g, x, weight, eps):
     return batch_norm_backward(g, x, np.ones_like(weight), eps)
 
 
+def _deviation_forgotten(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx * np.sqrt(x.var(AXES) + eps)[:, None, None], gweight, gbias
+
+
+def _exchanged(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx, gbias, gweight
+
+
 def _gweight_of_x(g, x, weight, eps):
     gx, _, gbias = batch_norm_backward(g, x, weight, eps)
     return gx, (g * x).sum(AXES), gbias
@@ -246,6 +260,8 @@ MISTAKES = (
             "is instance norm). Batch norm takes all images together.", _per_image),
     Mistake("batch_norm", "eps-outside-the-root", "epsilon is added to the variance, under the "
             "root.", _eps_outside),
+    Mistake("batch_norm", "eps-forgotten", "epsilon is not added to the variance.",
+            _eps_forgotten),
     Mistake("batch_norm", "no-root", "You divide by the variance. Which power of x has the unit "
             "of x?", _no_root),
     Mistake("batch_norm", "no-scale-and-shift", "weight and bias are not used.", _no_scale),
@@ -261,6 +277,10 @@ MISTAKES = (
             "in the mean and in the variance?", _not_divided_by_count),
     Mistake("batch_norm_backward", "weight-forgotten", "x^ is multiplied by the weight on the way "
             "forward, and so is the gradient on the way back.", _weight_forgotten),
+    Mistake("batch_norm_backward", "deviation-forgotten", "x is divided by the root of v + epsilon "
+            "on the way forward, and so is the gradient on the way back.", _deviation_forgotten),
+    Mistake("batch_norm_backward", "weight-and-bias-exchanged", "The gradients of weight and bias "
+            "are exchanged.", _exchanged),
     Mistake("batch_norm_backward", "gweight-of-x", "The weight multiplies x^, not x.",
             _gweight_of_x),
     Mistake("batch_norm_backward", "means", "The weight's and bias's gradients are sums over all "

@@ -116,9 +116,12 @@ def _log_of_zero(input, target, ignore_index):
     return costs[kept].mean()
 
 
-def _floor(input, target, ignore_index):
-    costs, kept = _costs(input, target, ignore_index, lambda p: -np.log(p + 1e-12))
-    return costs[kept].mean()
+def _floored(least):
+    """The loss that adds a least probability before the logarithm."""
+    def loss(input, target, ignore_index):
+        costs, kept = _costs(input, target, ignore_index, lambda p: -np.log(p + least))
+        return costs[kept].mean()
+    return loss
 
 
 def _nothing_ignored(input, target, ignore_index):
@@ -214,9 +217,10 @@ MISTAKES = (
     Mistake("cross_entropy", "log-of-zero", "A probability that is too small for a computer "
             "becomes 0, and its logarithm infinite. Write log(e^a / s) without the quotient.",
             _log_of_zero),
-    Mistake("cross_entropy", "floor-below-the-log", "A small number added to the probability keeps "
-            "the logarithm finite, but wrong: a certain mistake costs as much as the scores are "
-            "apart. Write log(e^a / s) without the quotient.", _floor),
+    *(Mistake("cross_entropy", f"floor-of-10-to-minus-{n}", "A small number added to the "
+              "probability keeps the logarithm finite, but wrong: a certain mistake costs as much "
+              "as the scores are apart. Write log(e^a / s) without the quotient.",
+              _floored(10.0 ** -n)) for n in (7, 8, 9, 10, 12, 15, 16)),
     Mistake("cross_entropy", "nothing-ignored", "Labels equal to ignore_index cost something in "
             "your code.", _nothing_ignored),
     Mistake("cross_entropy", "softmax-along-last-axis", "Your softmax runs over the last axis. "

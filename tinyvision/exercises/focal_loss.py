@@ -142,6 +142,14 @@ def _overflow(inputs, targets, alpha, gamma):
         return -_weights(targets, alpha) * (1 - pt) ** gamma * np.log(pt)
 
 
+def _nothing_times_infinity(inputs, targets, alpha, gamma):
+    with np.errstate(all="ignore"):
+        p = 1 / (1 + np.exp(-inputs))
+        cost = -(targets * np.log(p) + (1 - targets) * np.log(1 - p))
+        pt = p * targets + (1 - p) * (1 - targets)
+        return _weights(targets, alpha) * (1 - pt) ** gamma * cost
+
+
 def _mean(inputs, targets, alpha, gamma):
     return sigmoid_focal_loss(inputs, targets, alpha, gamma).mean()
 
@@ -191,6 +199,13 @@ def _chain_forgotten(g, inputs, targets, alpha, gamma):
     return g * _weights(targets, alpha) * (2 * targets - 1) * slope
 
 
+def _backward_overflow(g, inputs, targets, alpha, gamma):
+    with np.errstate(all="ignore"):
+        pt = 1 / (1 + np.exp(-(2 * targets - 1) * inputs))
+        slope = (1 - pt) ** gamma * (gamma * pt * np.log(pt) + pt - 1)
+        return g * _weights(targets, alpha) * (2 * targets - 1) * slope
+
+
 MISTAKES = (
     Mistake("sigmoid_focal_loss", "alpha-exchanged", "alpha weighs the positives and 1 - alpha the "
             "negatives; yours are exchanged.", _alpha_exchanged),
@@ -215,12 +230,15 @@ MISTAKES = (
             _fixed_gamma),
     Mistake("sigmoid_focal_loss", "overflow", "With large logits p_t becomes 0 and its logarithm "
             "infinite. Which form of -log p_t needs no quotient?", _overflow),
+    Mistake("sigmoid_focal_loss", "0-times-infinity", "With large logits one of your two "
+            "logarithms is infinite, and 0 times infinity is NaN. Which form of -log p_t needs no "
+            "quotient?", _nothing_times_infinity),
     Mistake("sigmoid_focal_loss", "mean", "You take the mean; here every element keeps its own "
             "loss.", _mean),
     Mistake("sigmoid_focal_loss", "sign", "The logarithm of a probability is negative, a cost is "
             "not.", _turned),
-    Mistake("sigmoid_focal_loss_backward", "factor-constant", "Your gradient treats (1 - p_t)^gamma "
-            "as a constant; it depends on x, too.", _factor_constant),
+    Mistake("sigmoid_focal_loss_backward", "factor-constant", "Your gradient treats "
+            "(1 - p_t)^gamma as a constant; it depends on x, too.", _factor_constant),
     Mistake("sigmoid_focal_loss_backward", "cost-constant", "Your gradient treats -log p_t as a "
             "constant; it depends on x, too.", _cost_constant),
     Mistake("sigmoid_focal_loss_backward", "by-probability", "This is the gradient with respect to "
@@ -230,6 +248,9 @@ MISTAKES = (
             _chain_forgotten),
     Mistake("sigmoid_focal_loss_backward", "side-forgotten", "Raising the logit helps a positive "
             "and harms a negative: the two gradients have different signs.", _side_forgotten),
+    Mistake("sigmoid_focal_loss_backward", "overflow", "With large logits p_t becomes 0, and 0 "
+            "times its logarithm NaN. Which form of -log p_t needs no quotient?",
+            _backward_overflow),
     Mistake("sigmoid_focal_loss_backward", "g-forgotten", "The gradient g that comes from above is "
             "missing.", _g_forgotten),
     Mistake("sigmoid_focal_loss_backward", "no-alpha", "alpha is not used.", _backward_no_alpha),

@@ -150,6 +150,11 @@ def _all_kept(i, f, g, o, c):
     return o * np.tanh(new), new
 
 
+def _all_let_in(i, f, g, o, c):
+    new = f * c + g
+    return o * np.tanh(new), new
+
+
 def _c_first(i, f, g, o, c):
     new = f * c + i * g
     return new, o * np.tanh(new)
@@ -217,6 +222,8 @@ MISTAKES = (
             "has the gate f for that.", _changed(_new_and_kept)),
     Mistake("lstm_cell", "nothing-forgotten", "f is not used: the memory is kept whole.",
             _changed(_all_kept)),
+    Mistake("lstm_cell", "all-let-in", "i is not used: all of g is added to the memory.",
+            _changed(_all_let_in)),
     Mistake("lstm_cell", "old-memory-shown", "h' shows the new memory; yours shows the old one.",
             _changed(_old_memory_shown)),
     Mistake("lstm_cell", "not-squashed", "h' shows tanh of the memory.", _changed(_not_squashed)),

@@ -100,6 +100,10 @@ def _beta_only_as_limit(input, target, beta):
     return _pieces(input, target, beta, lambda d: d * d / 2, lambda d: d - 0.5)
 
 
+def _beta_not_inside(input, target, beta):
+    return _pieces(input, target, beta, lambda d: d * d / 2, lambda d: d - beta / 2)
+
+
 def _fixed_limit(input, target, beta):
     size = np.abs(input - target)
     return np.where(size < 1, size * size / (2 * beta or np.nan), size - beta / 2)
@@ -165,6 +169,12 @@ def _g_forgotten(g, input, target, beta):
     return smooth_l1_loss_backward(np.ones_like(g), input, target, beta)
 
 
+def _backward_nan(g, input, target, beta):
+    d = input - target
+    near = np.abs(d) <= beta
+    return _slopes(g, np.where(near, d / (beta or np.nan), np.sign(d)))
+
+
 def _backward_mean(g, input, target, beta):
     return smooth_l1_loss_backward(g / g.size, input, target, beta)
 
@@ -180,6 +190,8 @@ MISTAKES = (
             "slope at |d| = beta?", _half_forgotten),
     Mistake("smooth_l1_loss", "beta-only-as-limit", "beta decides which piece is taken, but the "
             "pieces themselves are those of beta = 1.", _beta_only_as_limit),
+    Mistake("smooth_l1_loss", "parabola-without-beta", "Your parabola does not depend on beta. "
+            "What must it be at |d| = beta to meet the straight part?", _beta_not_inside),
     Mistake("smooth_l1_loss", "limit-is-1", "The parabola ends at 1 in your code, whatever beta "
             "is.", _fixed_limit),
     Mistake("smooth_l1_loss", "absolute", "This is the absolute error. What happens near 0?",
@@ -206,6 +218,9 @@ MISTAKES = (
             "of raising the input.", _same_sign),
     Mistake("smooth_l1_loss_backward", "g-forgotten", "Your slopes are right; where is the "
             "gradient g that comes from above?", _g_forgotten),
+    Mistake("smooth_l1_loss_backward", "nan-at-beta-0", "With beta = 0 no element lies inside the "
+            "parabola, also not those with d = 0. What does your code divide there?",
+            _backward_nan),
     Mistake("smooth_l1_loss_backward", "divided-by-count", "You divide by the number of elements, "
             "but the loss takes no mean.", _backward_mean),
 )

@@ -105,6 +105,12 @@ def _below_only(input, target, eps):
     return 1 - 2 * both / (squares + eps)
 
 
+def _above_only(input, target, eps):
+    both, squares = _sums(input, target)
+    with np.errstate(divide="ignore"):
+        return 1 - (2 * both + eps) / squares
+
+
 def _two_forgotten(input, target, eps):
     both, squares = _sums(input, target)
     return 1 - (both + eps) / (squares + eps)
@@ -154,6 +160,11 @@ def _below_not_squared(g, input, target, eps):
     return g[:, None, None] * (2 * input * above / below - 2 * target / below)
 
 
+def _divided_once(g, input, target, eps):
+    above, below = _fraction(input, target, eps)
+    return g[:, None, None] * (2 * input * above - 2 * target * below) / below
+
+
 def _of_the_coefficient(g, input, target, eps):
     return -dice_loss_backward(g, input, target, eps)
 
@@ -190,6 +201,8 @@ MISTAKES = (
             "each.", _class_mean),
     Mistake("dice_loss", "eps-below-only", "A class that is neither there nor predicted should "
             "cost 0. What is your fraction then?", _below_only),
+    Mistake("dice_loss", "eps-above-only", "What is your fraction where a class is neither there "
+            "nor predicted?", _above_only),
     Mistake("dice_loss", "two-forgotten", "Your loss is not 0 for a perfect mask: there both sums "
             "below the line are as large as the one above.", _two_forgotten),
     Mistake("dice_loss", "two-times-eps", "The 2 belongs to the sum, not to epsilon.",
@@ -208,6 +221,8 @@ MISTAKES = (
             _square_not_doubled),
     Mistake("dice_loss_backward", "quotient-rule", "In the quotient rule the part that comes from "
             "the denominator is divided by its square.", _below_not_squared),
+    Mistake("dice_loss_backward", "divided-once", "The quotient rule divides by the square of what "
+            "stands below the line.", _divided_once),
     Mistake("dice_loss_backward", "of-the-coefficient", "This is the coefficient's gradient. The "
             "loss is 1 minus the coefficient.", _of_the_coefficient),
     Mistake("dice_loss_backward", "g-forgotten", "Each class's gradient is multiplied by what "

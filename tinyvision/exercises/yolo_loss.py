@@ -157,6 +157,10 @@ def _sizes_not_weighted(prediction, boxes, labels, B, lambda_coord, lambda_noobj
         1, lambda_coord, 1, 1, 1]
 
 
+def _noobj_not_weighted(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
+    return yolo_loss(prediction, boxes, labels, B, lambda_coord, 1.0)
+
+
 def _confidence_first(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
     order = np.concatenate([[5 * b + k for k in (1, 2, 3, 4, 0)] for b in range(B)])
     return yolo_loss(np.concatenate([np.abs(prediction[..., order]), prediction[..., 5 * B:]], -1),
@@ -198,6 +202,7 @@ MISTAKES = (
             "however many boxes it has.", _classes_for_each_box),
     Mistake("yolo_loss", "lambdas-exchanged", "The two lambdas are exchanged.", _lambdas_exchanged),
     Mistake("yolo_loss", "no-lambdas", "The sums are not weighted by the lambdas.", _no_lambdas),
+    Mistake("yolo_loss", "noobj-not-weighted", "lambda_noobj is not used.", _noobj_not_weighted),
     Mistake("yolo_loss", "sizes-not-weighted", "The sum of sizes is weighted by lambda_coord, "
             "too.", _sizes_not_weighted),
     Mistake("yolo_loss", "confidence-first", "A box's confidence is the last of its five numbers.",
