@@ -269,28 +269,28 @@ def host_text(source):
 @functools.cache
 def _host_kernel(source):
     """The kernel as a C function of grid, block, pointers to its arguments, and order."""
-    return _build(host_text(source)).launch
+    return ctypes.CDLL(str(library(host_text(source)))).launch
 
 
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w",
          "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero")
 
 
-def _build(text):
-    """The shared library made of `text`, from the cache or from the compiler."""
+def library(text: str) -> pathlib.Path:
+    """The shared library made of C++, from the cache or from the compiler."""
     if (cxx := compiler()) is None:
         raise CompilerMissing("per_element: running CUDA text on the host needs a C++ compiler, "
                               "and neither $CXX nor c++, g++ or clang++ was found; install one")
     digest = hashlib.sha256(" ".join((text, *FLAGS)).encode()).hexdigest()[:24]
-    library = _cache() / f"{digest}.so"
-    if not library.exists():
+    built = _cache() / f"{digest}.so"
+    if not built.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
             at = pathlib.Path(folder)
             (at / "kernel.cpp").write_text(text)
             _compile(cxx, *FLAGS, "-c", "-o", at / "kernel.o", at / "kernel.cpp")
             _compile(cxx, "-shared", "-o", at / "kernel.so", at / "kernel.o")
-            os.replace(at / "kernel.so", library)
-    return ctypes.CDLL(str(library))
+            os.replace(at / "kernel.so", built)
+    return built
 
 
 def _compile(*command):

@@ -212,6 +212,25 @@ template <class Call> static void run_block(Call call, bool backwards) {
 }
 """
 
+# For a grader, whose arrays end where a closed page of memory begins: what is read or written there
+# is reported, too. The fault comes from the kernel's own thread, so that it can be left as by `fail`.
+FENCED = r"""
+#include <csignal>
+static void outside(int, siginfo_t *, void *) {
+  snprintf(message, 300, "block (%u, %u, %u), thread (%u, %u, %u): it reads or writes outside of "
+           "its arrays", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+  leave();
+}
+extern "C" void fenced_launch(const unsigned *sizes, void **values, bool backwards, char *text) {
+  struct sigaction before, now = {};
+  now.sa_sigaction = outside;
+  now.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigaction(SIGSEGV, &now, &before);
+  launch(sizes, values, backwards, text);
+  sigaction(SIGSEGV, &before, nullptr);
+}
+"""
+
 LAUNCH = r"""
 template <class... A, size_t... I>
 static void launch_kernel(void (*k)(A...), void **values, bool backwards,

@@ -41,24 +41,36 @@ def _module(exercise: Exercise):
 
 
 def _pieces(exercise: Exercise) -> list[tuple[str, str]]:
-    """(name, source) of each function and class down to the last one that the student writes."""
+    """(name, source) of each function, class and text down to the last that the student writes."""
     source = inspect.getsource(_module(exercise))
     lines, found = source.splitlines(), []
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found.append((node.name, "\n".join(lines[node.lineno - 1:node.end_lineno])))
+        name = getattr(node, "name", None) or _assigned(node)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) or name in exercise.texts:
+            found.append((name, "\n".join(lines[node.lineno - 1:node.end_lineno])))
     last = max(i for i, (name, _) in enumerate(found) if name in exercise.functions)
     return found[:last + 1]
+
+
+def _assigned(node: ast.stmt) -> str | None:
+    """The name in ``NAME = ...``."""
+    return node.targets[0].id if isinstance(node, ast.Assign) and isinstance(
+        node.targets[0], ast.Name) else None
+
+
+def _bare(line: str) -> str:
+    """A line without indentation, and without the mark of a comment in C++."""
+    return line.strip().removeprefix("// ")
 
 
 def _without_body(text: str) -> str:
     """The text with what stands between the markers replaced by a NotImplementedError."""
     kept, inside = [], False            # the last END is a comment after the function's last line,
     for line in text.splitlines():      # which the parser leaves out: nothing follows it
-        if line.strip() == BEGIN:
-            kept.append(line.replace(BEGIN, BODY))
+        if _bare(line) == BEGIN:
+            kept.append(line.replace(BEGIN, BODY if line.strip() == BEGIN else "write me"))
             inside = True
-        elif line.strip() == END:
+        elif _bare(line) == END:
             inside = False
         elif not inside:
             kept.append(line)
@@ -66,7 +78,7 @@ def _without_body(text: str) -> str:
 
 
 def _without_markers(text: str) -> str:
-    return "\n".join(line for line in text.splitlines() if line.strip() not in (BEGIN, END))
+    return "\n".join(line for line in text.splitlines() if _bare(line) not in (BEGIN, END))
 
 
 def _blanks(exercise: Exercise) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from tinyvision.grading import sandbox
+from tinyvision.grading.compile import Compiling
 from tinyvision.grading.counterexample import counterexamples
 from tinyvision.grading.store import plain
 from tinyvision.grading.trials import Trials
@@ -57,6 +58,8 @@ def examine(submission, assignment, level: str, repeat: bool = True,
     name = plain(submission.file.rsplit("/", 1)[-1], 80)
     runner = Runner(name if name.endswith(suffix) else "submission" + suffix,
                     submission.source, level, stopped)
+    if assignment.exercise.texts:
+        runner = Compiling(runner, assignment.exercise, level)
     try:
         head, _ = runner.ask({"do": "read"}, [], READ_SECONDS, 1 << 20)
         remarks = remarks_of(head)
@@ -79,7 +82,8 @@ def examine(submission, assignment, level: str, repeat: bool = True,
 
 def whole(submission, assignment, level: str, verdict: Verdict, message: str) -> dict:
     """A record without cases: for what could not be run, and to be filled for what could."""
-    points = None if assignment is None else sum(case.points for case in assignment.cases)
+    points = None if assignment is None else round(
+        sum(case.points for case in assignment.cases), 4)
     fault = verdict is Verdict.GRADER_ERROR
     return {"student": plain(submission.student), "file": plain(submission.file),
             "exercise": assignment.exercise.name if assignment else None,

@@ -1,0 +1,99 @@
+"""Your kernel is compiled by the host's C++ compiler and runs there, in blocks of several sizes; the
+threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and threads
+in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is NaN at
+first, and what is read or written beyond an array is noticed. `pairs` returns the bits that you
+set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
+"""
+import ctypes
+import mmap
+import os
+import tempfile
+
+import numpy as np
+
+UNTOUCHED = 0x5A
+
+
+class KernelError(RuntimeError):
+    """A kernel did what is undefined on a GPU."""
+
+
+def load(kernel):
+    """``launch(blocks, threads, boxes, N, threshold, mask)`` of a compiled library's bytes; a
+    function in NumPy stands for itself."""
+    if callable(kernel):
+        return kernel
+    handle, path = tempfile.mkstemp(suffix=".so")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(kernel)
+        entry = ctypes.CDLL(path).fenced_launch
+    finally:
+        os.unlink(path)
+
+    def launch(blocks, threads, boxes, N, threshold, mask):
+        mask[...], again = (run(entry, backwards, blocks, threads, boxes, N, threshold, mask)
+                            for backwards in (False, True))
+        if (mask != again).any():
+            raise KernelError("the result depends on the order in which threads run: a race (is a "
+                              "__syncthreads() missing?)")
+    return launch
+
+
+def run(entry, backwards, blocks, threads, boxes, N, threshold, mask):
+    """The mask after one launch; KernelError where something undefined happened."""
+    (_, near), (before, inside) = fenced(boxes), fenced(mask)
+    values = (ctypes.c_void_p(near.ctypes.data), ctypes.c_int(N), ctypes.c_double(threshold),
+              ctypes.c_void_p(inside.ctypes.data))
+    pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+    sizes = (*blocks, 1, 1)[:3] + (*threads, 1, 1)[:3] + (0,)
+    message = ctypes.create_string_buffer(512)
+    entry((ctypes.c_uint * 7)(*sizes), pointers, backwards, message)
+    if message.value:
+        raise KernelError("KERNEL, " + message.value.decode("utf-8", "replace"))
+    if (before != UNTOUCHED).any():
+        raise KernelError("KERNEL writes before the beginning of mask")
+    return inside
+
+
+def fenced(array):
+    """(what lies before it, a copy of an array that ends where a page of memory ends); the next
+    page is closed: whoever reads or writes there is stopped."""
+    page = mmap.PAGESIZE
+    size = page + -(-array.nbytes // page) * page
+    room = mmap.mmap(-1, size + page)
+    start = np.frombuffer(room, np.uint8).ctypes.data
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + size), ctypes.c_size_t(page), 0)
+    before = np.frombuffer(room, np.uint8, size - array.nbytes)
+    inside = np.frombuffer(room, array.dtype, array.size, size - array.nbytes).reshape(array.shape)
+    before[...], inside[...] = UNTOUCHED, array
+    return before, inside
+
+
+def pairs(kernel, boxes, threshold, threads):
+    """(N, words * threads) 0 or 1: bit k of word w of row n, at [n, w * threads + k].
+
+    Arguments:
+        boxes: (N, 4) boxes (x0, y0, x1, y1), the best first.
+        threads: of a block, at most 64; there are as many blocks as it takes, in both directions.
+    """
+    N, words = len(boxes), -(-len(boxes) // threads)
+    mask = np.zeros((N, words), np.uint64)
+    load(kernel)((words, words), (threads,), boxes.astype(np.float64), N, float(threshold), mask)
+    if threads < 64 and (mask >> np.uint64(threads)).any():
+        raise KernelError(f"KERNEL sets bits above bit {threads - 1}, with {threads} threads in a "
+                          "block")
+    bits = mask[:, :, None] >> np.arange(threads, dtype=np.uint64) & np.uint64(1)
+    return bits.reshape(N, words * threads).astype(np.int64)
+
+
+def survivors(kernel, boxes, scores, threshold, threads):
+    """Indices of the boxes kept, by decreasing score, equal scores by increasing index."""
+    order = np.argsort(-scores, kind="stable")
+    suppresses = pairs(kernel, boxes[order], threshold, threads)
+    removed, keep = np.zeros(suppresses.shape[1], bool), []
+    for n, index in enumerate(order.tolist()):
+        if not removed[n]:
+            keep.append(index)
+            removed |= suppresses[n] > 0
+    return np.array(keep, np.int64)
