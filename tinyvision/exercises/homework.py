@@ -41,6 +41,11 @@ class Homework(Exercise):
     drivers: tuple = ()
 
     @property
+    def points(self) -> float:
+        """The sum of all points, without what adding up fractions leaves behind."""
+        return round(super().points, 4)
+
+    @property
     def driver_text(self) -> str:
         """The sources of all parts' drivers, one after the other."""
         texts = [inspect.getsource(module).replace(FUTURE, "") for module in self.drivers]
@@ -159,6 +164,8 @@ def _merged(parts: list[Exercise]) -> dict:
         values = [getattr(part, item.name) for part in parts]
         if all(isinstance(value, dict) for value in values):
             merged[item.name] = {key: one for value in values for key, one in value.items()}
+        elif all(isinstance(value, bool) for value in values):
+            merged[item.name] = any(values)
         elif all(isinstance(value, tuple) for value in values):
             merged[item.name] = tuple(_once(one for value in values for one in value))
         else:

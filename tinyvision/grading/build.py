@@ -86,7 +86,7 @@ def worth(exercise: Exercise) -> dict[str, float]:
     """Function -> the points of its cases."""
     points = dict.fromkeys(exercise.functions, 0.0)
     for case in exercise.cases(np.random.default_rng(PUBLIC_SEED)):
-        points[case.function] += case.points
+        points[case.function] = points.get(case.function, 0.0) + case.points
     return {function: round(n, 4) for function, n in points.items()}
 
 

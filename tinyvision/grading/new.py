@@ -89,7 +89,7 @@ def _part(exercise: Exercise, made: Homework, vary: int | None, used: dict) -> l
     pieces = _renamed(exercise, [(n, _closed(t)) for n, t in _pieces(exercise)], used)
     if table:
         whole = "\n\n\n".join(_without_markers(text) for _, text in pieces)
-        cells.append(f"# %%\n{BEGIN}\n# The functions in the usual conventions.\n{whole}\n{END}")
+        cells.append(f"# %%\n{BEGIN} NO PROMPT\n# In the usual conventions.\n{whole}\n{END}")
         pieces = [(v.name, _adapter(v, exercise)) for v in table.values()]
     written = {v.name for v in table.values()} or set(exercise.functions)
     for name, text in pieces:
