@@ -2,7 +2,7 @@
 
 A text becomes a row of tokens: comments, layout and strings in triple quotes go, every name that a
 copier can change is one and the same token; what cannot be renamed (keywords, builtins,
-attributes such as ``.reshape``, names behind ``np.``, numbers) stays. Each run of `K` tokens has a
+attributes such as ``.reshape`` or ``.einsum``, numbers) stays. Each run of `K` tokens has a
 hash; of every `WINDOW` neighbouring hashes the smallest is a fingerprint, so any `K + WINDOW - 1`
 equal tokens in a row are found (Schleimer, Wilkerson, Aiken: Winnowing: Local Algorithms for
 Document Fingerprinting, SIGMOD 2003). Fingerprints of the file that everybody started from do not
@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     r"|(?P<number>\d[\w.]*|\.\d\w*)|(?P<attribute>\.[ \t]*[^\W\d]\w*)|(?P<name>[^\W\d]\w*)"
     r"|(?P<mark>\*\*=?|//=?|>>=?|<<=?|[-+*/%&|^@!<>=:]=|->|.)", re.I)
 _MAGIC = re.compile(r"^[ \t]*[%!?].*$", re.M)
-_FIXED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | {"np", "numpy"}
+_FIXED = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +176,10 @@ def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     """The groups of one exercise; ``about`` has its ``stub`` and ``solution`` as texts."""
     stub = set(prepare(about.get("stub", "")).prints)
     own = [set(member.text.prints) - stub for member in members]
+    twins = _identical(members, own)
     counting = frozenset().union(*own) - _common(own, [member.home for member in members])
     own = [prints & counting for prints in own]
-    shared = overlap(own)
-    twins = _identical(members, own)
-    links = [(i, j, share) for i, j, share in _links(own, shared)
+    links = [(i, j, share) for i, j, share in _links(own)
              if members[i].home != members[j].home]
     links += [(i, j, 1.0) for i, j in twins if members[i].home != members[j].home]
     made = [_group(exercise, [members[i] for i in component],
@@ -208,7 +207,8 @@ def overlap(own: list[set]) -> np.ndarray:
     return table @ table.T
 
 
-def _links(own: list[set], shared: np.ndarray) -> list[tuple[int, int, float]]:
+def _links(own: list[set]) -> list[tuple[int, int, float]]:
+    shared = overlap(own)
     sizes = np.array([len(prints) for prints in own])
     share = shared / np.maximum(1, np.minimum(sizes[:, None], sizes))
     rows, columns = np.nonzero((share >= ALIKE) & (shared >= FEWEST))
@@ -220,7 +220,7 @@ def _identical(members: list[Member], own: list[set]) -> list[tuple[int, int]]:
     first: dict[tuple, int] = {}
     found = []
     for i, member in enumerate(members):
-        if len(member.text.prints) >= FEWEST:
+        if len(own[i]) >= FEWEST:
             j = first.setdefault(tuple(member.text.tokens), i)
             if j != i:
                 found.append((j, i))
