@@ -53,7 +53,7 @@ def separate() -> None:
 def furnish(disk: int) -> None:
     """A temporary folder of its own; a process table that shows only itself, else none."""
     mount(b"none", b"/", None, PRIVATE, None)
-    mount(b"tmpfs", b"/tmp", b"tmpfs", 2 | 4 | 8, TEMPORARY.format(disk=disk).encode())
+    mount(b"tmpfs", b"/tmp", b"tmpfs", 2 | 4, TEMPORARY.format(disk=disk).encode())
     try:
         mount(b"proc", b"/proc", b"proc", 2 | 4 | 8, None)
     except OSError:                     # parts of /proc are covered: then no new one is allowed
