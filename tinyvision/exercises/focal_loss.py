@@ -150,6 +150,14 @@ def _nothing_times_infinity(inputs, targets, alpha, gamma):
         return _weights(targets, alpha) * (1 - pt) ** gamma * cost
 
 
+def _clipped(least):
+    """The loss whose p_t is kept away from 0 and 1."""
+    def loss(inputs, targets, alpha, gamma):
+        pt = np.clip(_parts(inputs, targets)[0], least, 1 - least)
+        return -_weights(targets, alpha) * (1 - pt) ** gamma * np.log(pt)
+    return loss
+
+
 def _mean(inputs, targets, alpha, gamma):
     return sigmoid_focal_loss(inputs, targets, alpha, gamma).mean()
 
@@ -233,6 +241,10 @@ MISTAKES = (
     Mistake("sigmoid_focal_loss", "0-times-infinity", "With large logits one of your two "
             "logarithms is infinite, and 0 times infinity is NaN. Which form of -log p_t needs no "
             "quotient?", _nothing_times_infinity),
+    *(Mistake("sigmoid_focal_loss", f"clipped-at-10-to-minus-{n}", "A probability kept away from 0 "
+              "gives a finite loss, but a wrong one: a certain mistake costs as much as its logit "
+              "is large. Which form of -log p_t needs no quotient?", _clipped(10.0 ** -n))
+      for n in (6, 7, 8, 9, 10, 12, 15)),
     Mistake("sigmoid_focal_loss", "mean", "You take the mean; here every element keeps its own "
             "loss.", _mean),
     Mistake("sigmoid_focal_loss", "sign", "The logarithm of a probability is negative, a cost is "

@@ -27,6 +27,8 @@ order.
 """
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
@@ -85,18 +87,16 @@ def lstm_cell_backward(gh, gc, input, h, c, w_ih, w_hh, b_ih, b_hh):
 
 # ---- mistakes: forward ---------------------------------------------------------------------------
 
-def _reordered(*order):
-    """The cell whose rows are read in another order: order[k] is where gate k is looked for."""
+def _reordered(order):
+    """The cell whose rows are read in another order."""
     def cell(input, h, c, *weights):
         H = h.shape[1]
-        rows = np.concatenate([np.arange(k * H, (k + 1) * H) for k in order])
+        rows = np.concatenate([np.arange(H) + H * order.index(gate) for gate in "ifgo"])
         return lstm_cell(input, h, c, *(w[rows] for w in weights))
     return cell
 
 
-_as_ifog = _reordered(0, 1, 3, 2)
-_as_iofg = _reordered(0, 2, 3, 1)
-_as_figo = _reordered(1, 0, 2, 3)
+ORDERS = [order for order in itertools.permutations("ifgo") if order != tuple("ifgo")]
 
 
 def _changed(combine):
@@ -138,6 +138,11 @@ def _old_memory_shown(i, f, g, o, c):
 def _not_squashed(i, f, g, o, c):
     new = f * c + i * g
     return o * new, new
+
+
+def _sigmoid_shown(i, f, g, o, c):
+    new = f * c + i * g
+    return o / (1 + np.exp(-new)), new
 
 
 def _not_gated(i, f, g, o, c):
@@ -203,14 +208,9 @@ def _bias_halved(*args):
 
 
 MISTAKES = (
-    Mistake("lstm_cell", "order-i-f-o-g", "You read the rows in the order i, f, o, g; PyTorch's is "
-            "i, f, g, o.", _as_ifog),
-    Mistake("lstm_cell", "order-i-g-o-f", "You read the rows in the order i, g, o, f; PyTorch's is "
-            "i, f, g, o.", _reordered(0, 3, 1, 2)),
-    Mistake("lstm_cell", "order-i-o-f-g", "You read the rows in the order i, o, f, g; PyTorch's is "
-            "i, f, g, o.", _as_iofg),
-    Mistake("lstm_cell", "order-f-i-g-o", "You read the rows in the order f, i, g, o; PyTorch's is "
-            "i, f, g, o.", _as_figo),
+    *(Mistake("lstm_cell", f"order-{'-'.join(order)}", "You read the rows in the order "
+              f"{', '.join(order)}; PyTorch's is i, f, g, o.", _reordered(order))
+      for order in ORDERS),
     Mistake("lstm_cell", "rows-interleaved", "The rows of one gate lie together: first all H of i, "
             "then all of f.", _interleaved),
     Mistake("lstm_cell", "sigmoid-for-g", "g is what may be added to the memory, also negative: "
@@ -227,6 +227,8 @@ MISTAKES = (
     Mistake("lstm_cell", "old-memory-shown", "h' shows the new memory; yours shows the old one.",
             _changed(_old_memory_shown)),
     Mistake("lstm_cell", "not-squashed", "h' shows tanh of the memory.", _changed(_not_squashed)),
+    Mistake("lstm_cell", "sigmoid-of-memory", "h' shows tanh of the memory, which may be negative.",
+            _changed(_sigmoid_shown)),
     Mistake("lstm_cell", "all-shown", "o is not used: the memory is shown whole.",
             _changed(_not_gated)),
     Mistake("lstm_cell", "c-first", "The results are exchanged: h comes first.",

@@ -102,9 +102,10 @@ def _corner_iou(mine, box, S):
     return centred_iou(centred(mine), centred(box))
 
 
-def _loss(cell=lambda row, column: (row, column), chosen=lambda iou, mine: iou.argmax(),
+def _loss(chosen=lambda iou, mine: iou.argmax(),
           wanted=lambda iou: iou, root=np.sqrt, others=lambda others, objects: others,
-          target=lambda box, offset: offset, iou_of=None, summed=lambda line, B: line):
+          target=lambda box, offset: offset, in_image=_in_image,
+          iou_of=None, summed=lambda line, B: line):
     """The loss with some of its parts changed."""
     def loss(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
         S, C = len(prediction), prediction.shape[2] - 5 * B
@@ -112,10 +113,10 @@ def _loss(cell=lambda row, column: (row, column), chosen=lambda iou, mine: iou.a
         sums, free, objects = np.zeros(5), np.ones((S, S, B), bool), np.zeros((S, S), bool)
         for box, label in zip(boxes, labels):
             column, row = (box[:2] * S).astype(int)
-            at = cell(row, column)
+            at = row, column
             mine = predicted[at]
-            iou = (iou_of(mine, box, S) if iou_of else
-                   centred_iou(_in_image(mine, *at, S), box))
+            iou = centred_iou(in_image(mine, row, column, S), box) if iou_of is None else (
+                iou_of(mine, box, S))
             objects[at] = True
             for k in np.atleast_1d(chosen(iou, mine)):
                 free[*at, k] = False
@@ -128,7 +129,6 @@ def _loss(cell=lambda row, column: (row, column), chosen=lambda iou, mine: iou.a
     return loss
 
 
-_cells_exchanged = _loss(cell=lambda row, column: (column, row))
 _by_confidence = _loss(chosen=lambda iou, mine: mine[:, 4].argmax())
 _first_box = _loss(chosen=lambda iou, mine: 0)
 _all_boxes = _loss(chosen=lambda iou, mine: np.arange(len(iou)))
@@ -140,8 +140,14 @@ _every_box = _loss(others=lambda free, objects: free | True)
 _centre_in_image = _loss(target=lambda box, offset: box[:2])
 _iou_of_cell = _loss(iou_of=lambda mine, box, S: centred_iou(
     mine[:, :4], np.array([*(box[:2] * S % 1), *box[2:]])))
+_iou_not_moved = _loss(in_image=lambda mine, row, column, S: mine[:, :4])
+_iou_exchanged = _loss(in_image=lambda mine, row, column, S: _in_image(mine, column, row, S))
 _iou_of_corners = _loss(iou_of=_corner_iou)
 _classes_for_each_box = _loss(summed=lambda sums, B: sums * [1, 1, 1, 1, B])
+
+
+def _cells_exchanged(prediction, *others):
+    return yolo_loss(prediction.swapaxes(0, 1), *others)
 
 
 def _lambdas_exchanged(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
@@ -196,6 +202,10 @@ MISTAKES = (
             "of a cell; you compare them with those of the image.", _centre_in_image),
     Mistake("yolo_loss", "iou-in-two-units", "Your IoU takes the centre in units of the cell and "
             "the size in units of the image.", _iou_of_cell),
+    Mistake("yolo_loss", "iou-not-in-image", "Before you compare a predicted box with an object, "
+            "where in the image is its centre?", _iou_not_moved),
+    Mistake("yolo_loss", "iou-cell-exchanged", "x is added to the column and y to the row.",
+            _iou_exchanged),
     Mistake("yolo_loss", "iou-of-corners", "x and y are the centre of a box, not its corner, and "
             "the cell has a place in the image.", _iou_of_corners),
     Mistake("yolo_loss", "classes-for-each-box", "A cell has one set of class probabilities, "
