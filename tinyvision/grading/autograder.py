@@ -30,7 +30,7 @@ SETUP = """\
 # Run once by Gradescope, as root, when the image is built.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
-apt-get install -y --no-install-recommends adduser bubblewrap util-linux python3 python3-venv
+apt-get install -y --no-install-recommends adduser bubblewrap util-linux python3 python3-venv{more}
 python=
 for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
     if command -v "$candidate" > /dev/null &&
@@ -70,7 +70,8 @@ def archive(path: Path, exercise: Exercise, folder: Path) -> Path:
     if not secret.exists():
         write(secret, secrets.token_hex(16), 0o600)
     about = {"assignment": path.name, "name": exercise.name}
-    files = {"setup.sh": SETUP.encode(), "run_autograder": RUN.encode(),
+    setup = SETUP.replace("{more}", " g++" if exercise.texts else "")
+    files = {"setup.sh": setup.encode(), "run_autograder": RUN.encode(),
              "autograder.json": json.dumps(about, indent=1).encode(),
              path.name: path.read_bytes(), "secret": secret.read_bytes()} | _package()
     target = folder / "autograder.zip"

@@ -136,6 +136,8 @@ def _stub(line: str) -> list[str]:
     """nbgrader's words at the marker's indent. At the margin there is no exception: it would end
     the whole file before anything else of it is seen."""
     indent = line[:len(line) - len(line.lstrip())]
+    if line.lstrip().startswith("//"):              # in a text of C++
+        return [indent + ANSWER[0].replace("#", "//")]
     return [indent + word for word in (ANSWER if indent else ANSWER[:1])]
 
 
