@@ -42,7 +42,7 @@ def cell_anchors(sizes, aspect_ratios):
         aspect_ratios: (R,) height / width.
 
     Returns:
-        (R S, 4) boxes (x0, y0, x1, y1) of whole numbers: all sizes of one ratio, then the next.
+        (R S, 4) floats (x0, y0, x1, y1), whole numbers: all sizes of one ratio, then the next.
     """
     ### BEGIN SOLUTION
     anchors = []
@@ -157,8 +157,10 @@ MISTAKES = (
             "sides.", _centre_and_sides),
     Mistake("cell_anchors", "not-rounded", "The coordinates should be whole pixels.",
             _wrong_cell(rounded=np.asarray)),
-    Mistake("cell_anchors", "rounded-down", "Coordinates are rounded to the nearest whole number, "
+    Mistake("cell_anchors", "cut-off", "Coordinates are rounded to the nearest whole number, "
             "not towards zero.", _wrong_cell(rounded=np.trunc)),
+    Mistake("cell_anchors", "rounded-down", "Coordinates are rounded to the nearest whole number, "
+            "not down.", _wrong_cell(rounded=np.floor)),
     Mistake("cell_anchors", "sides-rounded", "You round the sides; the coordinates are to be "
             "rounded, after halving.", _sides_rounded),
     Mistake("cell_anchors", "one-by-one", "Every size occurs with every ratio, not only with the "

@@ -115,6 +115,11 @@ def _sizes_answered(codes, anchors, weights):
     return np.concatenate(_centred(boxes), axis=1)
 
 
+def _corner_answered(codes, anchors, weights):
+    boxes = decode(codes, anchors, weights)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
 def _clamped_before(codes, anchors, weights):
     return _box(np.concatenate([codes[:, :2], np.minimum(codes[:, 2:], LARGEST)], axis=1), anchors,
                 weights, largest=np.inf)
@@ -165,6 +170,8 @@ MISTAKES = (
             "from the centre?", _decode(half=1)),
     Mistake("decode", "centres-and-sides", "The answer is (x, y, w, h); corners are asked for.",
             _sizes_answered),
+    Mistake("decode", "corner-and-sides", "The answer is (x0, y0, w, h), COCO's format; corners "
+            "are asked for.", _corner_answered),
     Mistake("decode", "no-exp", "The sides grow linearly. What undoes a logarithm?",
             _decode(plain=True)),
     Mistake("decode", "plus-one", _PLUS_ONE, _decode(extra=1.0)),
@@ -191,7 +198,8 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     weights = rng.permutation([0.5, 2.0, 3.0, 8.0])
     hand, moved = _whole(rng, (0, 0, 4, 8)), _whole(rng, (2, 4, 10, 8))
-    wild = rng.uniform(3.4, 6, (4, 4)) * [[1, 1, 1, 0.5], [1, -1, 0.5, 1], [-1, 1, -1, 0], [1] * 4]
+    wild = rng.uniform(4.3, 6, (4, 4)) * [[1, 1, 1, 0.5], [1, -1, 1, 1], [-1, 1, -1, 1],
+                                          [1, 1, 0.5, 0]]
     return [
         Case("encode", "by hand", (moved, hand, ONES)),
         Case("encode", "an anchor's own place", (hand, hand, ONES), 0.5),

@@ -116,6 +116,10 @@ def _all_classes(losses, labels, ratio):
     return _mined(losses, labels, ratio, budget=ratio * np.maximum(labels, 0).sum(axis=1))
 
 
+def _budget_of_the_batch(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=np.full(len(labels), ratio * (labels > 0).sum()))
+
+
 def _one_more(losses, labels, ratio):
     return _mined(losses, labels, ratio, budget=ratio * (labels > 0).sum(axis=1) + 1)
 
@@ -142,7 +146,7 @@ def _mean_of_images(losses, labels, ratio):
                     for n in range(len(losses))])
 
 
-MISTAKES = (
+_CHOICES = (
     Mistake("hard_negatives", "easiest", "You keep the negatives with the lowest losses: which "
             "ones does the network still get wrong?", _easiest),
     Mistake("hard_negatives", "over-the-batch", "The budget is shared by the whole batch. Each "
@@ -161,11 +165,18 @@ MISTAKES = (
             "the number of positives.", _of_the_ratio),
     Mistake("hard_negatives", "sum-of-labels", "You sum the labels; the positives are to be "
             "counted.", _all_classes),
+    Mistake("hard_negatives", "budget-of-the-batch", "Each image may choose as many negatives as "
+            "the whole batch together. Count the positives of each image.", _budget_of_the_batch),
     Mistake("hard_negatives", "one-too-many", "There is one negative too many.", _one_more),
     Mistake("hard_negatives", "positives-too", "The positives are marked, too; only the chosen "
             "negatives are asked for.", _positives_too),
     Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first.",
             _later_of_equal),
+)
+
+MISTAKES = _CHOICES + tuple(
+    Mistake("mined_loss", one.name, one.hint, _loss(choose=one.implementation))
+    for one in _CHOICES if one.name not in ("positives-too", "later-of-equal")) + (
     Mistake("mined_loss", "by-chosen", "You divide by the number of boxes chosen; equation 1 "
             "divides by the positives alone.",
             _loss(divisor=lambda positive, negatives: (positive | negatives).sum())),
@@ -183,10 +194,6 @@ MISTAKES = (
             _loss(choose=lambda losses, labels, ratio: labels > 0)),
     Mistake("mined_loss", "all-negatives", "All negatives count in your loss, not only the hard "
             "ones.", _loss(choose=lambda losses, labels, ratio: labels == 0)),
-    Mistake("mined_loss", "easiest", "You keep the negatives with the lowest losses.",
-            _loss(choose=_easiest)),
-    Mistake("mined_loss", "over-the-batch", "The negatives are chosen over the whole batch. Each "
-            "image has its own budget.", _loss(choose=_over_the_batch)),
 )
 
 

@@ -184,6 +184,8 @@ MISTAKES = (
             lambda sides, centres, iterations: kmeans_anchors(sides, centres, 1)),
     Mistake("kmeans_anchors", "one-more", "There is one iteration too many.",
             lambda sides, centres, iterations: kmeans_anchors(sides, centres, iterations + 1)),
+    Mistake("kmeans_anchors", "one-less", "There is one iteration too few.",
+            lambda sides, centres, iterations: kmeans_anchors(sides, centres, iterations - 1)),
     Mistake("kmeans_anchors", "sorted", "The centres are sorted by area; they should keep their "
             "order.", _sorted),
 )

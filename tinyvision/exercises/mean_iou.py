@@ -130,6 +130,12 @@ def _per_image(labels, predictions, *how):
     return np.mean([mean_iou(a, b, *how) for a, b in pairs if (a != how[1]).any()])
 
 
+def _unmasked(labels, predictions, num_classes, ignore_index):
+    """Class by class, without a look at ignore_index."""
+    pairs = [(labels == k, predictions == k) for k in range(num_classes)]
+    return np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs if (a | b).any()])
+
+
 def _predicted_at_ignored(labels, predictions, num_classes, ignore_index):
     counts = confusion_matrix(labels, predictions, num_classes, ignore_index)
     overlap, true = np.diag(counts), counts.sum(axis=1)
@@ -180,6 +186,8 @@ MISTAKES = (
             _from(lambda o, t, p: _mean(o, t + p - o, t + p > 0), _nothing_ignored)),
     Mistake("mean_iou", "predicted-at-ignored", "What was predicted at ignored pixels is in your "
             "union.", _predicted_at_ignored),
+    Mistake("mean_iou", "never-masked", "Ignored pixels are in your union, what they are as well "
+            "as what was predicted there.", _unmasked),
 )
 
 

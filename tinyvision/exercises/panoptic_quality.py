@@ -120,23 +120,18 @@ def _exchanged(*args):
     return count_segments(*args)[:, [0, 1, 3, 2]]
 
 
-def _counted_once(*args):
-    counts = count_segments(*args)
-    return np.concatenate([counts[:, :1], np.minimum(counts[:, 1:], 1)], axis=1)
-
-
 def _means_of_iou(*args):
     counts = count_segments(*args)
     return np.concatenate([counts[:, :1] / np.maximum(counts[:, 1:2], 1), counts[:, 1:]], axis=1)
 
 
 def _of_pixels(truth, truth_labels, prediction, prediction_labels, num_classes):
-    """Classes instead of segments: as a semantic segmentation."""
-    one, two = (np.append(-1, labels)[where] for labels, where in
-                ((truth_labels, truth), (prediction_labels, prediction)))
-    (places, labels), (found, others) = ((np.searchsorted(np.unique(a), a) + (a.min() >= 0),
-                                          np.unique(a)[np.unique(a) >= 0]) for a in (one, two))
-    return count_segments(places, labels, found, others, num_classes)
+    """All segments of a class taken together, as in a semantic segmentation."""
+    args = []
+    for where, labels in ((truth, truth_labels), (prediction, prediction_labels)):
+        kinds = np.unique(labels)
+        args += [np.append(0, 1 + np.searchsorted(kinds, labels))[where], kinds]
+    return count_segments(*args, num_classes)
 
 
 def _quality(ratio):
@@ -176,14 +171,6 @@ def _sq_of_found(overlap, right, wrong, missed):
     return pq, sq[right > 0], rq
 
 
-def _precision(overlap, right, wrong, missed):
-    return _parts(overlap, right, 2 * wrong, 0)
-
-
-def _recall(overlap, right, wrong, missed):
-    return _parts(overlap, right, 0, 2 * missed)
-
-
 MISTAKES = (
     Mistake("count_segments", "at-one-half", "An IoU of exactly 1/2 is no match: greater, or "
             "greater or equal?", _but(fits=lambda iou: iou >= 0.5)),
@@ -205,8 +192,6 @@ MISTAKES = (
             "the union.", _but(score=lambda both, mine, true: both / true)),
     Mistake("count_segments", "fp-and-fn-exchanged", "FP and FN are exchanged: which of them is "
             "an object that nobody found?", _exchanged),
-    Mistake("count_segments", "counted-once", "A class may have several segments: each of them "
-            "counts.", _counted_once),
     Mistake("count_segments", "mean-of-iou", "The first column is the sum of the IoUs, not their "
             "mean.", _means_of_iou),
     Mistake("count_segments", "of-pixels", "You compare classes instead of segments: two cars are "
@@ -221,8 +206,6 @@ MISTAKES = (
             _quality(_whole)),
     Mistake("panoptic_quality", "sq-of-found-classes", "A class without TP has SQ 0; it is not "
             "left out of the mean.", _quality(_sq_of_found)),
-    Mistake("panoptic_quality", "precision", "FN has no part in your RQ.", _quality(_precision)),
-    Mistake("panoptic_quality", "recall", "FP has no part in your RQ.", _quality(_recall)),
     Mistake("panoptic_quality", "order", "The order is PQ, SQ, RQ.",
             lambda counts: panoptic_quality(counts)[[0, 2, 1]]),
 )
@@ -266,7 +249,7 @@ def _counts(rng, overlap, right, wrong, missed):
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand = ([[1, 1, 1, 2, 2, 2, 0, 0]], [0, 0], [[1, 1, 1, 1, 2, 3, 3, 3]], [0, 0, 1], 2)
-    half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 2)
+    half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 4)
     other = ([[1, 1, 1, 2, 2, 2, 2, 3, 3]], [1, 0, 1], [[1, 1, 0, 2, 2, 2, 3, 4, 4]], [1, 2, 0, 1],
              4)
     void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3]], [2, 0, 0],
@@ -278,7 +261,7 @@ def cases(rng):
         Case("count_segments", "void", _pair(rng, *void)),
         Case("count_segments", "nothing predicted", _pair(
             rng, [[1, 0, 2], [1, 2, 2]], [1, 0], np.zeros((2, 3), np.int64), np.zeros(0, np.int64),
-            2), 0.5),
+            5), 0.5),
         Case("count_segments", "many segments", _random(rng, (9, 30), [0, 1, 3, 1, 1, 0], 5), 2),
         Case("panoptic_quality", "one class", _counts(rng, [0.75], [1], [1], [2])),
         Case("panoptic_quality", "a class that does not occur", _counts(
