@@ -213,7 +213,7 @@ template <class Call> static void run_block(Call call, bool backwards) {
 """
 
 # For a grader, whose arrays end where a closed page of memory begins: what is read or written there
-# is reported, too. The fault comes from the kernel's own thread, so that it can be left as by `fail`.
+# is reported, too. The fault comes from the kernel's own thread, so it can be left as by `fail`.
 FENCED = r"""
 #include <csignal>
 static void outside(int, siginfo_t *, void *) {

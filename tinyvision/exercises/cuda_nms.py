@@ -184,8 +184,8 @@ def cases(rng):
         ("blocks of three threads", 1, "pairs", (_heaps(rng, 10, 0.2), 0.2, 3)),
         ("one thread a block", 0.5, "pairs", (_heaps(rng, 4, 0.2), 0.2, 1)),
         ("64 threads a block", 1, "pairs", (_alike(rng, 70), 0.5, 64)),
-        ("equal scores", 0.5, "survivors", (_heaps(rng, 12, 0.3),
-                                            rng.permutation(np.repeat([0.9, 0.6, 0.3], 4)), 0.3, 5)),
+        ("equal scores", 0.5, "survivors",
+         (_heaps(rng, 12, 0.3), rng.permutation(np.repeat([0.9, 0.6, 0.3], 4)), 0.3, 5)),
         ("many boxes", 1, "survivors", (_heaps(rng, 45, 0.35), rng.permutation(45) / 50.0, 0.35,
                                         24))]
     return [Case("KERNEL", name, values, points, used) for name, points, used, values in args]

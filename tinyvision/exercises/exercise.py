@@ -99,7 +99,8 @@ class Exercise:
             of Higham's gamma_n = n u / (1 - n u).
         driver: for what is no function of arrays (a class, a function of functions): a module that
             holds no answers and needs only numpy and the standard library. Its text runs beside
-            the student's code, turns a case's numbers into calls, and returns arrays.
+            the student's code, turns a case's numbers into calls, and returns arrays. A function
+            ``NAME_text`` says what ``NAME`` does with the numbers, as a program.
         texts: for what is no Python at all: the names of ``functions`` that a student writes as a
             CUDA text. The driver then gets the compiled library's bytes, or the function of
             ``functions``, which does in NumPy what a launch of the kernel does.
@@ -148,6 +149,11 @@ class Exercise:
         if case.driver:
             return getattr(self.driver, case.driver)(function, *case.args)
         return function(*case.args)
+
+    def told(self, case: Case) -> str:
+        """A driven case in the words of a program: what the driver's ``..._text`` says, or ""."""
+        say = getattr(self.driver, f"{case.driver}_text", None) if case.driver else None
+        return say(*case.args) if say else ""
 
     def parameters(self, case: Case) -> list[str]:
         """The names of a case's arguments."""

@@ -2,8 +2,9 @@
 
 A compiler is a program that a stranger's text steers: ``#include "/etc/passwd"``, ``#include
 </dev/zero>``, templates without end. So it runs with limits and, at level strong, in a jail that
-holds the compiler, its headers and libraries, an empty /tmp, and nothing else. What it makes may run
-code as soon as it is loaded: that happens in the worker, beside the rest of the student's code.
+holds the compiler, its headers and libraries, an empty /tmp, and nothing else; at medium, where
+there is Landlock, it can open nothing else. What it makes may run code as soon as it is loaded:
+that happens in the worker, beside the rest of the student's code.
 
 `Compiling` stands between a submission's cases and its worker: it asks the worker for the text,
 compiles it once, and sends the library along with every call.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import os
 import re
 import signal
@@ -31,15 +33,20 @@ LIMITS = Limits(memory=1 << 30, file=8 << 20)
 # any file that a #line in the text names; an undefined function is an error here and now.
 FLAGS = (*(flag for flag in cuda.FLAGS if flag != "-O2"), "-O0", "-shared", "-Wl,-z,defs",
          "-fno-diagnostics-show-caret", "-fdiagnostics-color=never", "-fmax-errors=3",
-         "-ftemplate-depth=200", "-x", "c++", "-")
+         "-ftemplate-depth=200", "-pipe", "-x", "c++", "-")
 SCRIPT = ('export PATH="${PATH:-/usr/bin:/bin}"; ulimit -c 0; ulimit -t %d; ulimit -f %d; '
           'ulimit -v %d 2>/dev/null; "$@" -o kernel.so && cat kernel.so' % (
               CPU_SECONDS, LIMITS.file // 512, LIMITS.memory // 1024))
-PLACE = re.compile(r"^(KERNEL|end|[^\s:]+):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.M)
+GUARD = """import sys, os, json
+sys.path.insert(0, sys.argv[1])
+import landlock, seccomp
+seccomp.no_new_privileges()
+landlock.restrict(json.loads(sys.argv[2]))
+os.execv(sys.argv[3], sys.argv[3:])"""
+PLACE = re.compile(r"^(\S+|{standard input}):(\d+):(?:\d+:)? (?:fatal )?[eE]rror: (.*)$", re.M)
 UNDEFINED = re.compile(r"undefined reference to [`'](\w+)")
-EXHAUSTED = {"CPU time limit": f"the compiler did not finish in {CPU_SECONDS} s",
-             "out of memory": f"the compiler needs more than {LIMITS.memory >> 20} MB",
-             "File size limit": f"it is compiled to more than {LIMITS.file >> 20} MB"}
+TOO_MUCH = (f"the compiler did not finish within {CPU_SECONDS} s, {LIMITS.memory >> 20} MB of "
+            f"memory and {LIMITS.file >> 20} MB of library")
 
 
 class CompilerFault(RuntimeError):
@@ -53,7 +60,8 @@ def compiled(program: str, level: str) -> tuple[bytes, str]:
 
     Arguments:
         program: C++, trusted in nothing.
-        level: one of `jail.LEVELS`; below strong the compiler can read what the user can read.
+        level: one of `jail.LEVELS`; below strong, and without Landlock, the compiler can read what
+            the user can read.
     Raises CompilerFault where there is no compiler, or no shell to set its limits.
     """
     path = cuda.compiler()
@@ -63,23 +71,30 @@ def compiled(program: str, level: str) -> tuple[bytes, str]:
                             "(apt install g++)")
     with tempfile.TemporaryDirectory(prefix="tinyvision-") as folder, \
             tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
-        code = _run(_command(path, level), program, folder, out, errors)
+        code = _run(_command(path, level, folder), program, folder, out, errors)
         out.seek(0), errors.seek(0)
         said = errors.read(LONGEST).decode("utf-8", "replace")
         if code == 0:
             return out.read(LIMITS.file), ""
-        return b"", "CPU time limit" if code == -signal.SIGKILL else said or f"status {code}"
+        return b"", said or f"status {code}"
 
 
-def _command(compiler: str, level: str) -> list[str]:
+def _command(compiler: str, level: str, folder: str) -> list[str]:
     command = ["/bin/sh", "-c", SCRIPT, "sh", compiler, *FLAGS]
-    if level != "strong":
+    if level == "strong":
+        return jail.enclosed(_mounts(Path(compiler)), ["/usr/bin/sh", *command[1:]])
+    if "landlock" not in jail.guards():
         return command
-    return jail.enclosed(_mounts(Path(compiler)), ["/usr/bin/sh", *command[1:]])
+    readable = [(str(path), "run") for path in ("/usr", "/bin", "/lib", "/lib64", "/lib32",
+                                                Path(compiler).parent.parent)]
+    allowed = [*readable, ("/etc/ld.so.cache", "read"), ("/etc/alternatives", "read"),
+               (folder, "write"), ("/dev/null", "write")]
+    return [str(jail.interpreter()), "-I", "-S", "-B", "-c", GUARD, jail.grader_folder(),
+            json.dumps(allowed), *command]
 
 
 def _mounts(compiler: Path) -> list[str]:
-    """The jail's file system: programs, headers and libraries below /usr and beside the compiler."""
+    """The jail's file system: programs, headers, libraries, below /usr and beside the compiler."""
     mounts = jail.system_libraries()
     for prefix in dict.fromkeys((Path("/usr"), compiler.parent.parent)):
         for name in ("bin", "include", "libexec", *(() if prefix == Path("/usr") else ("lib",))):
@@ -135,21 +150,19 @@ def _first(said: str) -> str:
 def _error(kind, text: str, said: str, name: str) -> dict:
     """The first error: its words, and its place where that is in the student's text."""
     error = {"type": "CompileError", "where": name, "line": 0, "text": ""}
-    undefined = UNDEFINED.search(said)
-    for sign, words in EXHAUSTED.items():
-        if sign in said:
-            return error | {"message": words}
-    found = PLACE.search(said)
+    found, undefined = PLACE.search(said), UNDEFINED.search(said)
     if found and found[1] == "KERNEL":
         lines, line = text.splitlines(), int(found[2])
         shown = lines[line - 1].strip() if 0 < line <= len(lines) else ""
         return error | {"line": line, "message": found[3][:200], "text": shown[:200]}
-    if found:
+    if found and found[1] == "end":
         return error | {"line": len(text.splitlines()), "message": (
             f"after the last line: {found[3][:200]} (is a brace or a comment left open, and is it "
             f"void kernel({kind.parameters})?)")}
-    return error | {"message": f"{undefined[1]} is used and not defined" if undefined
-                    else _first(said)}
+    if found or undefined:
+        return error | {"message": found[3][:200] if found else
+                        f"{undefined[1]} is used and not defined"}
+    return error | {"message": TOO_MUCH}
 
 
 # ---- between cases and worker --------------------------------------------------------------------

@@ -133,7 +133,8 @@ def _verdict(answer, right) -> Verdict:
 def shown(exercise, case, answer) -> dict | None:
     """Texts: the call, the student's answer, the right one; None where they fill a page."""
     right = sensible(exercise, case)
-    call = plain(call_text(case.function, exercise.parameters(case), case.args), LONGEST + 1)
+    call = plain(exercise.told(case) or call_text(case.function, exercise.parameters(case),
+                                                  case.args), LONGEST + 1)
     pairs = [(answer, _parts(right.parts, right.several))] if isinstance(answer, str) else [
         tuple(_parts(parts, several, digits) for parts, several in
               ((answer.parts, answer.several), (right.parts, right.several)))

@@ -18,7 +18,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 RIGHTS = {1: 1 << 13, 2: 1 << 14, 3: 1 << 15, 5: 1 << 16}   # ABI: one more than its rights
 ALL_TCP, ALL_SCOPES = 0b11, 0b11        # bind and connect; abstract sockets and signals
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15     # what a file can allow
-READ, LIST, WRITE = "read", "list", "write"
+READ, LIST, WRITE, RUN = "read", "list", "write", "run"
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -37,13 +37,14 @@ def restrict(allowed: list) -> None:
 
     Arguments:
         allowed: pairs (path, kind). ``read``: files and folders below; ``list``: the names in
-            folders below; ``write``: also make, change and remove. A path that is not there is
-            passed over. Programs can be started from nowhere.
+            folders below; ``write``: also make, change and remove; ``run``: read, and start as
+            a program. A path that is not there is passed over.
     Raises OSError where the kernel refuses.
     """
     version = abi()
     every = rights(version)
-    kinds = {READ: READ_FILE | READ_DIR, LIST: READ_DIR, WRITE: every & ~EXECUTE}
+    kinds = {READ: READ_FILE | READ_DIR, LIST: READ_DIR, WRITE: every & ~EXECUTE,
+             RUN: READ_FILE | READ_DIR | EXECUTE}
     rules = _ruleset(every, ALL_TCP if version >= 4 else 0, 0, version)
     try:
         for path, kind in allowed:

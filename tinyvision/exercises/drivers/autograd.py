@@ -1,7 +1,7 @@
 """Your class is called as in any program: `Value(2.0)`, `a + b`, `3.0 * a`, `a ** 2.0`,
 `a.tanh()`, `loss.backward()`. The checks keep these programs as rows of numbers. `evaluate` runs
 one with your class and returns the `data` of all its values, then the `grad` of all; the values are
-numbered from 0, first the leaves, then one result per row. `source` shows a program as Python.
+numbered from 0, first the leaves, then one result per row.
 """
 import operator
 
@@ -57,8 +57,8 @@ def gathered(values, name, dtype):
     return np.array(found, dtype)
 
 
-def source(program, leaves, numbers, calls):
-    """The program as lines of Python."""
+def evaluate_text(program, leaves, numbers, calls):
+    """The program as a person would type it."""
     lines = [f"v{i} = Value({number:g})" for i, number in enumerate(leaves.tolist())]
     for k, (operation, kind, i, j) in enumerate(program.tolist(), len(lines)):
         if operation == NEGATIVE:
@@ -69,4 +69,4 @@ def source(program, leaves, numbers, calls):
             left = f"{numbers[i]:g}" if kind == NUMBER_LEFT else f"v{i}"
             right = f"{numbers[j]:g}" if kind == NUMBER_RIGHT else f"v{j}"
             lines.append(f"v{k} = {left} {OPERATORS[operation]} {right}")
-    return "\n".join([*lines, *(f"v{i}.backward()" for i in calls.tolist())])
+    return "; ".join([*lines, *(f"v{i % len(lines)}.backward()" for i in calls.tolist())])

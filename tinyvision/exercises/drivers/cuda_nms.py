@@ -1,8 +1,8 @@
-"""Your kernel is compiled by the host's C++ compiler and runs there, in blocks of several sizes; the
-threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and threads
-in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is NaN at
-first, and what is read or written beyond an array is noticed. `pairs` returns the bits that you
-set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
+"""Your kernel is compiled by the host's C++ compiler and runs there, in blocks of several sizes;
+the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
+threads in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is
+NaN at first, and what is read or written beyond an array is noticed. `pairs` returns the bits that
+you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
 """
 import ctypes
 import mmap

@@ -1,6 +1,6 @@
-"""The function that your `gradcheck` gets is made by `formula` from a case's coefficients, and there
-are several gradients for it, right and wrong ones; `verdicts` returns what you say to each. The
-other functions call it in less usual ways: with float32, with columns side by side in memory
+"""The function that your `gradcheck` gets is made by `formula` from a case's coefficients, and
+there are several gradients for it, right and wrong ones; `verdicts` returns what you say to each.
+The other functions call it in less usual ways: with float32, with columns side by side in memory
 (and return which elements of x are as they were), with gradients of other shapes or with NaN in
 them.
 """
@@ -57,9 +57,9 @@ def shapes(gradcheck, linear, square, waves, scale, unit, x, gradients):
 
 
 def with_nan(gradcheck, linear, square, waves, scale, unit, x, gradients):
-    """(K, 3) what it says to each gradient, to one whose last element is NaN, to one of NaN only."""
+    """(K, 3) what it says to each gradient, to one whose last element is NaN, to one all NaN."""
     f = formula(linear, square, waves, scale, unit, x.shape)
     nan = np.full(x.shape, np.nan)
     last = np.arange(x.size).reshape(x.shape) == x.size - 1
-    return np.array([[said(gradcheck(f, x, claimed)) for claimed in (g, np.where(last, nan, g), nan)]
-                     for g in gradients])
+    return np.array([[said(gradcheck(f, x, claimed))
+                      for claimed in (g, np.where(last, nan, g), nan)] for g in gradients])
