@@ -194,7 +194,7 @@ def shifted(got, want, tolerance):
 
 def border(got, want, tolerance):
     """Right inside, wrong at the border."""
-    if got.shape == want.shape and want.ndim >= 2 and min(want.shape[-2:]) >= 3:
+    if got.shape == want.shape and want.ndim >= 3 and min(want.shape[-2:]) >= 3:
         inner = (..., slice(1, -1), slice(1, -1))
         if _close(got[inner], want[inner], tolerance):
             return "border", "Your result is right inside and wrong only at the border."
