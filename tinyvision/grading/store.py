@@ -19,7 +19,6 @@ import json
 import os
 import re
 import secrets
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def write(path: Path, data: str | bytes, mode: int = 0o666) -> None:
     """Write a file whole: into a temporary neighbour, then renamed; ``mode`` before the umask.
     Where that fails, as on a full disk, the old file stays and the neighbour goes: OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{threading.get_ident()}.part")
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
     try:
         with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(data.encode("utf-8") if isinstance(data, str) else data)

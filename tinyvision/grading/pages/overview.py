@@ -22,13 +22,14 @@ def class_page(items: list, groups: list, missing: list[str]) -> str:
         missing: sentences on what is not graded yet or is damaged.
     """
     exercises = data.by_exercise(items)
+    hardest = dict(sorted(exercises.items(), key=lambda one: data.mean(data.shares(one[1])) or 0.0))
     students = data.by_student(items)
     levels = ", ".join(sorted({item.record["isolation"] for item in items})) or "–"
     body = (f'<p class="eyebrow">class report</p><h1>{_title(exercises, items)}</h1>'
             f'<p class="soft">{parts.counted(len(items), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
             f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
-            f"{_mistakes(exercises)}{_cases(exercises)}{_similar(groups)}{_look(items, missing)}"
+            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(items, missing)}"
             f"{_everybody(students, list(exercises), exercises)}")
     return parts.page("Class report", body)
 
@@ -99,7 +100,8 @@ def _mistakes(exercises: dict) -> str:
             cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>{again}'
                          f'{"".join(_mistake(one, len(items)) for one in known)}{rest}</div>')
     return parts.section("Most common mistakes",
-                         cards and f'<div class="grid">{"".join(cards)}</div>', name="mistakes")
+                         cards and f'<div class="grid">{"".join(cards)}</div>',
+                         "The exercise with the lowest mean comes first.", "mistakes")
 
 
 def _mistake(common, of: int) -> str:
