@@ -22,7 +22,7 @@ from tinyvision.exercises.homework import homework
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, sandbox, source, submissions
 from tinyvision.grading.assignment import prepare, run as answer_of
-from tinyvision.grading.build import BuildError, build, check_mistakes
+from tinyvision.grading.build import BuildError, build, check_mistakes, checkable
 from tinyvision.grading.examine import examine
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
@@ -330,6 +330,35 @@ def test_students_examples_run_when_the_file_is_started(built, tmp_path):
     (tmp_path / "hw3.py").write_text(broken)
     done = subprocess.run([sys.executable, tmp_path / "hw3.py"], capture_output=True, text=True)
     assert "AssertionError" in done.stderr
+
+
+def test_students_check_what_is_of_the_catalogue(built, tmp_path, capsys):
+    text = (built.folder / "student" / "hw3.py").read_text()
+    assert "\n# tinyvision parts: conv2d:10 roi_align:10 nms:7 vary:3\n" in text
+    assert cli.main(["check", str(built.folder / "solution" / "hw3.py")]) == 0
+    assert "hw3: 27 of 27 points, everything is right" in capsys.readouterr().out
+    assert cli.main(["check", str(built.folder / "student" / "hw3.ipynb")]) == 1
+    assert "hw3: 0 of 27 points" in capsys.readouterr().out
+    path = new("hw", ["nms"], tmp_path)         # a solution of other conventions has no such line
+    changed = path.read_text().replace("return np.array(keep, np.int64)",
+                                       "return np.array(keep, np.int64)[::-1]")
+    assert changed != path.read_text()
+    path.write_text("\n".join(line for line in changed.split("\n") if "assert" not in line))
+    exercise = exercises.load(str(path))
+    assert checkable(exercise) == "" and checkable(exercises.load("nms")) == ""
+
+
+def test_check_says_so_of_a_teachers_own_assignment(tmp_path, capsys):
+    (tmp_path / "lab1.py").write_text(small_course.RIGHT)
+    assert cli.main(["check", str(tmp_path / "lab1.py")]) == 2
+    assert "only your instructor can check" in capsys.readouterr().err
+
+
+def test_the_docs_own_exercise_is_built(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "teaching.md").read_text()
+    (tmp_path / "hw1.py").write_text(re.search(r"```python\n(.*?)```", text, re.S)[1])
+    made = build(tmp_path / "hw1.py")
+    assert (made.points, made.mistakes) == (6, 2)
 
 
 def test_building_again_gives_the_same_bytes(built, tmp_path):

@@ -300,6 +300,18 @@ def test_two_files_of_one_student_the_better_counts(tmp_path):
     assert rows["ada"].points == 20
 
 
+def test_of_nbgraders_course_only_the_assignment_is_graded(tmp_path):
+    source, handed_in = small_course.write_course(tmp_path)
+    other = handed_in / "ada" / "lab2"
+    other.mkdir()
+    (other / "lab2.py").write_text("x = 1")
+    (handed_in / "eve" / "lab2").mkdir(parents=True)
+    (handed_in / "eve" / "lab2" / "lab2.py").write_text("x = 1")
+    grade(tmp_path, tmp_path / "out", str(source), seed="1", progress=False)
+    rows = gradebook(tmp_path / "out")
+    assert set(rows) == {"ada", "ben", "cleo", "'=dan"} and rows["ada"]["score"] == "18"
+
+
 def test_commands_name_a_folder_that_is_none(tmp_path, capsys):
     for words in (("show", tmp_path, "ada"), ("replay", tmp_path, "ada", "1.1"),
                   ("diff", tmp_path, tmp_path), ("roster", tmp_path), ("export", tmp_path, "--csv"),

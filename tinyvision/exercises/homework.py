@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import re
 import sys
 import traceback
 import types
@@ -20,6 +21,7 @@ from typing import Mapping, Sequence
 from tinyvision.exercises.exercise import Case, Exercise
 
 OWN = ("name", "title", "lecture", "source", "functions", "cases", "mistakes", "driver")
+PARTS_LINE = re.compile(rb"# tinyvision parts: ((?:\w{1,40}:[\d.]{1,9} ?){1,60})")
 FUTURE = "from __future__ import annotations"
 
 
@@ -33,12 +35,14 @@ class Homework(Exercise):
         late: what lateness costs; see `tinyvision.grading.late.Policy`.
         vary: the seed of the conventions, or None for the usual ones.
         drivers: of the parts that have one.
+        catalogue: points of each part that is of the catalogue.
     """
     parts: tuple[str, ...] = ()
     due: str | None = None
     late: dict = field(default_factory=dict)
     vary: int | None = None
     drivers: tuple = ()
+    catalogue: dict = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -82,7 +86,27 @@ def homework(name: str, parts: Sequence, functions: Mapping | None = None,
                    for f, own in p.functions.items()},
         cases=_Cases(made), mistakes=tuple(m for p in made for m in p.mistakes),
         parts=tuple(part.name for part in made), drivers=drivers, driver=_driver(drivers), due=due, late=dict(late or {}), vary=vary,
-        **_merged(made))
+        catalogue={part.name: round(part.points, 4) for part, given in zip(made, parts)
+                   if isinstance(given, str)}, **_merged(made))
+
+
+def parts_line(exercise: Homework) -> str:
+    """What a student's file says so that `check` finds the parts of the catalogue; "" for none."""
+    words = [f"{name}:{points:g}" for name, points in exercise.catalogue.items()]
+    words += [f"vary:{exercise.vary}"] if exercise.vary is not None else []
+    return f"# tinyvision parts: {' '.join(words)}" if exercise.catalogue else ""
+
+
+def from_parts_line(source: bytes, name: str) -> Homework | None:
+    """The assignment that a student's file (or notebook) is of, as far as it is of the catalogue;
+    None where the file does not say, or says what there is not."""
+    found = PARTS_LINE.search(source[:1 << 20])
+    if found is None:
+        return None
+    words = [word.split(":") for word in found[1].decode().split()]
+    vary = next((int(value) for key, value in words if key == "vary"), None)
+    points = {key: float(value) for key, value in words if key != "vary"}
+    return homework(name, list(points), points=points, vary=vary)
 
 
 def _part(part, vary: int | None) -> Exercise:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision.exercises import Exercise
-from tinyvision.exercises.homework import load_file, source_of
+from tinyvision.exercises.homework import (Homework, from_parts_line, load_file, parts_line,
+                                             source_of)
 from tinyvision.grading import notebooks, sandbox, source, submissions, worker
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
 from tinyvision.grading.diagnosis import diagnose
@@ -68,9 +69,11 @@ def build(path, out=None, check: bool = True) -> Built:
 
 def _texts(exercise: Exercise, cells):
     """(folder, suffix, text) of each file."""
-    yield "student", "py", script(cells, exercise.name, source.student)
-    yield "student", "ipynb", notebooks.student_notebook(cells, exercise.name, worth(exercise))
-    yield "solution", "py", script(cells, exercise.name, source.solution)
+    parts = checkable(exercise)
+    yield "student", "py", script(cells, exercise.name, source.student, parts)
+    yield "student", "ipynb", notebooks.student_notebook(cells, exercise.name, worth(exercise),
+                                                         parts)
+    yield "solution", "py", script(cells, exercise.name, source.solution, parts)
     yield "solution", "ipynb", notebooks.solution_notebook(cells, exercise.name)
 
 
@@ -90,10 +93,28 @@ def worth(exercise: Exercise) -> dict[str, float]:
     return {function: round(n, 4) for function, n in points.items()}
 
 
-def script(cells, name: str, view) -> str:
+def checkable(exercise: Exercise) -> str:
+    """The line by which students can check their file themselves: "" where the assignment is none
+    of the catalogue's, or where its own solution would not pass, as its conventions are others."""
+    line = parts_line(exercise) if isinstance(exercise, Homework) else ""
+    if not line:
+        return ""
+    public = from_parts_line(line.encode(), exercise.name)
+    assignment = prepare(public, np.random.default_rng(PUBLIC_SEED))
+    for case, expected in zip(assignment.cases, assignment.expected):
+        try:
+            answer = run(exercise, case, exercise.functions[case.function])
+            if judge(_answer(answer), expected).verdict is not Verdict.OK:
+                return ""
+        except Exception:               # the solution is another function: students cannot check
+            return ""
+    return line
+
+
+def script(cells, name: str, view, parts: str = "") -> str:
     """The cells as a Python file. Tests run only where it is started by itself: imported, it
     defines, and an example that fails costs nothing."""
-    pieces = [f"# tinyvision exercise: {name}"]
+    pieces = ["\n".join(filter(None, [f"# tinyvision exercise: {name}", parts]))]
     for cell in cells:
         text = cell.text if cell.kind == "markdown" else view(cell.text)
         if not text or text.startswith("# tinyvision exercise:"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision import exercises
+from tinyvision.exercises.homework import from_parts_line
 from tinyvision.grading import sandbox, submissions
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare
 from tinyvision.grading.examine import examine
@@ -63,8 +64,14 @@ def check(path=None, exercise: str | None = None, hints: int | None = None) -> C
 def _exercise(one, wanted: str | None):
     stem = Path(one.file).stem
     name = wanted or one.exercise or (stem if stem in exercises.names() else None)
-    if name is not None:
+    made = from_parts_line(one.source, name) if name and not wanted else None
+    if made is not None:
+        return made
+    if wanted is not None or name in exercises.names():
         return exercises.load(name)
+    if name is not None:
+        raise ValueError(f"check: {one.file} is for the assignment {name!r}, which only your "
+                         "instructor can check; run the file to see its own examples")
     raise ValueError(f"check: {one.file} names no exercise; begin it with a line like "
                      f"'# tinyvision exercise: {exercises.names()[0]}'")
 

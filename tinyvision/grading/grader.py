@@ -48,6 +48,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     if not found:
         raise ValueError(f"grade: {folder} holds no submissions; give the folder with the files "
                          "ID.py, ID.ipynb or the folders ID/")
+    found = course.of_assignment(found, Path(exercise).stem) if exercise else found
     engine = _cluster(dask, isolation) if dask else Threads(isolation, jobs)
     store = Store(out)
     assignments = Assignments(store.secret(seed, make=shard is None), exercise)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from tinyvision.exercises.start import CHECK
 from tinyvision.grading import source
 from tinyvision.grading.source import Cell
 
@@ -58,21 +59,27 @@ def cell(grade_id: str, kind: str, text: str, about: dict) -> dict:
     return made if kind == "markdown" else {**made, "execution_count": None, "outputs": []}
 
 
-def student_notebook(cells: list[Cell], name: str, points: dict[str, float]) -> str:
+def student_notebook(cells: list[Cell], name: str, points: dict[str, float],
+                     parts: str = "") -> str:
     """The notebook that students get, which is nbgrader's release version.
 
     Arguments:
         cells: of the source.
         points: function -> what it is worth; each has one cell of tests, an empty one if need be.
+        parts: see `build.checkable`; with it there is a last cell that checks.
     """
     made, left = [], dict(points)
+    head = "\n".join(filter(None, [f"# tinyvision exercise: {name}", parts, ""]))
     for number, one in enumerate(cells, 1):
         text = source.student(one.text) if one.kind == "code" else one.text
         if text and not _bare(text, one.kind):
-            made.append(_student_cell(one, text, number, left))
+            first = one.kind == "code" and head
+            made.append(_student_cell(one, head + text if first else text, number, left))
+            head = "" if first else head
     for function, worth in left.items():
         text = f"# The tests of {function} run when it is graded."
         made.append(_made(f"test_{function}", "tests", text, "code", worth))
+    made += [_made("check", "read-only", CHECK, "code")] if parts else []
     return notebook(made, name)
 
 
