@@ -9,6 +9,7 @@
     ladder         one case: its rungs checked, then timed beside the peers
     random_shapes  convolutions that nobody tuned for
     train          whole training steps, their memory and the first step's latency
+    grading        a thousand students' programs through the grader
     report         tables and JSON; roofline: the picture
     commands       the command line
 """
