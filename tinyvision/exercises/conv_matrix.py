@@ -244,8 +244,8 @@ def cases(rng):
         _case(rng, "padding (1, 2)", (2, 4), (3, 5), padding=(1, 2), draw=random),
         _case(rng, "stride (2, 3), padding (2, 1)", (3, 2), (4, 7), (2, 3), (2, 1), draw=random),
         _backward(rng, "backward, the lecture's row", (1, 3), (1, 4), (1, 2), (0, 1), draw=small),
-        _backward(rng, "backward, a 2x3 kernel on 4x5 pixels", (2, 3), (4, 5)),
-        _backward(rng, "backward, stride (2, 1)", (3, 2), (7, 4), (2, 1)),
+        _backward(rng, "backward, a 2x3 kernel on 4x6 pixels", (2, 3), (4, 6)),
+        _backward(rng, "backward, stride (2, 1)", (3, 2), (7, 5), (2, 1)),
         _backward(rng, "backward, stride (2, 3), padding (2, 1)", (3, 2), (4, 7), (2, 3), (2, 1)),
     ]
 

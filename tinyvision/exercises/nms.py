@@ -189,7 +189,7 @@ def cases(rng):
     args = [
         ("two boxes for one object", 1, (*_placed(rng, pair, (0.6, 0.9, 0.3)), 0.5)),
         ("no boxes", 0.5, (np.zeros((0, 4)), np.zeros(0), 0.5)),
-        ("the best comes last", 1, (*_placed(rng, pair, (0.2, 0.5, 0.8), shuffle=False), 0.5)),
+        ("the best comes last", 1, (*_placed(rng, pair, (-0.2, 0.0, 0.8), shuffle=False), 0.5)),
         ("exactly at the threshold", 1,
          (*_placed(rng, [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7)], (0.7, 0.8, 0.9)), 0.5)),
         ("ties", 1, (*_placed(rng, tied, (0.5, 0.5, 0.7, 0.7, 0.5), shuffle=False), 0.4)),

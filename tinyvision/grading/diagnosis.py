@@ -50,7 +50,10 @@ def _of_function(assignment, function, mine, failing, answers, verdicts, judgeme
     """What is said about one function: a known mistake, known mistakes of single arrays of a
     tuple, a pattern, or that it was not recognised."""
     answered = [i for i in mine if i in answers]
+    finite = [i for i in answered if verdicts[i] is not Verdict.NONFINITE]
     mistake = known(assignment, answered, answers)
+    if mistake is None and any(i in failing for i in finite):   # an overflow hides what is else
+        mistake = known(assignment, finite, answers)
     if mistake:
         return [Diagnosis(function, mistake.name, mistake.hint)]
     found = parts(assignment, function, answered, answers)
@@ -108,7 +111,8 @@ def _same_part(a, b, expected: Expected, part: int) -> bool:
         return not differs(a, b, 0.0).any() or np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     with np.errstate(invalid="ignore", over="ignore"):
         scale = np.max(magnitudes[part], initial=0.0) + np.abs(b)
-        close = np.abs(a - b) <= SLACK * gamma(expected.terms[part] + 4, a.dtype) * scale
+        close = np.isfinite(b) & (
+            np.abs(a - b) <= SLACK * gamma(expected.terms[part] + 4, a.dtype) * scale)
     return bool((close | (a == b) | (np.isnan(a) & np.isnan(b))).all())
 
 
@@ -194,7 +198,8 @@ def shifted(got, want, tolerance):
 
 def border(got, want, tolerance):
     """Right inside, wrong at the border."""
-    if got.shape == want.shape and want.ndim >= 3 and min(want.shape[-2:]) >= 3:
+    if got.shape == want.shape and want.ndim >= 3 and min(want.shape[-2:]) >= 3 and (
+            np.isfinite(got).all()):
         inner = (..., slice(1, -1), slice(1, -1))
         if _close(got[inner], want[inner], tolerance):
             return "border", "Your result is right inside and wrong only at the border."
