@@ -84,7 +84,7 @@ def fix_of(why: str) -> str:
 
 def namespaces() -> Layer:
     """User name spaces, without which an unprivileged user has no others."""
-    if jail._works(_new_user):
+    if jail.works(_new_user):
         return Layer("name spaces", True, "an unprivileged user may make them")
     if _setting("kernel/unprivileged_userns_clone") == "0":
         return Layer("name spaces", False, "kernel.unprivileged_userns_clone is 0", DEBIAN)
