@@ -1,4 +1,4 @@
-"""What becomes of graded work: the same bytes on every way, pages of records alone, nothing lost."""
+"""What becomes of graded work: the same bytes on every way, pages of records, nothing lost."""
 from __future__ import annotations
 
 import errno
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from classroom import CLASS, write_class  # noqa: E402
 
 from tinyvision import cli, exercises, grading  # noqa: E402
-from tinyvision.grading import grader, sandbox, selection, store  # noqa: E402
+from tinyvision.grading import engines, grader, sandbox, selection, store  # noqa: E402
 from tinyvision.grading.live import Live  # noqa: E402
 from tinyvision.grading.marks import Mark  # noqa: E402
 from tinyvision.grading.pages import data, parts, pictures  # noqa: E402
@@ -193,6 +193,27 @@ def test_an_empty_folder_is_no_success(tmp_path, capsys):
     assert command("grade", tmp_path / "in", "-o", tmp_path / "out") == 2
     assert "holds no submissions; give" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_results_among_the_submissions_are_refused(tmp_path, capsys):
+    (tmp_path / "ada.py").write_text("x = 1\n")
+    for out in (tmp_path / "out", tmp_path):
+        assert command("grade", tmp_path, "-o", out) == 2
+        assert "would be taken for a student's" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["ada.py"]
+
+
+def test_records_name_the_layers_of_isolation(out):
+    records = [record for record in store.Store(out).records() if record["cases"]]
+    assert records and all(set(record["layers"]) <= {"namespaces", "landlock", "seccomp", "rlimits"}
+                           and record["isolation"] == sandbox.probe()[0] for record in records)
+    assert ("namespaces" in records[0]["layers"]) == (records[0]["isolation"] == "strong")
+    text = text_of((out / "report.html").read_text())
+    assert f"isolation {records[0]['isolation']} ({', '.join(records[0]['layers'])})" in text
+
+
+def test_as_many_workers_as_there_are_processors():
+    assert 1 <= engines.processors() <= (os.cpu_count() or 1)
 
 
 def record(verdict="OK", score=10.0, **more):

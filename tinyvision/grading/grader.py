@@ -40,10 +40,13 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         dask: address of a Dask scheduler whose workers do the work.
         pattern: a regular expression for paths; see `submissions.find`.
         fork_server: fork sandboxes from one interpreter instead of starting one for each.
-    Raises ValueError for no folder, no submissions, no such exercise, student or verdict;
+    Raises ValueError for no folder, OUT inside it, no submissions, no such exercise or student;
     IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
     """
     start = time.perf_counter()
+    if Path(out).resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"grade: {out} lies in the folder of submissions and would be taken for a "
+                         "student's; give a folder beside it")
     found = submissions.find(folder, pattern)
     if not found:
         raise ValueError(f"grade: {folder} holds no submissions; give the folder with the files "

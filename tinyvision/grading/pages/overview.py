@@ -24,7 +24,8 @@ def class_page(items: list, groups: list, missing: list[str]) -> str:
     exercises = data.by_exercise(items)
     hardest = dict(sorted(exercises.items(), key=lambda one: data.mean(data.shares(one[1])) or 0.0))
     students = data.by_student(items)
-    levels = ", ".join(sorted({item.record["isolation"] for item in items})) or "–"
+    levels = "; ".join(sorted({_isolation(item.record) for item in items
+                               if item.record["cases"]})) or "–"
     body = (f'<p class="eyebrow">class report</p><h1>{_title(exercises, items)}</h1>'
             f'<p class="soft">{parts.counted(len(items), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
@@ -38,6 +39,11 @@ def _title(exercises: dict, items: list) -> str:
     if len(exercises) == 1:
         return escape(next(iter(exercises.values()))[0].title)
     return f"{len(exercises)} exercises" if exercises else "Nothing graded yet"
+
+
+def _isolation(record: dict) -> str:
+    layers = f" ({', '.join(record['layers'])})" if record.get("layers") else ""
+    return record["isolation"] + layers
 
 
 def link(item, text: str = "") -> str:

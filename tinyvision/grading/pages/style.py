@@ -5,7 +5,7 @@ STYLE = """
 --card:#fff;--sunk:#f3f6f9;--accent:#2f6fde;--good:#17804a;--bad:#c0263a;--fair:#9a6700;
 --ours:#6741c4;--good-bg:#e6f5ec;--bad-bg:#fdecee;--fair-bg:#fdf4de;--ours-bg:#f0ebfd;
 --shadow:0 1px 2px rgba(20,32,44,.05),0 4px 16px rgba(20,32,44,.05)}
-@media (prefers-color-scheme:dark){:root{--ink:#e8edf2;--soft:#98a5b3;--line:#2a3541;
+@media screen and (prefers-color-scheme:dark){:root{--ink:#e8edf2;--soft:#98a5b3;--line:#2a3541;
 --ground:#0f151c;--card:#161e27;--sunk:#1c2630;--accent:#6ea2ff;--good:#5fcf92;--bad:#ff8492;
 --fair:#e3b341;--ours:#b79cff;--good-bg:#13301f;--bad-bg:#3a1a20;--fair-bg:#33290f;
 --ours-bg:#271f42;--shadow:none}}
@@ -122,7 +122,10 @@ font-size:14px;overflow-wrap:anywhere}
 .two,.source{grid-template-columns:minmax(0,1fr)}.card{padding:16px}section{margin-top:34px}
 .tiles{grid-template-columns:repeat(2,1fr)}.example{grid-template-columns:1fr}
 .bars text{font-size:22px}}
-@media print{:root{--ground:#fff;--shadow:none}body{font-size:11pt}main{max-width:none;padding:0}
-.card,.tiles li{break-inside:avoid-page;border-color:#ccd3da}section{margin-top:24px}
+@media print{:root{--ground:#fff;--shadow:none;print-color-adjust:exact;
+-webkit-print-color-adjust:exact}body{font-size:10pt}.tiles{grid-template-columns:repeat(6,1fr)}
+.grid{columns:2}h1{font-size:22pt}main{max-width:none;padding:0}
+.card,.tiles li{break-inside:avoid-page;border-color:#ccd3da}
+article.card{break-inside:auto}section{margin-top:24px}
 h2,h3{break-after:avoid}a{color:inherit}}
 """
