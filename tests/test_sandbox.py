@@ -297,9 +297,9 @@ def test_a_server_that_died_is_started_again(server):
 
 
 def test_the_fork_server_is_refused_where_isolation_would_be_weaker(tmp_path, monkeypatch):
-    (tmp_path / "a.py").write_text("# tinyvision exercise: box_iou\n")
+    make(tmp_path / "in", "a.py")
     with pytest.raises(grader.IsolationError, match="--fork-server"):
-        grader.grade(tmp_path, tmp_path / "out", isolation="medium", fork_server=True,
+        grader.grade(tmp_path / "in", tmp_path / "out", isolation="medium", fork_server=True,
                      progress=False)
     monkeypatch.setattr(jail, "guards", lambda: ("landlock",))
     with pytest.raises(forkserver.ServerError, match="seccomp"):
@@ -315,8 +315,8 @@ def test_doctor_tells_what_was_reached():
         for name in ("bubblewrap", "name spaces", "seccomp", "Landlock", "rlimits", "memory, tree",
                      "fork server"):
             assert name in text
-    assert doctor.reached("none") == []
-    assert set(doctor.reached("strong")) - set(doctor.reached("medium")) == {"namespaces"}
+    assert jail.layers("none") == []
+    assert set(jail.layers("strong")) - set(jail.layers("medium")) == {"namespaces"}
 
 
 @LINUX
@@ -343,7 +343,7 @@ def test_without_bubblewrap_the_level_is_medium_with_what_the_kernel_has(monkeyp
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     level, why = sandbox.probe.__wrapped__()
     assert level == "medium" and "apt install bubblewrap" in why
-    assert doctor.reached(level) == [*jail.guards(), "rlimits"]
+    assert jail.layers(level) == [*jail.guards(), "rlimits"]
 
 
 # ---- folders of other platforms ------------------------------------------------------------------

@@ -175,14 +175,6 @@ def fork_server() -> Layer:
     return Layer("fork server", True, "grade --fork-server is possible")
 
 
-def reached(level: str) -> list[str]:
-    """The names of the layers around a worker at this level: what a record keeps."""
-    if level == "none":
-        return []
-    outer = ["namespaces"] if level == "strong" else []
-    return [*outer, *jail.guards(), *(["rlimits"] if worker.CAN_FORK else [])]
-
-
 # ---- the command ---------------------------------------------------------------------------------
 
 def add(subparsers) -> None:
@@ -201,7 +193,7 @@ def run(_options) -> int:
 def text() -> str:
     """The report."""
     level, why = sandbox.probe()
-    found = reached(level)
+    found = jail.layers(level)
     lines = [f"isolation: {level.upper()} ({', '.join(found) or 'nothing'})"]
     lines += [] if level == "strong" else [f"no better, because {why}"]
     for layer in layers():

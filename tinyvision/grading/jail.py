@@ -239,6 +239,14 @@ def works(attempt) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
+def layers(level: str) -> list[str]:
+    """The names of the layers around a worker at this level: what a record keeps."""
+    if level == "none":
+        return []
+    outer = ["namespaces"] if level == "strong" else []
+    return [*outer, *guards(), *(["rlimits"] if worker.CAN_FORK else [])]
+
+
 def guard(level: str, folder: str) -> dict:
     """What `worker.guard` is to give up at this level; ``folder`` is the worker's own."""
     if level == "none":
