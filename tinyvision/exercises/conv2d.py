@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.bounds import absolute
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def conv2d(x, weight, bias, stride, padding):
@@ -134,6 +134,70 @@ def _channel_mean(x, weight, bias, stride, padding):
     return conv2d(x, weight / x.shape[1], bias, stride, padding)
 
 
+def _with_weight(change):
+    """`conv2d` with another weight, made by a function of it."""
+    return lambda x, weight, *rest: conv2d(x, change(weight), *rest)
+
+
+def _with_image(change):
+    """`conv2d` of an image that change(x, padding) has padded in another way."""
+    return lambda x, weight, bias, stride, padding: conv2d(change(x, padding), weight, bias,
+                                                           stride, 0)
+
+
+def _around(x, before, after, mode="constant"):
+    return np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)), mode=mode)
+
+
+def _last_channel(weight):
+    return weight * (np.arange(weight.shape[1]) == weight.shape[1] - 1)[:, None, None]
+
+
+def _last_tap(weight):
+    only = np.zeros(weight.shape)
+    only[:, :, -1, -1] = weight[:, :, -1, -1]
+    return only
+
+
+def _bias_per_tap(x, weight, bias, stride, padding):
+    return conv2d(x, weight, bias * weight[0, 0].size, stride, padding)
+
+
+def _bias_per_product(x, weight, bias, stride, padding):
+    return conv2d(x, weight, bias * weight[0].size, stride, padding)
+
+
+def _negative_wraps(x, padding):
+    return _around(_around(x, padding, 0, "wrap"), 0, padding)
+
+
+def _forward_stride_ignored(x, weight, bias, stride, padding):
+    return conv2d(x, weight, bias, 1, padding)
+
+
+def _strided_down_only(x, weight, bias, stride, padding):
+    B = conv2d(x, weight, bias, stride, padding).shape[3]
+    return conv2d(x, weight, bias, 1, padding)[:, :, ::stride, :B]
+
+
+def _strided_across_only(x, weight, bias, stride, padding):
+    A = conv2d(x, weight, bias, stride, padding).shape[2]
+    return conv2d(x, weight, bias, 1, padding)[:, :, :A, ::stride]
+
+
+def _last_window(*args):
+    return conv2d(*args)[:, :, :-1, :-1]
+
+
+def _padding_once_in_size(x, weight, bias, stride, padding):
+    A, B = ((n + padding - k) // stride + 1 for n, k in zip(x.shape[2:], weight.shape[2:]))
+    return conv2d(x, weight, bias, stride, padding)[:, :, :A, :B]
+
+
+def _channels_crossed(x, weight, *rest):
+    return conv2d(x.sum(axis=1, keepdims=True), weight.sum(axis=1, keepdims=True), *rest)
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _batch_mean(g, x, weight, bias, stride, padding):
@@ -177,6 +241,57 @@ def _stride_ignored(g, x, weight, bias, stride, padding):
     return conv2d_backward(g, x, weight, bias, 1, padding)
 
 
+def _all_means(g, x, *rest):
+    return tuple(part / len(x) for part in conv2d_backward(g, x, *rest))
+
+
+def _cropped(where):
+    """The backward whose gradient of the padded image is cut at where(padding, size)."""
+    def back(g, x, weight, bias, stride, padding):
+        gx, *others = _not_cropped(g, x, weight, bias, stride, padding)
+        rows, columns = (where(padding, n) for n in x.shape[2:])
+        return gx[:, :, rows, columns], *others
+    return back
+
+
+def _padding_behind(g, x, weight, bias, stride, padding):
+    gx, *others = conv2d_backward(g, _around(x, 0, 2 * padding), weight, bias, stride, 0)
+    return gx[:, :, :x.shape[2], :x.shape[3]], *others
+
+
+def _gx_written(order, outputs=np.s_[:]):
+    """dL/dx with = for +=, window by window or ("taps") kernel element by kernel element."""
+    def back(g, x, weight, bias, stride, padding):
+        gpadded, (H, W) = np.zeros(_pad(x, padding).shape), x.shape[2:]
+        sizes = (*weight.shape[2:], *g.shape[2:])
+        for k in np.ndindex(sizes if order == "taps" else sizes[2:] + sizes[:2]):
+            (i, j), (a, b) = (k[:2], k[2:]) if order == "taps" else (k[2:], k[:2])
+            gpadded[:, :, a * stride + i, b * stride + j] = (
+                g[:, outputs, a, b] @ weight[outputs, :, i, j])
+        gx = gpadded[:, :, padding:padding + H, padding:padding + W]
+        return gx, *conv2d_backward(g, x, weight, bias, stride, padding)[1:]
+    return back
+
+
+def _last_output(g, x, weight, *rest):
+    gx = conv2d_backward(g[:, -1:], x, weight[-1:], *rest)[0]
+    return gx, *conv2d_backward(g, x, weight, *rest)[1:]
+
+
+def _gweight_of(share):
+    """dL/dweight from only a part of g."""
+    def back(g, *rest):
+        only = np.zeros(g.shape)
+        only[share] = g[share]
+        gx, _, gbias = conv2d_backward(g, *rest)
+        return gx, conv2d_backward(only, *rest)[1], gbias
+    return back
+
+
+def _gbias(total):
+    return lambda g, *rest: (*conv2d_backward(g, *rest)[:2], total(g))
+
+
 MISTAKES = (
     Mistake("conv2d", "kernel-flipped", "Your kernel is turned by 180 degrees: that is the "
             "convolution of mathematics. Which kernel element meets the window's first pixel "
@@ -215,7 +330,61 @@ MISTAKES = (
             "several answers; in your dL/dx only the last one counts.", _gx_overwritten),
     Mistake("conv2d_backward", "stride-ignored", "Your gradient comes from windows that move by "
             "one pixel, whatever the stride.", _stride_ignored),
+    *(Mistake("conv2d", "kernel-mirrored", "Your kernel is upside down or mirrored. Nothing in "
+              "the formula turns it.", _with_weight(turn))
+      for turn in (lambda weight: weight[:, :, ::-1], lambda weight: weight[..., ::-1])),
+    *(Mistake("conv2d", "bias-per-product", "The bias is added once for every product. On which "
+              "side of the sum does it stand in the formula?", version)
+      for version in (_bias_per_tap, _bias_per_product)),
+    *(Mistake("conv2d", "wrapped-around", "Beyond one border you read the pixels of the opposite "
+              "one (row -1 is the last row in NumPy). The formula takes x to be 0 there.",
+              _with_image(change))
+      for change in (lambda x, padding: _pad(x, padding, "wrap"), _negative_wraps)),
+    Mistake("conv2d", "stride-ignored", "Your window moves by one pixel, whatever the stride, so "
+            "that the result is too large.", _forward_stride_ignored),
+    Mistake("conv2d", "last-window-forgotten", "Your result lacks its last row and column. How "
+            "many windows of 1 pixel fit on 1 pixel?", _last_window),
+    *(Mistake("conv2d", "padding-counted-once", "There is padding on two sides of each axis: by "
+              "how much does the image grow?", version)
+      for version in (_padding_once_in_size,
+                      _with_image(lambda x, padding: _around(x, 0, padding)))),
+    Mistake("conv2d", "padding-added", "You add the padding to a pixel's place. With padding 1, "
+            "which row does the first window begin with: -1 or 1?",
+            _with_image(lambda x, padding: _around(x, 0, 3 * padding)[:, :, padding:, padding:])),
+    *(Mistake("conv2d", "sum-overwritten", "Of the sum only the last term is left in your result: "
+              "is there = where += was meant?", _with_weight(change))
+      for change in (_last_channel, _last_tap, lambda weight: _last_channel(_last_tap(weight)))),
+    Mistake("conv2d", "channels-crossed", "In your result every channel of the kernel meets every "
+            "channel of the image. Which one belongs to which?", _channels_crossed),
+    *(Mistake("conv2d", "mean-of-products", "You average the products of a window; the formula "
+              "sums them.", _with_weight(change))
+      for change in (lambda weight: weight / weight[0].size,
+                     lambda weight: weight / weight[0, 0].size)),
+    Mistake("conv2d_backward", "empty-crop", "Your slice is empty where the padding is 0: P:-P is "
+            "0:0 then. Where does x end?", _cropped(lambda P, n: slice(P, -P))),
+    Mistake("conv2d_backward", "padding-ignored", "You look for a window's pixels without "
+            "subtracting the padding. Where in the padded image does x begin?", _padding_behind),
+    *(Mistake("conv2d_backward", "gweight-overwritten", "In dL/dweight only the last window or "
+              "the last image counts. What arrives at one place is summed.", _gweight_of(share))
+      for share in (np.s_[:, :, -1, -1], np.s_[-1], np.s_[-1, :, -1, -1])),
+    Mistake("conv2d_backward", "gbias-per-place", "dL/dbias still has the result's rows and "
+            "columns. One bias serves all places.", _gbias(lambda g: g.sum(axis=0))),
+    *(Mistake("conv2d_backward", "gbias-of-all-channels", "All output channels share one number "
+              "in your dL/dbias. Each has a bias of its own.", _gbias(total))
+      for total in (np.sum, lambda g: np.full(g.shape[1], g.sum()))),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("conv2d", "kernel-flipped"): (_with_weight(np.flip),),
+    ("conv2d", "stride-in-size-only"): (_strided_down_only, _strided_across_only),
+    ("conv2d_backward", "batch-mean"): (_all_means,),
+    ("conv2d_backward", "gx-not-cropped"): (
+        _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
+    ("conv2d_backward", "gbias-mean"): (_gbias(lambda g: g.mean(axis=(2, 3)).sum(axis=0)),),
+    ("conv2d_backward", "gx-overwritten"): (
+        _gx_written("windows", np.s_[-1:]), _gx_written("taps"), _gx_written("taps", np.s_[-1:]),
+        _last_output),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------

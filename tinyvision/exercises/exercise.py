@@ -51,6 +51,13 @@ class Mistake:
     implementation: Callable
 
 
+def versions(mistakes: tuple, others: dict[tuple[str, str], tuple]) -> tuple[Mistake, ...]:
+    """More versions of known mistakes, with their hints: (function, name) -> implementations."""
+    hints = {(one.function, one.name): one.hint for one in mistakes}
+    return tuple(Mistake(*which, hints[which], implementation)
+                 for which, several in others.items() for implementation in several)
+
+
 @dataclass(frozen=True, eq=False)
 class CudaText:
     """A CUDA kernel that a student writes as a string: compiled, then handed to the driver.
