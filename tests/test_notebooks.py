@@ -45,6 +45,7 @@ class TestNotebook:
         for part in ("You will be able to", "<details>", "tinyvision start", "## Papers"):
             assert part in text, part
 
+    @pytest.mark.lecture
     def test_runs(self, path, tmp_path, monkeypatch):
         reason = "running a notebook needs nbclient and ipykernel (pip install nbclient ipykernel)"
         nbclient = pytest.importorskip("nbclient", reason=reason)
