@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyvision.grading import forkserver, jail, landlock, sandbox, worker
+from tinyvision.grading.jail import layers as reached
 
 INSTALL = "apt install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"
 UBUNTU = """\
@@ -193,7 +194,7 @@ def run(_options) -> int:
 def text() -> str:
     """The report."""
     level, why = sandbox.probe()
-    found = jail.layers(level)
+    found = reached(level)
     lines = [f"isolation: {level.upper()} ({', '.join(found) or 'nothing'})"]
     lines += [] if level == "strong" else [f"no better, because {why}"]
     for layer in layers():

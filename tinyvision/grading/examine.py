@@ -1,7 +1,7 @@
 """One submission against one assignment: run every case, judge what comes back, make a record."""
 from __future__ import annotations
 
-from tinyvision.grading import jail, sandbox
+from tinyvision.grading import sandbox
 from tinyvision.grading.compile import Compiling
 from tinyvision.grading.counterexample import counterexamples
 from tinyvision.grading.store import plain
@@ -87,8 +87,7 @@ def whole(submission, assignment, level: str, verdict: Verdict, message: str) ->
     fault = verdict is Verdict.GRADER_ERROR
     return {"student": plain(submission.student), "file": plain(submission.file),
             "exercise": assignment.exercise.name if assignment else None,
-            "submission": submission.digest, "isolation": level,
-            "layers": jail.layers(level), "verdict": verdict.value,
+            "submission": submission.digest, "isolation": level, "verdict": verdict.value,
             "message": message, "score": None if fault else 0.0, "points": points, "cases": [],
             "diagnoses": [], "remarks": []}
 
