@@ -43,7 +43,7 @@ import landlock, seccomp
 seccomp.no_new_privileges()
 landlock.restrict(json.loads(sys.argv[2]))
 os.execv(sys.argv[3], sys.argv[3:])"""
-PLACE = re.compile(r"^(\S+|{standard input}):(\d+):(?:\d+:)? (?:fatal )?[eE]rror: (.*)$", re.M)
+PLACE = re.compile(r"^([^\s:]+|{standard input}):(\d+):(?:\d+:)? (?:fatal )?[eE]rror: (.*)$", re.M)
 UNDEFINED = re.compile(r"undefined reference to [`'](\w+)")
 TOO_MUCH = (f"the compiler did not finish within {CPU_SECONDS} s, {LIMITS.memory >> 20} MB of "
             f"memory and {LIMITS.file >> 20} MB of library")

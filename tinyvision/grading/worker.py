@@ -249,7 +249,7 @@ class Submission:
     def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:
         """Look the function up, see that it takes the arguments, call it."""
         chosen = self.space.get(function)
-        if not callable(chosen) and not (driver and isinstance(chosen, str)):
+        if chosen is None or not (driver or callable(chosen)):
             raise LookupFailed(function)
         if driver:
             return driver(chosen, *args), args
