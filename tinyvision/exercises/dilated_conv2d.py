@@ -33,7 +33,8 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import LAST_CHANNEL, LAST_TAP, LAST_TERM, around, given, only, part
 
 
 def dilated_conv2d(x, weight, stride, padding, dilation):
@@ -141,6 +142,62 @@ def _first_channel(x, weight, stride, padding, dilation):
     return dilated_conv2d(x[:, :1], weight[:, :1], stride, padding, dilation)
 
 
+def _fits(x, weight, stride, padding, dilation, size=lambda n, k, d: n - d * (k - 1) - 1):
+    """The number of windows down and across by another formula, never less than 0."""
+    return [max(0, size(n + 2 * p, k, d) // s + 1) for n, k, s, p, d in
+            zip(x.shape[2:], weight.shape[2:], stride, padding, dilation)]
+
+
+def _reading(how, size=_fits):
+    """The convolution with other strides and dilations, zeros beyond the padded image, where the
+    number of windows comes from size(x, weight, stride, padding, dilation)."""
+    def conv(x, weight, stride, padding, dilation):
+        A, B = size(x, weight, stride, padding, dilation)
+        (S, T), (D, E) = how(stride, dilation)
+        room = [(p, p + n * s + k * d) for p, n, s, k, d in
+                zip(padding, (A, B), (S, T), weight.shape[2:], (D, E))]
+        return dilated_conv2d(around(x, *room), weight, (S, T), (0, 0), (D, E))[:, :, :A, :B]
+    return conv
+
+
+def _sizes_with(formula):
+    return lambda *args: _fits(*args, size=formula)
+
+
+def _sizes_of(how):
+    """The sizes that belong to other strides and dilations."""
+    return lambda x, weight, stride, padding, dilation: _fits(
+        x, weight, how(stride, dilation)[0], padding, how(stride, dilation)[1])
+
+
+def _consistently(how):
+    return _reading(how, _sizes_of(how))
+
+
+def _exchanged(stride, dilation):
+    return dilation, stride
+
+
+def _more_holes(stride, dilation):
+    return stride, (dilation[0] + 1, dilation[1] + 1)
+
+
+def _padded_once(x, weight, stride, padding, dilation):
+    A, B = _fits(x, weight, stride, [p / 2 for p in padding], dilation)
+    return dilated_conv2d(x, weight, stride, padding, dilation)[:, :, :int(A), :int(B)]
+
+
+def _padded_at_the_end(x, weight, stride, padding, dilation):
+    wide = around(x, *((0, 2 * p) for p in padding))
+    return dilated_conv2d(wide, weight, stride, (0, 0), dilation)
+
+
+def _padding_exchanged(x, weight, stride, padding, dilation):
+    room = around(x, *((p, 2 * max(padding)) for p in padding[::-1]))
+    A, B = _fits(x, weight, stride, padding[::-1], dilation)
+    return dilated_conv2d(room, weight, stride, (0, 0), dilation)[:, :, :A, :B]
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _backward_not_dilated(g, x, weight, stride, padding, dilation):
@@ -185,6 +242,51 @@ def _gx_overwritten(g, x, weight, stride, padding, dilation):
         g, x, weight, stride, padding, dilation)[1]
 
 
+def _cropped(where):
+    """The backward whose gradient of the padded image is cut at where(padding, size)."""
+    def crop(gx, g, x, weight, stride, padding, dilation):
+        rows, columns = map(where, padding, x.shape[2:])
+        return gx[:, :, rows, columns]
+    return part(_not_cropped, 0, crop)
+
+
+def _backward_reading(how):
+    """The backward with other strides and dilations, with room beyond the padded image."""
+    def back(g, x, weight, stride, padding, dilation):
+        (S, T), (D, E) = how(stride, dilation)
+        room = [(p, p + n * s + k * d) for p, n, s, k, d in
+                zip(padding, g.shape[2:], (S, T), weight.shape[2:], (D, E))]
+        gx, gweight = dilated_conv2d_backward(g, around(x, *room), weight, (S, T), (0, 0), (D, E))
+        (P, Q), (H, W) = padding, x.shape[2:]
+        return gx[:, :, P:P + H, Q:Q + W], gweight
+    return back
+
+
+def _padding_behind(g, x, weight, stride, padding, dilation):
+    wide = around(x, *((0, 2 * p) for p in padding))
+    gx, gweight = dilated_conv2d_backward(g, wide, weight, stride, (0, 0), dilation)
+    return gx[:, :, :x.shape[2], :x.shape[3]], gweight
+
+
+def _gx_written(taps_first, outputs=np.s_[:]):
+    """dL/dx with = for +=, in another order or only from some output channels."""
+    def wrong(_, g, x, weight, stride, padding, dilation):
+        gpadded, IJ, AB = np.zeros(_pad(x, padding).shape), weight.shape[2:], g.shape[2:]
+        for k in np.ndindex(*IJ, *AB) if taps_first else np.ndindex(*AB, *IJ):
+            (i, j), (a, b) = (k[:2], k[2:]) if taps_first else (k[2:], k[:2])
+            h, w = a * stride[0] + i * dilation[0], b * stride[1] + j * dilation[1]
+            gpadded[:, :, h, w] = g[:, outputs, a, b] @ weight[outputs, :, i, j]
+        (P, Q), (H, W) = padding, x.shape[2:]
+        return gpadded[:, :, P:P + H, Q:Q + W]
+    return part(dilated_conv2d_backward, 0, wrong)
+
+
+def _gweight_of(share):
+    """dL/dweight from only a part of g."""
+    return part(dilated_conv2d_backward, 1, lambda _, g, *rest: dilated_conv2d_backward(
+        only(share)(g), *rest)[1])
+
+
 MISTAKES = (
     Mistake("dilated_conv2d", "not-dilated", "Your result is that of an ordinary convolution: the "
             "dilation is never used.", _not_dilated),
@@ -221,7 +323,64 @@ MISTAKES = (
             "images' shares are summed.", _gweight_mean),
     Mistake("dilated_conv2d_backward", "gx-overwritten", "A pixel takes part in several answers; "
             "in your dL/dx only the last one counts.", _gx_overwritten),
+    Mistake("dilated_conv2d", "size-without-dilation", "Your result is as large as that of an "
+            "ordinary convolution. How many pixels does the spread kernel cover?",
+            _reading(lambda *how: how, _sizes_with(lambda n, k, d: n - k))),
+    Mistake("dilated_conv2d", "one-hole-too-many", "Your result is too small: you count a hole "
+            "behind the kernel's last element too.",
+            _reading(lambda *how: how, _sizes_with(lambda n, k, d: n - d * k))),
+    *(Mistake("dilated_conv2d", "stride-axes-exchanged", "The two strides are exchanged: the first "
+              "moves the window down, the second across.", version)
+      for version in (_reading(lambda stride, dilation: (stride[::-1], dilation)),
+                      _consistently(lambda stride, dilation: (stride[::-1], dilation)))),
+    Mistake("dilated_conv2d", "padding-axes-exchanged", "The two paddings are exchanged: the first "
+            "is rows above and below, the second columns on both sides.", _padding_exchanged),
+    Mistake("dilated_conv2d", "padded-at-the-end", "All the padding is below and to the right of "
+            "the image. It belongs on all four sides.", _padded_at_the_end),
+    Mistake("dilated_conv2d", "padding-counted-once", "There is padding on two sides of each axis: "
+            "by how much does the image grow?", _padded_once),
+    Mistake("dilated_conv2d", "stride-ignored", "Your window moves by one pixel, whatever the "
+            "stride, so that the result is too large.",
+            _consistently(lambda stride, dilation: ((1, 1), dilation))),
+    *(Mistake("dilated_conv2d", "sum-overwritten", "Of the sum only the last term is left in your "
+              "result: is there = where += was meant?", given(dilated_conv2d, 1, change))
+      for change in (LAST_TAP, LAST_CHANNEL, LAST_TERM)),
+    Mistake("dilated_conv2d_backward", "empty-crop", "Your slice is empty where the padding is 0: "
+            "P:-P is 0:0 then. Where does x end?", _cropped(lambda P, n: slice(P, -P))),
+    Mistake("dilated_conv2d_backward", "padding-ignored", "You look for a window's pixels without "
+            "subtracting the padding. Where in the padded image does x begin?", _padding_behind),
+    Mistake("dilated_conv2d_backward", "dilation-axes-exchanged", "The two dilations are "
+            "exchanged: the first is between rows, the second between columns.",
+            _backward_reading(lambda stride, dilation: (stride, dilation[::-1]))),
+    Mistake("dilated_conv2d_backward", "stride-and-dilation-exchanged", "The window moves by the "
+            "dilation and the kernel's elements lie a stride apart. It is the other way round.",
+            _backward_reading(_exchanged)),
+    *(Mistake("dilated_conv2d_backward", "gweight-overwritten", "In dL/dweight only the last "
+              "window or the last image counts. What arrives at one place is summed.",
+              _gweight_of(share))
+      for share in (np.s_[:, :, -1, -1], np.s_[-1], np.s_[-1, :, -1, -1])),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("dilated_conv2d", "dilated-in-size-only"): (
+        _reading(lambda stride, dilation: (stride, (dilation[0], 1))),
+        _reading(lambda stride, dilation: (stride, (1, dilation[1])))),
+    ("dilated_conv2d", "dilation-counts-the-holes"): (_consistently(_more_holes),),
+    ("dilated_conv2d", "stride-and-dilation-exchanged"): (_consistently(_exchanged),),
+    ("dilated_conv2d", "dilation-axes-exchanged"): (
+        _consistently(lambda stride, dilation: (stride, dilation[::-1])),),
+    ("dilated_conv2d", "kernel-flipped"): (given(dilated_conv2d, 1, np.flip),),
+    ("dilated_conv2d", "stride-in-size-only"): (
+        _reading(lambda stride, dilation: ((stride[0], 1), dilation)),
+        _reading(lambda stride, dilation: ((1, stride[1]), dilation))),
+    ("dilated_conv2d_backward", "not-dilated"): (
+        _backward_reading(lambda stride, dilation: (stride, (dilation[0], 1))),
+        _backward_reading(lambda stride, dilation: (stride, (1, dilation[1])))),
+    ("dilated_conv2d_backward", "gx-not-cropped"): (
+        _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
+    ("dilated_conv2d_backward", "gx-overwritten"): (
+        _gx_written(True), _gx_written(True, np.s_[-1:]), _gx_written(False, np.s_[-1:])),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
