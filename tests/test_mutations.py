@@ -2,11 +2,12 @@
 import mutations
 import pytest
 
-from tinyvision.exercises import names
+from tinyvision.exercises import load, names
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [name for name in names() if not load(name).texts])
 def test_every_single_mutation_is_caught(name):
+    """But of what is no Python: a kernel's text has its bank of wrong texts alone."""
     count, left = mutations.survivors(name)
     assert count >= 8 and not left, "\n".join(map(str, left))
 
