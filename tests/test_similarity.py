@@ -17,9 +17,10 @@ from classroom import CLASS, notebook, source  # noqa: E402
 
 from tinyvision import exercises  # noqa: E402
 from tinyvision.exercises import start  # noqa: E402
-from tinyvision.grading import similarity, store  # noqa: E402
+from tinyvision.grading import fingerprints, similarity, store  # noqa: E402
+from tinyvision.grading.fingerprints import prepare  # noqa: E402
 from tinyvision.grading.pages.sidebyside import similar_page  # noqa: E402
-from tinyvision.grading.similarity import K, WINDOW, Member, in_class, prepare  # noqa: E402
+from tinyvision.grading.similarity import Member, in_class  # noqa: E402
 
 
 def about(name):
@@ -156,24 +157,25 @@ def test_any_long_enough_run_of_equal_tokens_is_found(seed, before, after):
 
     def tokens(n):
         return [rng.choice(["v", "(", ")", ".sum", "+", "for", "0", ","]) for _ in range(n)]
-    run = tokens(K + WINDOW - 1)
+    run = tokens(fingerprints.K + fingerprints.WINDOW - 1)
     one, other = (tokens(before) + run + tokens(after), tokens(after) + run + tokens(before))
-    prints = [similarity.fingerprints(t) for t in (one, other)]
+    prints = [fingerprints.fingerprints(t) for t in (one, other)]
     assert prints[0].keys() & prints[1].keys()
-    assert all(0 <= at <= len(one) - K for places in prints[0].values() for at in places)
+    places = [at for found_at in prints[0].values() for at in found_at]
+    assert all(0 <= at <= len(one) - fingerprints.K for at in places)
 
 
 def test_fingerprints_are_few_and_the_same_on_every_machine():
     text = prepare(source("conv2d_columns"))
     count = sum(map(len, text.prints.values()))
     assert 0.2 < count / len(text.tokens) < 0.5         # 2 / (WINDOW + 1) are expected
-    assert similarity.fingerprints(list("abcdefghijkl")) == {12772821095981: [0]}
+    assert fingerprints.fingerprints(list("abcdefghijkl")) == {12772821095981: [0]}
 
 
 def test_marked_lines_are_those_in_common():
     one = prepare("import os\n\n\n" + source("conv2d_columns"))
     other = prepare(source("conv2d_columns").replace("columns", "c") + "\nx = 1\n")
-    lines = similarity.same_lines(one, other, frozenset(one.prints))
+    lines = fingerprints.same_lines(one, other, frozenset(one.prints))
     texts = [{text.text.split("\n")[i].strip() for i in marked}
              for text, marked in zip((one, other), lines)]
     assert "import os" not in texts[0] and "x = 1" not in texts[1]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from html import escape
 
-from tinyvision.grading import similarity
+from tinyvision.grading import fingerprints
 from tinyvision.grading.pages import parts
 
 MOST = 60                               # pairs on the page
@@ -28,7 +28,7 @@ def similar_page(groups: list) -> str:
 
 
 def _pair(group, one, other) -> str:
-    marked = similarity.same_lines(one.text, other.text, group.counting)
+    marked = fingerprints.same_lines(one.text, other.text, group.counting)
     both = "".join(f'<div><p class="small"><b>{escape(member.label)}</b></p>'
                    f"{_source(member.text.text, lines)}</div>"
                    for member, lines in zip((one, other), marked))
