@@ -55,11 +55,13 @@ class ForkServer:
         """A new worker; a server that has ended is started again, once."""
         with self.lock:
             try:
-                return Forked(self)
+                if self.process.poll() is None:
+                    return Forked(self)
             except OSError:
-                self.close()
-                self._start()
-                return Forked(self)
+                pass                    # it ended a moment ago
+            self.close()
+            self._start()
+            return Forked(self)
 
     def end(self, keeper: int) -> None:
         """End one worker and all that is in its process table."""
