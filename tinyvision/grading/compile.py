@@ -37,11 +37,15 @@ FLAGS = (*(flag for flag in cuda.FLAGS if flag != "-O2"), "-O0", "-shared", "-Wl
 SCRIPT = ('export PATH="${PATH:-/usr/bin:/bin}"; ulimit -c 0; ulimit -t %d; ulimit -f %d; '
           'ulimit -v %d 2>/dev/null; "$@" -o kernel.so && cat kernel.so' % (
               CPU_SECONDS, LIMITS.file // 512, LIMITS.memory // 1024))
-GUARD = """import sys, os, json
+GUARD = """import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import landlock, seccomp
-seccomp.no_new_privileges()
-landlock.restrict(json.loads(sys.argv[2]))
+user, allowed = json.loads(sys.argv[2])
+if user:
+    os.setgroups([]), os.setresgid(*user[1:] * 3), os.setresuid(*user[:1] * 3)
+if allowed is not None:
+    seccomp.no_new_privileges()
+    landlock.restrict(allowed)
 os.execv(sys.argv[3], sys.argv[3:])"""
 PLACE = re.compile(r"^([^\s:]+|{standard input}):(\d+):(?:\d+:)? (?:fatal )?[eE]rror: (.*)$", re.M)
 UNDEFINED = re.compile(r"undefined reference to [`'](\w+)")
@@ -83,14 +87,23 @@ def _command(compiler: str, level: str, folder: str) -> list[str]:
     command = ["/bin/sh", "-c", SCRIPT, "sh", compiler, *FLAGS]
     if level == "strong":
         return jail.enclosed(_mounts(Path(compiler)), ["/usr/bin/sh", *command[1:]])
-    if "landlock" not in jail.guards():
+    user, allowed = jail.lesser_user(level), None
+    if user:
+        os.chown(folder, *user)
+    if "landlock" in jail.guards():
+        allowed = _allowed(Path(compiler), folder)
+    if not user and allowed is None:
         return command
-    readable = [(str(path), "run") for path in ("/usr", "/bin", "/lib", "/lib64", "/lib32",
-                                                Path(compiler).parent.parent)]
-    allowed = [*readable, ("/etc/ld.so.cache", "read"), ("/etc/alternatives", "read"),
-               (folder, "write"), ("/dev/null", "write")]
     return [str(jail.interpreter()), "-I", "-S", "-B", "-c", GUARD, jail.grader_folder(),
-            json.dumps(allowed), *command]
+            json.dumps([user, allowed]), *command]
+
+
+def _allowed(compiler: Path, folder: str) -> list[tuple[str, str]]:
+    """What the compiler may open at medium, for `landlock.restrict`."""
+    readable = [(str(path), "run") for path in ("/usr", "/bin", "/lib", "/lib64", "/lib32",
+                                                compiler.parent.parent)]
+    return [*readable, ("/etc/ld.so.cache", "read"), ("/etc/alternatives", "read"),
+            (folder, "write"), ("/dev/null", "write")]
 
 
 def _mounts(compiler: Path) -> list[str]:
