@@ -33,7 +33,8 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import LAST_TAP, around, given, only, part, then
 
 
 def depthwise_conv2d(x, weight, bias, stride, padding):
@@ -147,6 +148,55 @@ def _no_bias(x, weight, bias, stride, padding):
     return depthwise_conv2d(x, weight, 0 * bias, stride, padding)
 
 
+def _interleaved(kernels, answers):
+    """Kernels or answers counted kernel by kernel instead of channel by channel."""
+    def conv(x, weight, bias, stride, padding):
+        order = _order(x, weight)
+        weight = weight[np.argsort(order)] if kernels else weight
+        y = depthwise_conv2d(x, weight, 0 * bias, stride, padding)
+        return (y[:, order] if answers else y) + bias[:, None, None]
+    return conv
+
+
+def _kernel_of_the_channel(x, weight, *rest):
+    return depthwise_conv2d(x, weight[np.arange(len(weight)) // (len(weight) // x.shape[1])], *rest)
+
+
+def _one_answer_a_channel(choose):
+    """As many answers as channels: of kernels choose(C, M) -> (C,)."""
+    def conv(x, weight, bias, stride, padding):
+        kernels = choose(x.shape[1], len(weight) // x.shape[1])
+        return depthwise_conv2d(x, weight[kernels], bias[:x.shape[1]], stride, padding)
+    return conv
+
+
+def _bias_per_tap(x, weight, bias, stride, padding):
+    return depthwise_conv2d(x, weight, bias * weight[0].size, stride, padding)
+
+
+def _forward_stride_ignored(x, weight, bias, stride, padding):
+    return depthwise_conv2d(x, weight, bias, 1, padding)
+
+
+def _strided(down, across):
+    """The step of the window taken for 1 in one direction."""
+    def conv(x, weight, bias, stride, padding):
+        A, B = depthwise_conv2d(x, weight, bias, stride, padding).shape[2:]
+        y = depthwise_conv2d(x, weight, bias, 1, padding)
+        return y[:, :, ::stride if down else 1, ::stride if across else 1][:, :, :A, :B]
+    return conv
+
+
+def _padded_at_the_end(x, weight, bias, stride, padding):
+    wide = around(x, (0, 2 * padding), (0, 2 * padding))
+    return depthwise_conv2d(wide, weight, bias, stride, 0)
+
+
+def _padded_once(x, weight, bias, stride, padding):
+    A, B = ((n + padding - k) // stride + 1 for n, k in zip(x.shape[2:], weight.shape[2:]))
+    return depthwise_conv2d(x, weight, bias, stride, padding)[:, :, :A, :B]
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _batch_mean(g, x, *rest):
@@ -202,6 +252,60 @@ def _gbias_mean(g, *rest):
     return *depthwise_conv2d_backward(g, *rest)[:2], g.mean(axis=(0, 2, 3))
 
 
+def _cropped(where):
+    """The backward whose gradient of the padded image is cut at where(padding, size)."""
+    def crop(gx, g, x, weight, bias, stride, padding):
+        rows, columns = (where(padding, n) for n in x.shape[2:])
+        return gx[:, :, rows, columns]
+    return part(_not_cropped, 0, crop)
+
+
+def _padding_behind(g, x, weight, bias, stride, padding):
+    wide = around(x, (0, 2 * padding), (0, 2 * padding))
+    gx, *others = depthwise_conv2d_backward(g, wide, weight, bias, stride, 0)
+    return gx[:, :, :x.shape[2], :x.shape[3]], *others
+
+
+def _backward_interleaved(g, x, weight, bias, stride, padding):
+    """The backward of kernels in the wrong order and answers in the right one."""
+    back = _order(x, weight)
+    gx, gweight, _ = depthwise_conv2d_backward(g, x, weight[np.argsort(back)], bias, stride,
+                                               padding)
+    return gx, gweight[back], g.sum(axis=(0, 2, 3))
+
+
+def _all_means(g, x, *rest):
+    return tuple(one / len(x) for one in depthwise_conv2d_backward(g, x, *rest))
+
+
+def _gx_written(taps_first, last):
+    """dL/dx with = for +=, in another order, from all or only the last kernel of a channel."""
+    def wrong(_, g, x, weight, bias, stride, padding):
+        M = len(weight) // x.shape[1]
+        gpadded, IJ, AB = np.zeros(_pad(x, padding).shape), weight.shape[2:], g.shape[2:]
+        for k in np.ndindex(*IJ, *AB) if taps_first else np.ndindex(*AB, *IJ):
+            (i, j), (a, b) = (k[:2], k[2:]) if taps_first else (k[2:], k[:2])
+            each = (g[:, :, a, b] * weight[:, 0, i, j]).reshape(len(x), -1, M)
+            gpadded[:, :, a * stride + i, b * stride + j] = (
+                each[..., -1] if last else each.sum(axis=2))
+        return gpadded[:, :, padding:padding + x.shape[2], padding:padding + x.shape[3]]
+    return part(depthwise_conv2d_backward, 0, wrong)
+
+
+def _gweight_of(share):
+    """dL/dweight from only a part of g."""
+    return part(depthwise_conv2d_backward, 1, lambda _, g, *rest: depthwise_conv2d_backward(
+        only(share)(g), *rest)[1])
+
+
+def _gbias(total):
+    return part(depthwise_conv2d_backward, 2, lambda _, g, x, *rest: total(g, x))
+
+
+def _gbias_of_the_channel(g, x):
+    return g.reshape(len(g), x.shape[1], -1).sum(axis=(0, 2))
+
+
 MISTAKES = (
     Mistake("depthwise_conv2d", "channels-interleaved", "With M kernels a channel, the first M "
             "output channels all read input channel 0. Yours take turns.", _modulo),
@@ -241,7 +345,58 @@ MISTAKES = (
             "move by one pixel, whatever the stride.", _stride_ignored),
     Mistake("depthwise_conv2d_backward", "gbias-mean", "dL/dbias is a mean. What arrives at one "
             "place is summed.", _gbias_mean),
+    *(Mistake("depthwise_conv2d", "multiplier-ignored", "Your result has as many channels as the "
+              "image. How many kernels does each of them have?", _one_answer_a_channel(choose))
+      for choose in (lambda C, M: np.arange(C), lambda C, M: np.arange(C) * M,
+                     lambda C, M: np.arange(C) * M + M - 1)),
+    Mistake("depthwise_conv2d", "bias-per-product", "The bias is added once for every product. On "
+            "which side of the sum does it stand in the formula?", _bias_per_tap),
+    Mistake("depthwise_conv2d", "stride-ignored", "Your window moves by one pixel, whatever the "
+            "stride, so that the result is too large.", _forward_stride_ignored),
+    Mistake("depthwise_conv2d", "last-window-forgotten", "Your result lacks its last row and "
+            "column. How many windows of 1 pixel fit on 1 pixel?",
+            then(depthwise_conv2d, lambda y: y[:, :, :-1, :-1])),
+    Mistake("depthwise_conv2d", "padded-at-the-end", "All the padding is below and to the right of "
+            "the image. It belongs on all four sides.", _padded_at_the_end),
+    Mistake("depthwise_conv2d", "padding-counted-once", "There is padding on two sides of each "
+            "axis: by how much does the image grow?", _padded_once),
+    Mistake("depthwise_conv2d", "sum-overwritten", "Of the sum only the last term is left in your "
+            "result: is there = where += was meant?", given(depthwise_conv2d, 1, LAST_TAP)),
+    Mistake("depthwise_conv2d_backward", "empty-crop", "Your slice is empty where the padding is "
+            "0: P:-P is 0:0 then. Where does x end?", _cropped(lambda P, n: slice(P, -P))),
+    Mistake("depthwise_conv2d_backward", "padding-ignored", "You look for a window's pixels "
+            "without subtracting the padding. Where in the padded image does x begin?",
+            _padding_behind),
+    *(Mistake("depthwise_conv2d_backward", "gweight-overwritten", "In dL/dweight only the last "
+              "window or the last image counts. What arrives at one place is summed.",
+              _gweight_of(share))
+      for share in (np.s_[:, :, -1, -1], np.s_[-1], np.s_[-1, :, -1, -1])),
+    Mistake("depthwise_conv2d_backward", "gbias-per-image", "dL/dbias still has a batch axis. One "
+            "bias serves all images and all places.", _gbias(lambda g, x: g.sum(axis=(2, 3)))),
+    Mistake("depthwise_conv2d_backward", "gbias-per-place", "dL/dbias still has the result's rows "
+            "and columns. One bias serves all places.", _gbias(lambda g, x: g.sum(axis=0))),
+    *(Mistake("depthwise_conv2d_backward", "gbias-of-the-input-channel", "The M kernels of a "
+              "channel share one number in your dL/dbias. Each has a bias of its own.",
+              _gbias(total))
+      for total in (_gbias_of_the_channel, lambda g, x: np.repeat(
+          _gbias_of_the_channel(g, x), g.shape[1] // x.shape[1]))),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("depthwise_conv2d", "channels-interleaved"): (
+        _interleaved(True, False), _interleaved(False, True)),
+    ("depthwise_conv2d", "first-kernel-only"): (_kernel_of_the_channel,),
+    ("depthwise_conv2d", "kernel-flipped"): (given(depthwise_conv2d, 1, np.flip),),
+    ("depthwise_conv2d", "stride-in-size-only"): (_strided(True, False), _strided(False, True)),
+    ("depthwise_conv2d_backward", "batch-mean"): (_all_means,),
+    ("depthwise_conv2d_backward", "channels-interleaved"): (_backward_interleaved,),
+    ("depthwise_conv2d_backward", "gx-not-cropped"): (
+        _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
+    ("depthwise_conv2d_backward", "gx-overwritten"): (
+        _gx_written(True, True), _gx_written(True, False), _gx_written(False, False)),
+    ("depthwise_conv2d_backward", "gbias-mean"): (
+        _gbias(lambda g, x: g.mean(axis=(2, 3)).sum(axis=0)),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
