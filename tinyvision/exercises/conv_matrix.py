@@ -35,7 +35,7 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def conv_matrix(weight, input_size, stride, padding):
@@ -184,6 +184,82 @@ def _times_weight(g, weight, *how):
     return conv_matrix_backward(g, weight, *how) * weight
 
 
+# ---- versions: another rule for the place of weight[i, j] in the row of answer (a, b) ------------
+
+def _rule(row=lambda a, b, A, B: a * B + b, column=lambda h, w, H, W: h * W + w,
+          step=lambda stride: stride, edges=lambda padding: padding):
+    """(weight, input_size, stride, padding) -> place(a, b, i, j), with rows, columns, strides and
+    the padding that belongs to the width counted in another way."""
+    def places(weight, input_size, stride, padding):
+        sizes = _sizes(weight, input_size, stride, padding)[0]
+        padded = [n + 2 * p for n, p in zip(input_size, edges(padding))]
+        S, T = step(stride)
+        return lambda a, b, i, j: (row(a, b, *sizes), column(a * S + i, b * T + j, *padded))
+    return places
+
+
+def _placed(rule):
+    """The matrix with its weights where a rule says, where that is within the matrix."""
+    return lambda weight, *how: _place(weight, *how, rule(weight, *how))
+
+
+def _gathered(rule):
+    """The gradient read where a rule says."""
+    def back(g, weight, *how):
+        gweight, place = np.zeros(weight.shape), rule(weight, *how)
+        for a, b, i, j in np.ndindex(*_sizes(weight, *how)[0], *weight.shape):
+            row, column = place(a, b, i, j)
+            if row < g.shape[0] and column < g.shape[1]:
+                gweight[i, j] += g[row, column]
+        return gweight
+    return back
+
+
+def _by_height(first, second, height, width):
+    return first * height + second
+
+
+def _by_column(first, second, height, width):
+    return second * height + first
+
+
+def _in_one_piece(weight, input_size, stride, padding):
+    (_, B), (_, W) = _sizes(weight, input_size, stride, padding)
+    return lambda a, b, i, j: (a * B + b, a * stride[0] * W + b * stride[1]
+                               + i * weight.shape[1] + j)
+
+
+UNPADDED_WIDTH = _rule(edges=lambda padding: (0, 0))
+STRIDED_DOWN, STRIDED_ACROSS = (_rule(step=step) for step in (lambda stride: (stride[0], 1),
+                                                              lambda stride: (1, stride[1])))
+HEIGHTS = [_rule(row=_by_height), _rule(column=_by_height), _rule(_by_height, _by_height)]
+
+
+def _transposed_kernel(weight, *how):
+    """weight[j, i]; where the kernel is not square, its numbers column by column."""
+    return conv_matrix(weight.T.reshape(weight.shape), *how)
+
+
+def _with_how(change):
+    """`conv_matrix` with another (input_size, stride, padding); empty where the kernel is larger
+    than the image."""
+    def matrix(weight, *how):
+        how = change(*how)
+        fits = min(n - k for n, k in zip(_sizes(weight, *how)[1], weight.shape)) >= 0
+        return conv_matrix(weight, *how) if fits else np.zeros((0, 0))
+    return matrix
+
+
+def _last_window(weight, input_size, stride, padding):
+    (A, B), (H, W) = _sizes(weight, input_size, stride, padding)
+    X = conv_matrix(weight, input_size, stride, padding).reshape(A, B, H * W)
+    return X[:-1, :-1].reshape(-1, H * W)
+
+
+def _backward_without_padding(g, weight, input_size, stride, padding):
+    return _gathered(_rule())(g, weight, input_size, stride, (0, 0))
+
+
 MISTAKES = (
     Mistake("conv_matrix", "kernel-flipped", "Your kernel is turned by 180 degrees. In the "
             "lecture's rows it stands as it is: x, y, z.", _flipped),
@@ -216,7 +292,46 @@ MISTAKES = (
             "with stride 1.", _stride_ignored),
     Mistake("conv_matrix_backward", "times-weight", "You multiply by the weight. An element of X "
             "is a weight itself: what is its derivative?", _times_weight),
+    Mistake("conv_matrix", "kernel-transposed", "The kernel's height and width are exchanged: "
+            "i goes down, j goes to the right.", _transposed_kernel),
+    *(Mistake("conv_matrix", "height-for-width", "You count in rows as long as the height. The "
+              "number of a place is row * width + column.", _placed(rule)) for rule in HEIGHTS),
+    Mistake("conv_matrix", "padding-counted-once", "There is padding on two sides of each axis: by "
+            "how much does the image grow?", _with_how(lambda size, stride, padding: (
+                tuple(n + p for n, p in zip(size, padding)), stride, (0, 0)))),
+    Mistake("conv_matrix", "stride-ignored", "The kernel moves by one pixel, whatever the stride, "
+            "so that your matrix has too many rows.",
+            _with_how(lambda size, stride, padding: (size, (1, 1), padding))),
+    *(Mistake("conv_matrix", "stride-axes-exchanged", "The two strides are exchanged: the first "
+              "moves the window down, the second across.", version)
+      for version in (_with_how(lambda size, stride, padding: (size, stride[::-1], padding)),
+                      _placed(_rule(step=lambda stride: stride[::-1])))),
+    Mistake("conv_matrix", "padding-axes-exchanged", "The two paddings are exchanged: the first "
+            "is rows above and below, the second columns on both sides.",
+            _with_how(lambda size, stride, padding: (size, stride, padding[::-1]))),
+    Mistake("conv_matrix", "last-window-forgotten", "Your matrix lacks the answers of the last row "
+            "and column. How many windows of 1 pixel fit on 1 pixel?", _last_window),
+    Mistake("conv_matrix_backward", "unpadded-width", "You count pixels in rows of the width "
+            "before padding. How long is a row of the padded image?", _gathered(UNPADDED_WIDTH)),
+    Mistake("conv_matrix_backward", "padding-ignored", "You read g as the matrix of an image that "
+            "is not padded.", _backward_without_padding),
+    *(Mistake("conv_matrix_backward", "height-for-width", "You count in rows as long as the "
+              "height. The number of a place is row * width + column.", _gathered(rule))
+      for rule in HEIGHTS),
+    *(Mistake("conv_matrix_backward", "column-by-column", "You count pixels or answers column by "
+              "column; they are counted row by row.", _gathered(rule))
+      for rule in (_rule(row=_by_column), _rule(column=_by_column))),
+    Mistake("conv_matrix_backward", "kernel-in-one-piece", "You read g as if the kernel's rows "
+            "followed each other. How far is it from a pixel to the one below?",
+            _gathered(_in_one_piece)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("conv_matrix", "stride-in-size-only"): (_placed(STRIDED_DOWN), _placed(STRIDED_ACROSS)),
+    ("conv_matrix", "pixels-column-by-column"): (_placed(_rule(_by_column, _by_column)),),
+    ("conv_matrix_backward", "stride-ignored"): (
+        _gathered(STRIDED_DOWN), _gathered(STRIDED_ACROSS)),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
