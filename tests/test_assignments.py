@@ -530,3 +530,30 @@ def test_the_file_that_names_the_assignment_is_taken(tmp_path):
     assert [one.file for one in autograder.handed_in(tmp_path, "hw3")] == ["hw3.py"]
     (tmp_path / "hw3.py").unlink()
     assert [one.file for one in autograder.handed_in(tmp_path, "hw3")] == ["a.py"]
+
+
+ROOT = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become "
+                          "somebody else")
+
+
+@ROOT
+def test_without_bubblewrap_students_code_does_not_run_as_root(built, monkeypatch):
+    from tinyvision.grading import jail, worker
+    monkeypatch.delenv("TINYVISION_USER", raising=False)
+    assert jail.lesser_user("medium") is None
+    monkeypatch.setenv("TINYVISION_USER", "nobody")
+    user = jail.lesser_user("medium")
+    assert user and 0 not in user and jail.lesser_user("strong") is None
+    pid = os.fork()
+    if pid == 0:
+        try:
+            worker.become(user)
+            os._exit(0 if os.getresuid() == (user[0],) * 3 and not os.getgroups() else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    monkeypatch.setenv("TINYVISION_USER", "no-such-user")
+    with pytest.raises(ValueError, match="there is no user 'no-such-user'"):
+        jail.lesser_user("medium")
+    with zipfile.ZipFile(built.folder / "autograder.zip") as zipped:
+        assert "TINYVISION_USER=student" in zipped.read("run_autograder").decode()

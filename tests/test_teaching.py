@@ -301,13 +301,15 @@ def test_two_files_of_one_student_the_better_counts(tmp_path):
 
 
 def test_of_nbgraders_course_only_the_assignment_is_graded(tmp_path):
-    source, handed_in = small_course.write_course(tmp_path)
+    folder = tmp_path / "course"
+    folder.mkdir()
+    source, handed_in = small_course.write_course(folder)
     other = handed_in / "ada" / "lab2"
     other.mkdir()
     (other / "lab2.py").write_text("x = 1")
     (handed_in / "eve" / "lab2").mkdir(parents=True)
     (handed_in / "eve" / "lab2" / "lab2.py").write_text("x = 1")
-    grade(tmp_path, tmp_path / "out", str(source), seed="1", progress=False)
+    grade(folder, tmp_path / "out", str(source), seed="1", progress=False)
     rows = gradebook(tmp_path / "out")
     assert set(rows) == {"ada", "ben", "cleo", "'=dan"} and rows["ada"]["score"] == "18"
 

@@ -37,7 +37,7 @@ def load(name: str) -> Exercise:
     if name not in _NAMES:
         file = assignment_file(name)
         if file:
-            from tinyvision.exercises.homework import load_file
+            from tinyvision.exercises.files import load_file
             return load_file(file)
         near = difflib.get_close_matches(str(name).lower(), _NAMES, 1, 0.0)[0]
         raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}, of the exercises "

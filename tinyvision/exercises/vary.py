@@ -15,25 +15,30 @@ from typing import Callable
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Exercise, Mistake
 
 PREFIXES = ("compute_", "apply_", "plain_", "numpy_", "direct_", "slow_")
-# What arguments and answers mean, where that can be turned: images are (N, C, H, W), boxes end in
-# x0, y0, x1, y1. Of an answer that is a tuple each part is named.
+# What arguments and answers mean, where that can be turned: images (N, C, H, W), boxes that end in
+# x0, y0, x1, y1. For each function: arguments that are images, that are boxes, and a letter for
+# each part of the answer.
 IMAGES, BOXES = "images", "boxes"
+LETTERS = {"i": IMAGES, "b": BOXES, "-": None}
 MEANING = {
-    "conv2d": ({"x": IMAGES}, (IMAGES,)),
-    "conv2d_backward": ({"g": IMAGES, "x": IMAGES}, (IMAGES, None, None)),
-    "dilated_conv2d": ({"x": IMAGES}, (IMAGES,)),
-    "depthwise_conv2d": ({"x": IMAGES}, (IMAGES,)),
-    "conv_transpose2d": ({"x": IMAGES}, (IMAGES,)),
-    "conv_transpose2d_backward": ({"g": IMAGES, "x": IMAGES}, (IMAGES, None, None)),
-    "max_unpool2d": ({"x": IMAGES, "indices": IMAGES}, (IMAGES,)),
-    "roi_align": ({"x": IMAGES, "boxes": BOXES}, (IMAGES,)),
-    "roi_align_backward": ({"g": IMAGES, "boxes": BOXES}, (IMAGES,)),
-    "roi_pool": ({"x": IMAGES, "boxes": BOXES}, (IMAGES,)),
-    "box_iou": ({"boxes1": BOXES, "boxes2": BOXES}, (None,)),
-    "nms": ({"boxes": BOXES}, (None,)),
+    "conv2d": ("x", "", "i"), "conv2d_backward": ("g x", "", "i--"),
+    "dilated_conv2d": ("x", "", "i"), "dilated_conv2d_backward": ("g x", "", "i-"),
+    "depthwise_conv2d": ("x", "", "i"), "depthwise_conv2d_backward": ("g x", "", "i--"),
+    "conv_transpose2d": ("x", "", "i"), "conv_transpose2d_backward": ("g x", "", "i--"),
+    "max_pool2d": ("x", "", "ii"), "max_pool2d_backward": ("g indices", "", "i"),
+    "max_unpool2d": ("x indices", "", "i"), "max_unpool2d_backward": ("g indices", "", "i"),
+    "bilinear_resize": ("x", "", "i"), "bilinear_resize_backward": ("g", "", "i"),
+    "frru": ("y z", "", "ii"),
+    "top_left_pool": ("top left", "", "i"), "bottom_right_pool": ("bottom right", "", "i"),
+    "top_left_pool_backward": ("g top left", "", "ii"),
+    "box_iou": ("", "boxes1 boxes2", "-"), "nms": ("", "boxes", "-"),
+    "soft_nms": ("", "boxes", "--"), "soft_nms_linear": ("", "boxes", "--"),
+    "roi_pool": ("x", "boxes", "i"), "roi_pool_backward": ("g x", "boxes", "i"),
+    "roi_align": ("x", "boxes", "i"), "roi_align_backward": ("g", "boxes", "i"),
+    "ps_roi_pool": ("x", "boxes", "i"), "ps_roi_pool_backward": ("g", "boxes", "i"),
 }
 
 
@@ -88,14 +93,18 @@ class Variation:
                             (BOXES, "y first: (y0, x0, y1, x1), where the usual order is "
                              "(x0, y0, x1, y1)")):
             which = [f"`{p}`" for p in self.order if self.turned.get(p) == kind]
-            if kind in self.answers:
-                which.append("the result" if len(self.answers) == 1 else "the first result")
+            which += [_result(i, len(self.answers)) for i, one in enumerate(self.answers)
+                      if one == kind]
             if which:
                 lines.append(f"  In it, {' and '.join(which)} {'is' if len(which) == 1 else 'are'}"
                              f" {words}.")
         if IMAGES in self.answers and "input_shape" in self.order:
             lines.append("  `input_shape` stays (N, C, H, W).")
         return "\n".join(lines)
+
+
+def _result(number: int, count: int) -> str:
+    return "the result" if count == 1 else f"the {('first', 'second', 'third')[number]} result"
 
 
 def _turn(value, kind: str | None, back: bool = False):
@@ -117,11 +126,13 @@ def variations(exercise: Exercise, seed: int) -> dict[str, Variation]:
     rank = _ranks(signatures, rng) | {"g": -math.inf}       # a backward's g stays the first
     made = {}
     for function, parameters in signatures.items():
-        meaning, answers = MEANING.get(function, ({}, (None,) * 16))
-        turned = {p: kind for p, kind in meaning.items() if turn[kind]}
+        images, boxes, answers = MEANING.get(function, ("", "", "-" * 16))
+        turned = {**dict.fromkeys(images.split() if turn[IMAGES] else (), IMAGES),
+                  **dict.fromkeys(boxes.split() if turn[BOXES] else (), BOXES)}
         made[function] = Variation(
             function, prefix + function, parameters, tuple(sorted(parameters, key=rank.get)),
-            turned, tuple(kind if kind and turn[kind] else None for kind in answers))
+            turned, tuple(kind if turn.get(kind) else None
+                          for kind in map(LETTERS.get, answers)))
     return made
 
 

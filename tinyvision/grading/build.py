@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision.exercises import Exercise
-from tinyvision.exercises.homework import (Homework, from_parts_line, load_file, parts_line,
-                                             source_of)
+from tinyvision.exercises.files import load_file, source_of
+from tinyvision.exercises.homework import Homework, from_parts_line, parts_line
 from tinyvision.grading import notebooks, sandbox, source, submissions, worker
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
 from tinyvision.grading.diagnosis import diagnose
@@ -237,10 +237,12 @@ def outcome(assignment, function: str, implementation) -> tuple[int, list[str]]:
 
 
 def _answer(returned):
-    """What a function returned, as it would have come back from a sandbox."""
+    """What a function returned, as it would have come back from a sandbox; a number as an array,
+    as the bank of mistakes has it."""
     several = type(returned) in (tuple, list)
     blobs: list = []
-    about = [worker.describe(value, blobs, CAP) for value in (returned if several else (returned,))]
+    about = [worker.describe(np.asarray(value), blobs, CAP)
+             for value in (returned if several else (returned,))]
     header = {"answers": about, "inputs": len(blobs),
               "several": type(returned).__name__ if several else ""}
     return received(header, blobs)[0]

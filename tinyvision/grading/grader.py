@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from tinyvision import exercises
-from tinyvision.exercises.homework import source_of
+from tinyvision.exercises.files import source_of
 from tinyvision.grading import course, doctor, sandbox, selection, submissions
 from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.engines import IsolationError, Threads

@@ -154,7 +154,7 @@ def shown(value) -> str:
     if value.size > WIDE:
         return f"{words}, from {value.min():.6g} to {value.max():.6g}"
     text = np.array2string(value, precision=6, separator=", ", max_line_width=90)
-    return f"{words} {text}" if "\n" not in text else f"{words}\n    " + text.replace("\n", "\n    ")
+    return f"{words} {text}" if "\n" not in text else "\n    ".join([words, *text.split("\n")])
 
 
 def replay_notebook(again: Replay, path: Path) -> Path:

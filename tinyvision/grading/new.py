@@ -139,7 +139,10 @@ def _adapter(variation: Variation, exercise: Exercise) -> str:
     elif len(variation.answers) == 1:
         body.append(f"return np.moveaxis({call}, 1, -1)")
     else:
-        body += [f"first, *others = {call}", "return (np.moveaxis(first, 1, -1), *others)"]
+        names = [f"answer{i}" for i in range(1, 1 + len(variation.answers))]
+        body += [f"{', '.join(names)} = {call}", "return " + ", ".join(
+            f"np.moveaxis({name}, 1, -1)" if kind else name
+            for name, kind in zip(names, variation.answers))]
     lines = [f'"""{_varied_doc(variation, inspect.getdoc(function))}\n"""', BEGIN, *body, END]
     return (f"def {variation.name}({', '.join(variation.order)}):\n"
             + textwrap.indent("\n".join(lines), "    "))

@@ -113,10 +113,14 @@ class Session:
         self.folder = None if strong else tempfile.TemporaryDirectory(
             prefix="tinyvision-", ignore_cleanup_errors=True)
         folder = "/tmp" if strong else self.folder.name
+        user = jail.lesser_user(level)
+        if user:
+            os.chown(folder, *user)
         self.process = _SERVER[-1].worker() if strong and _SERVER else Fresh(level, limits, folder)
         _RUNNING.add(self)
         setup = {"name": name, "frame_cap": 256 << 20, "limits": limits.rlimits(level),
-                 "guard": jail.guard(level, folder), "scratch": folder if level != "none" else None}
+                 "guard": jail.guard(level, folder), "user": user,
+                 "scratch": folder if level != "none" else None}
         hello = self._exchange(worker.pack(setup, [source]), START_SECONDS, 1 << 16)
         if hello[0].get("status") != "hello":
             self.close()

@@ -563,11 +563,20 @@ def warm() -> None:
     gc.freeze()
 
 
+def become(user) -> None:
+    """Give up root's rights for those of (uid, gid), for good; None: stay who this is."""
+    if user:
+        os.setgroups([])
+        os.setresgid(user[1], user[1], user[1])
+        os.setresuid(user[0], user[0], user[0])
+
+
 def serve(requests, replies) -> None:
     """Set up, then answer requests until there are no more."""
     setup, (source,) = unpack(read_frame(requests, 1 << 30))
     limit(setup["limits"])
     warm()
+    become(setup.get("user"))
     more = guard(setup.get("guard", {}))
     silence()
     sys.argv[:] = [setup["name"]]       # as if the file ran alone

@@ -84,6 +84,6 @@ def _points_note(table: Table, first: int, place: int, rows) -> list[str]:
     for row in table.rows[1:first]:
         points = parsed(row[place].value) if place < len(row) else None
         if points is not None and rows and abs(points - rows[0].points) > 1e-6:
-            return [f"Canvas has {points:g} points for it, the assignment {rows[0].points:g}: marks "
-                    "are filled in as they are"]
+            return [f"Canvas has {points:g} points for it, the assignment {rows[0].points:g}: "
+                    "marks are filled in as they are"]
     return []

@@ -42,7 +42,8 @@ def fill(exported: Path, out: Path, column: str | None = None, zeros: bool = Fal
             return False
         locked.append(cells[1] if len(cells) > 1 else cells[0])
         return True
-    filled = fill_column(table, 1, place, lambda cells: _who(cells, place), Index(rows), scale, zeros, skipped)
+    filled = fill_column(table, 1, place, lambda cells: _who(cells, place),
+                         Index(rows), scale, zeros, skipped)
     notes = [f"marks of {points:g} points are scaled to Moodle's {most:g}"] if scale != 1 else []
     notes += [f"{len(locked)} that Moodle has locked, left as they were: {', '.join(locked)}"
               ] if locked else []
