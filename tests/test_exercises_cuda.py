@@ -1,0 +1,240 @@
+"""A CUDA kernel written by a student: compiled in a jail, run on the host, graded."""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from programs import cases_of, failed, fork, graded, host
+
+from tinyvision import cuda
+from tinyvision.exercises import load
+from tinyvision.exercises.drivers import cuda_nms as launches
+from tinyvision.exercises.start import notebook_text
+from tinyvision.grading import compile, sandbox
+
+KERNEL = load("cuda_nms").texts["KERNEL"]
+SOLUTION = "\n".join(line for line in KERNEL.solution.splitlines() if "###" not in line)
+TWINS = {
+    "at-the-threshold": ("> threshold", ">= threshold"),
+    "plus-one": ("real both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]);",
+                 "w += 1; h += 1; real both = (a[2] - a[0] + 1) * (a[3] - a[1] + 1)"
+                 " + (b[2] - b[0] + 1) * (b[3] - b[1] + 1);", "w <= 0 || h <= 0",
+                 "w <= -1 || h <= -1"),
+    "smaller-area": ("/ (both - w * h)",
+                     "/ min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))"),
+    "not-clipped": (" || w <= 0 || h <= 0", ""),
+    "read-as-sizes": ("    const real *b = tile[k];", "    const real *q = boxes + 4 * (first + k);"
+                      " const real a[4] = {p[0], p[1], p[0] + p[2], p[1] + p[3]};"
+                      " const real b[4] = {q[0], q[1], q[0] + q[2], q[1] + q[3]};",
+                      "const real *a =", "const real *p ="),
+    "both-ways": ("first + k <= n", "first + k == n", "if (blockIdx.x < blockIdx.y) return;", ""),
+    "itself": ("first + k <= n", "first + k < n"),
+    "shift-of-an-int": ("word(1) << k", "1 << k"),
+    "first-tile-only": ("(blockIdx.x < blockIdx.y)", "(blockIdx.x || blockIdx.y)")}
+
+
+def kernel(*changes):
+    text = SOLUTION
+    for old, new in zip(changes[::2], changes[1::2]):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def program(text):
+    return f'KERNEL = r"""{text}"""\n'
+
+
+@host
+@pytest.mark.parametrize("mistake", load("cuda_nms").mistakes, ids=lambda mistake: mistake.name)
+def test_mistakes_in_numpy_answer_as_their_kernels_do(mistake):
+    text = kernel(*TWINS[mistake.name])
+    for case in cases_of("cuda_nms", 3):
+        want = load("cuda_nms").answer(case, mistake.implementation)
+        assert np.array_equal(load("cuda_nms").answer(case, text), want), case.name
+
+
+def by_definition(boxes, scores, threshold):
+    """Non-maximum suppression on numbers, in plain Python."""
+    def iou(p, q):
+        w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+        both = max(w, 0) * max(h, 0)
+        return both / ((p[2] - p[0]) * (p[3] - p[1]) + (q[2] - q[0]) * (q[3] - q[1]) - both)
+    keep = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        if all(iou(boxes[i], boxes[j]) <= threshold for j in keep):
+            keep.append(i)
+    return keep
+
+
+@host
+def test_the_kernel_equals_the_definition_and_the_librarys_nms():
+    from tinyvision.ops import nms
+    library = KERNEL.library(KERNEL.solution)
+    for case in cases_of("cuda_nms", 5):
+        if case.driver == "survivors":
+            boxes, scores, threshold, threads = case.args
+            keep = launches.survivors(library, *case.args).tolist()
+            assert keep == by_definition(boxes, scores, threshold)
+            assert keep == np.asarray(nms(boxes, scores, threshold)).tolist()
+
+
+WRONG = {
+    "no barrier": (("__syncthreads();", ""), "a race"),
+    "a barrier for some": (("__syncthreads();", "if (t < 2) __syncthreads();"), "line .*barrier"),
+    "returns before the barrier": (("  __shared__", "  if (blockIdx.y * blockDim.x + threadIdx.x"
+                                    " >= N) return;\n  __shared__"), "barrier"),
+    "writes rows that are not there": (("if (n >= N) return;", ""), "thread .*outside of its arr"),
+    "reads boxes that are not there": (("if (first + t < N)", ""), "thread .*outside of its array"),
+    "writes before the mask": (("mask[n *", "mask[-1] = 1; mask[n *"), "before the beginning"),
+    "a tile too small": (("tile[64]", "tile[2]"), "line 7.*outside its array"),
+    "an open loop": (("++k)", "k += 0)"), "did not finish"),
+    "no stack": (("word bits", "volatile char big[1 << 24]; big[0] = big[1 << 23] = 1; word bits"),
+                 ""),
+    "rows and columns exchanged": (("blockIdx.y * T + t, first = blockIdx.x * T",
+                                    "blockIdx.x * T + t, first = blockIdx.y * T"), "a race"),
+    "transposed mask": (("mask[n * gridDim.x + blockIdx.x]", "mask[blockIdx.x * N + n]"), ""),
+    "words of 64 always": (("n * gridDim.x", "n * ((N + 63) / 64)"), ""),
+    "on beyond the tile": (("k < T && ", ""), "line 14.*outside its array"),
+    "height from x": (("min(a[3], b[3])", "min(a[2], b[2])"), "wrong"),
+    "union without the second": ((" + (b[2] - b[0]) * (b[3] - b[1])", ""), "wrong"),
+    "one box short": (("k < T &&", "k < T - 1 &&"), "wrong"),
+    "first coordinate only": (("e < 4", "e < 3"), "wrong"),
+    "warps of 32 assumed": (("blockIdx.x * T;", "blockIdx.x * 32;"), ""),
+}
+
+
+@fork
+@host
+@pytest.mark.parametrize("changes, words", WRONG.values(), ids=WRONG)
+def test_wrong_kernels_are_caught(changes, words):
+    record = graded("cuda_nms", program(kernel(*changes)))
+    found = failed(record)
+    assert found and record["score"] < 10
+    assert not words or any(re.search(words, said) for _, said in found.values()), \
+        found
+
+
+@fork
+@host
+@pytest.mark.parametrize("text, words", [
+    (kernel("bits = 0;", "bits = none;"), "KERNEL line 12: 'none' was not declared.* word bits"),
+    (kernel("int N, ", ""), "KERNEL line 6: 'N' was not declared"),
+    (kernel("int N,", "int N, int M,"), "after the last line: .*void kernel"),
+    (kernel("mask[n *", "{ mask[n *"), "after the last line: .*brace"),
+    ("", "'kernel' was not declared"),
+    (kernel("word bits", "extern void g(); g(); word bits"), "g is used and not defined"),
+    ('#include "/etc/passwd"\n' + SOLUTION, "KERNEL line 1: |after the last line"),
+    ("#include </dev/zero>\n" + SOLUTION, "did not finish within|Permission denied"),
+    ('asm(".incbin \\"/etc/passwd\\"");\n' + SOLUTION, "file not found"),
+    ('#line 1 "/etc/passwd"\nint = 3;\n' + SOLUTION, "expected unqualified-id"),
+    ("template <int n> struct F { F<n + 1> f; }; F<0> f;\n" + SOLUTION, "depth exceeds"),
+    ("static char big[1 << 28] = {1};\n" + SOLUTION, "did not finish within")])
+def test_what_does_not_compile_is_the_texts_fault(text, words):
+    record = graded("cuda_nms", program(text))
+    assert record["score"] == 0 and {v for v, _ in failed(record).values()} == {"SYNTAX"}
+    assert re.search(words, record["message"]), record["message"]
+    assert "root:" not in record["message"]
+
+
+@fork
+@host
+@pytest.mark.parametrize("text, words", [
+    ("KERNEL = 3", "TypeError: the text is of type int, expected a string"),
+    ("kernel = 'x'", "no function KERNEL"),
+    ("KERNEL = 'x' * (3 << 20)", "longer than"), ("KERNEL = input()", "EOFError"),
+    ("KERNEL = ''", "'kernel' was not declared")])
+def test_what_is_no_text(text, words):
+    record = graded("cuda_nms", text)
+    assert record["score"] == 0 and re.search(words, record["message"])
+
+
+@fork
+@host
+def test_code_that_runs_when_it_is_loaded_runs_in_the_worker(tmp_path):
+    trace = tmp_path / "trace"
+    begins = (f'#include <fcntl.h>\n__attribute__((constructor)) static void begins() '
+              f'{{ creat("{trace}", 0666); ENDS }}\n')
+    honest = graded("cuda_nms", program(begins.replace("ENDS", "") + SOLUTION))
+    assert honest["score"] == 10 and not trace.exists()
+    ends = graded("cuda_nms", program(begins.replace("ENDS", "__builtin_trap();") + SOLUTION))
+    assert ends["score"] == 0 and {v for v, _ in failed(ends).values()} == {"CRASHED"}
+    assert not trace.exists()
+
+
+@fork
+@host
+def test_a_text_is_compiled_once_and_in_a_notebook_too(monkeypatch):
+    asked = []
+    compiled = compile.compiled
+    monkeypatch.setattr(compile, "compiled", lambda *a: asked.append(a) or compiled(*a))
+    book = json.loads(notebook_text(load("cuda_nms")))
+    for cell in book["cells"]:
+        if "write me" in "".join(cell["source"]):
+            cell["source"] = program(SOLUTION)
+    record = graded("cuda_nms", json.dumps(book), suffix="ipynb")
+    assert record["score"] == 10 and len(asked) == 1
+
+
+@fork
+@host
+def test_levels_agree():
+    for text in (SOLUTION, kernel(*TWINS["shift-of-an-int"]), kernel("__syncthreads();", "")):
+        records = [graded("cuda_nms", program(text), level) for level in
+                   sandbox.LEVELS[sandbox.LEVELS.index(sandbox.probe()[0]):-1]]
+        assert len({json.dumps(failed(record)) for record in records}) == 1
+
+
+def test_no_compiler_is_the_machines_fault(monkeypatch):
+    monkeypatch.setattr(cuda, "compiler", lambda: None)
+    with pytest.raises(compile.CompilerFault, match="needs|neither .* was found here; install one"):
+        compile.library(KERNEL, KERNEL.solution, "medium")
+
+
+@host
+def test_a_compiler_that_does_not_work_is_the_machines_fault(monkeypatch, tmp_path):
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho cannot execute cc1plus >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(cuda, "compiler", lambda: str(broken))
+    compile.works.cache_clear()
+    with pytest.raises(compile.CompilerFault, match="does not work here: .*cc1plus|does not work"):
+        compile.library(KERNEL, "wrong", "medium")
+    compile.works.cache_clear()
+
+
+@fork
+def test_a_machine_without_a_compiler_gives_no_zero(monkeypatch, tmp_path):
+    from tinyvision import grading
+    monkeypatch.setattr(cuda, "compiler", lambda: None)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.py").write_text(
+        "# tinyvision exercise: cuda_nms\n" + program(SOLUTION))
+    summary = grading.grade(tmp_path / "in", tmp_path / "out", seed="x", progress=False)
+    record, = summary.records
+    assert record["verdict"] == "GRADER_ERROR" and record["score"] is None
+    assert "install one" in record["message"]
+
+
+def test_nvcc_compiles_the_solution(tmp_path):
+    if (nvcc := shutil.which("nvcc")) is None:
+        pytest.skip("no nvcc: the kernel was not compiled by it")
+    (tmp_path / "kernel.cu").write_text(f"{KERNEL.types}\n{SOLUTION}")
+    subprocess.run([nvcc, "-std=c++17", "-ptx", "-o", tmp_path / "kernel.ptx",
+                    tmp_path / "kernel.cu"], check=True)
+    assert "bar.sync" in (tmp_path / "kernel.ptx").read_text()
+
+
+@fork
+@host
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="not root")
+def test_root_compiles_as_a_lesser_user(monkeypatch):
+    reads = '#include "/root/.profile"\n' + SOLUTION
+    monkeypatch.setenv("TINYVISION_USER", "nobody")
+    monkeypatch.setattr(compile.jail, "guards", lambda: ())
+    assert isinstance(compile.library(KERNEL, SOLUTION, "medium"), bytes)
+    said = compile.library(KERNEL, reads, "medium")["error"]
+    assert re.search("Permission denied|No such file", said["message"]) and said["line"] == 1
