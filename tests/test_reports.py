@@ -492,3 +492,16 @@ def test_a_mark_is_what_counts_and_its_reason_is_told(out):
     blank = student_page("ada", [data.Item(record("GRADER_ERROR", None), Mark(None, 10.0), "a")])
     assert "not graded" in blank and "our fault" in text_of(blank)
     assert parts.percent(None) == "–" and parts.number(None) == "–"
+
+
+def test_a_roster_is_told_and_is_no_failure(copy, capsys):
+    roster = copy.parent / "roster.csv"
+    roster.write_text("id,name,email\n1,Amira Haddad,a@example.org\n2,Zoe Absent,z@example.org\n")
+    assert command("roster", copy, roster) == 0
+    capsys.readouterr()
+    assert command("report", copy) == 0
+    said = capsys.readouterr().out
+    assert "Zoe Absent" in said and "of nobody on the roster" in said
+    page = text_of((copy / "report.html").read_text())
+    assert "1 without a submission: Zoe Absent" in page and "0 not graded" in page
+    assert "\n2,,box_iou conv2d nms,MISSING,0,30," in (copy / "gradebook.csv").read_text()

@@ -29,6 +29,7 @@ class Report:
         records: how many there were.
         groups: `similarity.Group` of what is alike.
         missing: a sentence for each submission without a record: not graded yet, or damaged.
+        notes: sentences on roster and submissions.
     """
     gradebook: Path
     page: Path
@@ -36,6 +37,7 @@ class Report:
     records: int
     groups: list
     missing: list
+    notes: list
 
 
 def write_report(out: Path, numbers: bool | None = None) -> Report:
@@ -57,14 +59,14 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     write(store.out / "gradebook.csv", gradebook(
         [*(item.record for item in items), *absent],
         [*(item.mark for item in items), *(marks.Mark(0.0, r["points"]) for r in absent)]))
-    missing += course.census(store.out)
+    notes = course.census(store.out)
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
-    write(store.out / "report.html", class_page(items, groups, missing))
+    write(store.out / "report.html", class_page(items, groups, missing, notes))
     write(store.out / "similar.html", similar_page(groups))
     return Report(store.out / "gradebook.csv", store.out / "report.html", store.out / "students",
-                  len(items), groups, missing)
+                  len(items), groups, missing, notes)
 
 
 def _remembered(store: Store, numbers: bool | None) -> bool:

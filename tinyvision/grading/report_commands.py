@@ -32,6 +32,8 @@ def run_report(args) -> int:
         return 2
     for sentence in report.missing:
         print(sentence, file=sys.stderr)
+    for sentence in report.notes:
+        print(sentence)
     print(f"{report.records} records   {report.gradebook}   {report.page}   {report.students}")
     return 1 if report.missing else 0
 

@@ -13,13 +13,14 @@ TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
 
 
-def class_page(items: list, groups: list, missing: list[str]) -> str:
+def class_page(items: list, groups: list, missing: list[str], notes: list[str]) -> str:
     """The page on the class.
 
     Arguments:
         items: `data.Item` of everything that is graded.
         groups: `similarity.Group`, the most alike first.
         missing: sentences on what is not graded yet or is damaged.
+        notes: sentences on the roster.
     """
     exercises = data.by_exercise(items)
     hardest = dict(sorted(exercises.items(), key=lambda one: data.mean(data.shares(one[1])) or 0.0))
@@ -30,7 +31,7 @@ def class_page(items: list, groups: list, missing: list[str]) -> str:
             f'<p class="soft">{parts.counted(len(items), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
             f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
-            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(items, missing)}"
+            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(items, [*missing, *notes])}"
             f"{_everybody(students, list(exercises), exercises)}")
     return parts.page("Class report", body)
 
@@ -161,12 +162,13 @@ def _members(group) -> str:
     return " + ".join(names)
 
 
-def _look(items, missing) -> str:
+def _look(items, sentences: list[str]) -> str:
     rows = "".join(
         f'<tr><td>{link(item)}<br><span class="soft small">{escape(item.record["file"])}</span>'
         f'</td><td>{tag(item.record["verdict"])}</td><td class="small">{escape(why)}</td></tr>'
         for item, why in data.to_look_at(items))
-    rows += "".join(f'<tr><td colspan="3" class="small">{escape(one)}</td></tr>' for one in missing)
+    rows += "".join(f'<tr><td colspan="3" class="small">{escape(sentence)}</td></tr>'
+                    for sentence in sentences)
     return parts.section("Look at these", rows and (
         f'<div class="card scroll"><table>{rows}</table></div>'),
         "Remarks come from reading the source; they change no mark.", "look")
