@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def box_iou(boxes1, boxes2):
@@ -111,6 +111,113 @@ def _pairs_only(boxes1, boxes2):
     return np.diagonal(box_iou(boxes1[:count], boxes2[:count])).copy()
 
 
+def _sides(boxes1, boxes2):
+    """(N, M, 2) widths and heights of the overlaps, negative where boxes are apart."""
+    return np.minimum(boxes1[:, None, 2:], boxes2[None, :, 2:]) - np.maximum(
+        boxes1[:, None, :2], boxes2[None, :, :2])
+
+
+def _areas(boxes, extra=0.0, clip=0.0):
+    """Areas of boxes (N, 4)."""
+    return np.maximum(boxes[:, 2:] - boxes[:, :2] + extra, clip).prod(axis=1)
+
+
+def _put_together(both, first, second, positive=True):
+    """The ratio where the union is positive, or where it is not zero; else 0."""
+    union = first[:, None] + second - both
+    return _ratio(both, np.where(union > 0, union, 0) if positive else union)
+
+
+def _overlap_but(sides, clip=0.0, positive=False):
+    """`box_iou` whose intersections are a function of the overlaps' sides."""
+    return lambda a, b: _put_together(sides(_sides(a, b)), _areas(a, clip=clip),
+                                      _areas(b, clip=clip), positive)
+
+
+def _plus_one_in(both, areas, positive=True):
+    """The + 1 in only one of the two places."""
+    return lambda a, b: _put_together(np.maximum(_sides(a, b) + both, 0).prod(axis=-1),
+                                      _areas(a, areas), _areas(b, areas), positive)
+
+
+def _unless_empty(wrong):
+    """A wrong `box_iou` that looks for empty boxes first."""
+    def guarded(boxes1, boxes2):
+        full = [(b[:, :2] < b[:, 2:]).all(axis=1) for b in (boxes1, boxes2)]
+        return np.where(full[0][:, None] & full[1], wrong(boxes1, boxes2), 0.0)
+    return guarded
+
+
+def _area_clipped(sides):
+    return np.maximum(sides.prod(axis=-1), 0)
+
+
+def _x_clipped(sides):
+    return np.maximum(sides[..., 0], 0) * sides[..., 1]
+
+
+def _y_clipped(sides):
+    return sides[..., 0] * np.maximum(sides[..., 1], 0)
+
+
+def _turned_positive(sides):
+    return np.abs(sides).prod(axis=-1)
+
+
+def _enclosing(boxes1, boxes2):
+    """Areas of the smallest boxes around each two."""
+    return (np.maximum(boxes1[:, None, 2:], boxes2[None, :, 2:]) - np.minimum(
+        boxes1[:, None, :2], boxes2[None, :, :2])).prod(axis=-1)
+
+
+def _by_enclosing(boxes1, boxes2):
+    return _ratio(_parts(boxes1, boxes2)[0], _enclosing(boxes1, boxes2))
+
+
+def _enclosing_shared(boxes1, boxes2):
+    _, first, second = _parts(boxes1, boxes2)
+    both = _enclosing(boxes1, boxes2)
+    return _ratio(both, first + second - both)
+
+
+def _over(union):
+    """Wrong unions: a function of (intersection, areas of boxes1, areas of boxes2)."""
+    def wrong(boxes1, boxes2):
+        both, first, second = np.broadcast_arrays(*_parts(boxes1, boxes2))
+        return _ratio(both, union(both, first, second))
+    return wrong
+
+
+def _endless(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return both / (first + second - 2 * both)
+
+
+def _sizes_in(areas, overlap):
+    """Rows read as (x, y, w, h) for the areas, for the overlap, or for both."""
+    def corners(boxes, where):
+        x, sizes = boxes[:, :2], boxes[:, 2:]
+        low, high = {"corner": (x, x + sizes), "middle": (x - sizes / 2, x + sizes / 2),
+                     "right": (x, sizes)}[where]
+        return np.concatenate([low, high], axis=1)
+
+    def wrong(boxes1, boxes2):
+        both = np.maximum(_sides(corners(boxes1, overlap), corners(boxes2, overlap)), 0)
+        return _put_together(both.prod(axis=-1), *(_areas(corners(b, areas))
+                                                   for b in (boxes1, boxes2)))
+    return wrong
+
+
+def _empty_alike(boxes1, boxes2):
+    both, first, second = _parts(boxes1, boxes2)
+    return np.where(first + second - both > 0, box_iou(boxes1, boxes2), 1.0)
+
+
+def _columns_first(boxes1, boxes2):
+    return box_iou(boxes2, boxes1).reshape(len(boxes1), len(boxes2))
+
+
 MISTAKES = (
     Mistake("box_iou", "plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. "
             "The + 1 belongs to boxes that count whole pixels.", _plus_one),
@@ -130,7 +237,42 @@ MISTAKES = (
             "it be here?", _nan),
     Mistake("box_iou", "pairs-only", "Every box of the first set is compared with every box of "
             "the second, not only with the one at the same position.", _pairs_only),
+    Mistake("box_iou", "larger-area", "You divide by the larger box. What does a union of two "
+            "boxes hold that stand across each other?",
+            _over(lambda both, first, second: np.maximum(first, second))),
+    Mistake("box_iou", "of-one-box", "You divide by the area of one of the two boxes: the answer "
+            "would change if they changed places.", _over(lambda both, first, second: first)),
+    Mistake("box_iou", "shared-part-lost", "You subtract the shared part twice: what belongs to "
+            "both boxes belongs to their union.",
+            _over(lambda both, first, second: first + second - 2 * both)),
+    Mistake("box_iou", "enclosing-box", "You divide by the smallest box around both. A union has "
+            "no more than what is in one of them.", _by_enclosing),
+    Mistake("box_iou", "min-and-max-exchanged", "Your overlap begins at the smaller of the two "
+            "left edges, and so encloses both boxes.", _enclosing_shared),
+    Mistake("box_iou", "empty-boxes-alike", "Two empty boxes share nothing: their IoU is 0 here.",
+            _empty_alike),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("box_iou", "plus-one"): (
+        _plus_one_in(1, 0), _plus_one_in(0, 1), _plus_one_in(1, 0, positive=False),
+        _unless_empty(_plus_one), _unless_empty(_plus_one_in(1, 0))),
+    ("box_iou", "not-clipped"): (
+        *(_overlap_but(sides) for sides in (_area_clipped, _x_clipped, _y_clipped,
+                                            _turned_positive)),
+        _overlap_but(lambda sides: sides.prod(axis=-1)),
+        _overlap_but(lambda sides: sides.prod(axis=-1), clip=-np.inf, positive=True),
+        _overlap_but(_area_clipped, clip=-np.inf),
+        *(_unless_empty(_overlap_but(sides)) for sides in (
+            _area_clipped, _x_clipped, _y_clipped, _turned_positive)),
+        _unless_empty(_not_clipped)),
+    ("box_iou", "of-one-box"): (_over(lambda both, first, second: second),),
+    ("box_iou", "shared-part-lost"): (_endless,),
+    ("box_iou", "read-as-sizes"): (
+        _sizes_in("right", "corner"), _sizes_in("corner", "right"),
+        _sizes_in("middle", "middle")),
+    ("box_iou", "transposed"): (_columns_first,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -153,7 +295,8 @@ def cases(rng):
         ("one overlap", 1, _moved(rng, [(0, 0, 4, 3)], [(2, 1, 5, 7)])),
         ("the same box", 1, _moved(rng, [(1, 1, 3, 4)], [(1, 1, 3, 4), (1, 1, 4, 3)])),
         ("one inside the other", 1, _moved(rng, [(0, 0, 5, 4)], [(1, 1, 3, 2), (-1, -2, 6, 7)])),
-        ("side by side", 1, _moved(rng, [(0, 0, 2, 3)], [(2, 0, 5, 3), (3, 0, 6, 3)])),
+        ("side by side, one below the other", 1,
+         _moved(rng, [(0, 0, 2, 3)], [(2, 0, 5, 3), (3, 0, 6, 3), (1, 5, 3, 7)])),
         ("apart in both directions", 1,
          _moved(rng, [(0, 0, 2, 3)], [(4, 5, 7, 9), (-3, 4, -1, 6)])),
         ("degenerate boxes", 1, _moved(rng, [(1, 1, 1, 1), (0, 2, 4, 2)],
