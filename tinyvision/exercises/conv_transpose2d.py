@@ -42,7 +42,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.bounds import absolute
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import around, given, only, part
 
 
 def conv_transpose2d(x, weight, bias, stride, padding, output_padding):
@@ -152,6 +153,66 @@ def _bias_per_channel(x, weight, bias, stride, padding, output_padding):
     return conv_transpose2d(x, weight, x.shape[1] * bias, stride, padding, output_padding)
 
 
+def _cut(change):
+    """The canvas, longer by the output padding, cut at change(padding, size), plus the bias."""
+    def conv(x, weight, bias, stride, padding, output_padding):
+        canvas = conv_transpose2d(x, weight, 0 * bias, stride, 0, output_padding)
+        rows, columns = (change(padding, n) for n in canvas.shape[2:])
+        return canvas[:, :, rows, columns] + bias[:, None, None]
+    return conv
+
+
+def _lengthened(before, after):
+    """The canvas longer by so many times the output padding, at the top and at the bottom."""
+    def conv(x, weight, bias, stride, padding, output_padding):
+        canvas = conv_transpose2d(x, weight, 0 * bias, stride, 0, 0)
+        room = before * output_padding, after * output_padding
+        canvas = around(canvas, room, room)
+        rows, columns = (slice(padding, n - padding) for n in canvas.shape[2:])
+        return canvas[:, :, rows, columns] + bias[:, None, None]
+    return conv
+
+
+def _zeros_appended_then_bias(x, weight, bias, stride, padding, output_padding):
+    y = _zeros_appended(x, weight, 0 * bias, stride, padding, output_padding)
+    return y + bias[:, None, None]
+
+
+def _one_stamp_more(x, weight, bias, stride, padding, output_padding):
+    canvas = conv_transpose2d(x, weight, 0 * bias, stride, 0, output_padding + stride)
+    rows, columns = (slice(padding, n - padding) for n in canvas.shape[2:])
+    return canvas[:, :, rows, columns] + bias[:, None, None]
+
+
+def _forward_stride_ignored(x, weight, bias, stride, padding, output_padding):
+    return conv_transpose2d(x, weight, bias, 1, padding, output_padding)
+
+
+def _bias_per_stamp(x, weight, bias, stride, padding, output_padding):
+    how = stride, padding, output_padding
+    stamps = np.ones((1, *weight.shape[1:])) * bias[:, None, None]
+    return conv_transpose2d(x, weight, 0 * bias, *how) + conv_transpose2d(
+        np.ones_like(x[:, :1]), stamps, 0 * bias, *how)
+
+
+def _written(taps_first, channels=np.s_[:]):
+    """= for +=, stamp by stamp or kernel element by kernel element, of some channels."""
+    def conv(x, weight, bias, stride, padding, output_padding):
+        canvas = conv_transpose2d(0 * x, weight, 0 * bias, stride, 0, output_padding)
+        IJ, HW = weight.shape[2:], x.shape[2:]
+        for k in np.ndindex(*IJ, *HW) if taps_first else np.ndindex(*HW, *IJ):
+            (i, j), (h, w) = (k[:2], k[2:]) if taps_first else (k[2:], k[:2])
+            canvas[:, :, h * stride + i, w * stride + j] = (
+                x[:, channels, h, w] @ weight[channels, :, i, j])
+        rows, columns = (slice(padding, n - padding) for n in canvas.shape[2:])
+        return canvas[:, :, rows, columns] + bias[:, None, None]
+    return conv
+
+
+def _last_channel(x, weight, *rest):
+    return conv_transpose2d(x[:, -1:], weight[-1:], *rest)
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _batch_mean(g, x, *rest):
@@ -189,6 +250,26 @@ def _gbias_per_image(g, *rest):
 
 def _gbias_mean(g, *rest):
     return *conv_transpose2d_backward(g, *rest)[:2], g.mean(axis=(0, 2, 3))
+
+
+def _all_means(g, x, *rest):
+    return tuple(one / len(x) for one in conv_transpose2d_backward(g, x, *rest))
+
+
+def _gx_of(share):
+    """dL/dx from only a part of the weight."""
+    return part(conv_transpose2d_backward, 0, lambda _, g, x, weight, *rest:
+                conv_transpose2d_backward(g, x, only(share)(weight), *rest)[0])
+
+
+def _gweight_of(share):
+    """dL/dweight from only a part of x."""
+    return part(conv_transpose2d_backward, 1, lambda _, g, x, *rest:
+                conv_transpose2d_backward(g, only(share)(x), *rest)[1])
+
+
+def _gbias(total):
+    return part(conv_transpose2d_backward, 2, lambda _, g, *rest: total(g))
 
 
 MISTAKES = (
@@ -230,7 +311,50 @@ MISTAKES = (
             "bias serves all images and all places.", _gbias_per_image),
     Mistake("conv_transpose2d_backward", "gbias-mean", "dL/dbias is a mean. What arrives at one "
             "place is summed.", _gbias_mean),
+    *(Mistake("conv_transpose2d", "output-padding-at-the-top", "The output padding makes the "
+              "canvas longer at the bottom and the right only.", _lengthened(*sides))
+      for sides in ((1, 0), (1, 1))),
+    Mistake("conv_transpose2d", "one-stamp-too-many", "Your result is too large. How many steps of "
+            "the stride are there from the first stamp to the last?", _one_stamp_more),
+    Mistake("conv_transpose2d", "stride-ignored", "Your stamps are one pixel apart, whatever the "
+            "stride, so that the result is too small.", _forward_stride_ignored),
+    Mistake("conv_transpose2d", "padding-ignored", "Nothing is cut off from your canvas. What does "
+            "the padding do here?", _cut(lambda P, n: slice(n))),
+    *(Mistake("conv_transpose2d", "cut-on-one-side", "You cut all rows and columns off on one "
+              "side. As many belong to each side.", _cut(where))
+      for where in (lambda P, n: slice(2 * P, n), lambda P, n: slice(n - 2 * P))),
+    *(Mistake("conv_transpose2d", "padding-counted-once", "You cut rows and columns off on one "
+              "side only. How many sides has an axis?", _cut(where))
+      for where in (lambda P, n: slice(P, n), lambda P, n: slice(n - P))),
+    Mistake("conv_transpose2d", "empty-crop", "Your slice is empty where the padding is 0: P:-P is "
+            "0:0 then. Where does the result end?", _cut(lambda P, n: slice(P, -P))),
+    Mistake("conv_transpose2d", "bias-per-stamp", "The bias is added with every stamp. How often "
+            "does an output get it?", _bias_per_stamp),
+    Mistake("conv_transpose2d", "last-channel-only", "Only the last input channel counts in your "
+            "result: is there = where += was meant?", _last_channel),
+    *(Mistake("conv_transpose2d_backward", "gx-sum-overwritten", "In dL/dx only the last term of "
+              "the sum is left. A pixel gets back what all its products send.", _gx_of(share))
+      for share in (np.s_[:, :, -1, -1], np.s_[:, -1], np.s_[:, -1, -1, -1])),
+    *(Mistake("conv_transpose2d_backward", "gweight-overwritten", "In dL/dweight only the last "
+              "pixel or the last image counts. What arrives at one place is summed.",
+              _gweight_of(share))
+      for share in (np.s_[:, :, -1, -1], np.s_[-1], np.s_[-1, :, -1, -1])),
+    Mistake("conv_transpose2d_backward", "gbias-per-place", "dL/dbias still has the result's rows "
+            "and columns. One bias serves all places.", _gbias(lambda g: g.sum(axis=0))),
+    *(Mistake("conv_transpose2d_backward", "gbias-of-all-channels", "All output channels share one "
+              "number in your dL/dbias. Each has a bias of its own.", _gbias(total))
+      for total in (np.sum, lambda g: np.full(g.shape[1], g.sum()))),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("conv_transpose2d", "output-padding-zeros"): (_zeros_appended_then_bias,),
+    ("conv_transpose2d", "overlap-overwritten"): (
+        _written(True), _written(True, np.s_[-1:]), _written(False, np.s_[-1:])),
+    ("conv_transpose2d", "kernel-flipped"): (given(conv_transpose2d, 1, np.flip),),
+    ("conv_transpose2d_backward", "batch-mean"): (_all_means,),
+    ("conv_transpose2d_backward", "gbias-mean"): (
+        _gbias(lambda g: g.mean(axis=(2, 3)).sum(axis=0)),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
