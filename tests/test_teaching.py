@@ -189,6 +189,26 @@ def test_override_of_case_function_and_whole(out):
     assert "a certificate" in (out / "students" / "ada.html").read_text()
 
 
+def test_students_go_by_the_rosters_names_in_commands(out, capsys):
+    run("roster", out, out.parent / "roster.csv")
+    assert run("override", out, "ada@uni.example", "19", "--why", "an appeal") == 0
+    assert gradebook(out)["ada"]["score"] == "19"
+    capsys.readouterr()
+    assert run("show", out, "Lovelace, Ada") == 0 and "19" in capsys.readouterr().out
+    assert run("override", out, "Zoe Zhou", "3", "--why", "oral exam") == 2
+    assert "no submission of 'Zoe Zhou'" in capsys.readouterr().err
+
+
+def test_what_canvas_marks_as_late_is_said(tmp_path):
+    source, handed_in = small_course.write_course(tmp_path)
+    folder = tmp_path / "canvas"
+    folder.mkdir()
+    (folder / "lovelaceada_LATE_101_555_lab1.py").write_text(small_course.RIGHT)
+    grade(folder, tmp_path / "out", str(source), seed="1", progress=False)
+    row, = gradebook(tmp_path / "out").values()
+    assert row["score"] == "20" and "does not say how late" in row["notes"]
+
+
 def test_overrides_outlive_regrading_and_can_be_taken_back(out):
     course_folder = out.parent / "again"
     shutil.copytree(out, course_folder)

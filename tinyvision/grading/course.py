@@ -23,12 +23,12 @@ class Rules:
 
     Attributes:
         policies: exercise -> `late.Policy`.
-        times: file -> when it was handed in.
+        times: file -> when it was handed in; None where it is only known to be late.
         given: marks by hand, `overrides.Override`.
         roster: or None.
     """
     policies: dict
-    times: dict[str, datetime]
+    times: dict[str, datetime | None]
     given: list
     roster: Roster | None
 
@@ -43,6 +43,9 @@ class Rules:
         policy = self.policies.get(record["exercise"])
         if policy is None or final or score is None:
             return score, 0.0, notes
+        if self.times.get(record["file"], 0) is None:
+            return score, 0.0, [*notes, "marked as late by the platform, which does not say how "
+                                "late: nothing is taken off"]
         found = policy.lateness(self.times.get(record["file"]), record["points"] or 0.0, score,
                                 self._extra(record["student"]))
         return (score, 0.0, notes) if found is None else (score, found.taken, [*notes, found.why])
@@ -60,13 +63,13 @@ def read(out: Path) -> Rules:
     return Rules(policies, read_times(out), overrides.read(out), roster.of(out))
 
 
-def read_times(out: Path) -> dict[str, datetime]:
+def read_times(out: Path) -> dict[str, datetime | None]:
     """File -> when it was handed in, as `keep_times` wrote it."""
     path = Path(out) / TIMES
     if not path.exists():
         return {}
     try:
-        return {file: late.time(text) for file, text in
+        return {file: None if text == late.LATE else late.time(text) for file, text in
                 json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); 'tinyvision grade' with the same folders "
@@ -86,6 +89,14 @@ def of_assignment(found: list, name: str) -> list:
     ``STUDENT/ASSIGNMENT/FILE``. Where no student has a folder of that name, all of them."""
     inside = [one for one in found if one.file.split("/")[1:-1][:1] == [name]]
     return inside or found
+
+
+def student(out: Path, records: list[dict], word: str) -> str:
+    """How the submissions call a student: the word itself, or what the roster knows of it."""
+    names = [record["student"] for record in records]
+    people = roster.of(out) if word not in names else None
+    person = people.find(word) if people else None
+    return next((name for name in names if person and people.find(name) == person), word)
 
 
 # ---- totals --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def show(out: Path, student: str) -> str:
     lateness and marks by hand made of it. ValueError for an unknown student."""
     from tinyvision.grading.checking import text
     records, rules = Store(out).records(), course.read(out)
+    student = course.student(out, records, student)
     overrides.find(records, student)
     pieces = []
     for record in (r for r in records if r["student"] == student):
@@ -87,7 +88,8 @@ def replay(out: Path, student: str, where: str, level: str | None = None) -> Rep
     ValueError for an unknown student or case, a submission or assignment that OUT does not hold.
     """
     store = Store(out)
-    record = overrides.find(store.records(), student)
+    records = store.records()
+    record = overrides.find(records, course.student(out, records, student))
     number, position = _position(record, where)
     source = store.source(record)
     if source is None:
@@ -135,6 +137,9 @@ def _again(record, number, position, source, assignment, level) -> Replay:
     from tinyvision.grading.trials import Trials
     one = submissions.Submission(record["student"], record["file"], source)
     runner = Runner(Path(one.file).name, source, level, lambda: False)
+    if assignment.exercise.texts:
+        from tinyvision.grading.compile import Compiling
+        runner = Compiling(runner, assignment.exercise, level)
     try:
         trials = Trials(assignment, runner)
         header, blobs = trials.once(position)

@@ -26,6 +26,7 @@ from typing import Mapping
 from zoneinfo import ZoneInfo
 
 METADATA = "submission_metadata.json"
+LATE = "late"
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def times(folder, found) -> dict[str, str]:
     Believed are, in this order, a pattern's ``timestamp``, Gradescope's ``submission_metadata.yml``
     beside the students' folders, and nbgrader's ``timestamp.txt`` or Gradescope's
     ``submission_metadata.json`` in the file's folder or one above it. The times of the files
-    themselves are not used: copying changes them.
+    themselves are not used: copying changes them. What Canvas marks as late has the time `LATE`:
+    how late it is not told.
     """
     folder = Path(folder)
     folder = folder / "submitted" if (folder / "submitted").is_dir() else folder
@@ -155,8 +157,8 @@ def times(folder, found) -> dict[str, str]:
     for one in found:
         home = one.file.partition("/")[0]
         moment = _stamp(one.timestamp) or listed.get(home) or _beside(folder, one.file)
-        if moment:
-            stated[one.file] = moment
+        if moment or one.late:
+            stated[one.file] = moment or LATE
     return stated
 
 

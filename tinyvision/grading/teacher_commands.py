@@ -147,16 +147,17 @@ def run_roster(args) -> int:
 
 def run_override(args) -> int:
     """Keep the mark; make gradebook and pages again."""
-    from tinyvision.grading import overrides
+    from tinyvision.grading import course, overrides
     from tinyvision.grading.report import write_report
     from tinyvision.grading.store import Store
+    records = Store(args.out).records()
     try:
         mark = None if args.mark == "-" else float(args.mark)
     except ValueError:
         raise ValueError(f"{args.mark!r} is no number of points; give one, or - to take a mark "
                          "by hand back") from None
-    one = overrides.add(args.out, Store(args.out).records(), args.student, args.where, mark,
-                        args.why)
+    one = overrides.add(args.out, records, course.student(args.out, records, args.student),
+                        args.where, mark, args.why)
     print("taken back" if mark is None else one.note())
     print(write_report(args.out).gradebook)
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinyvision.grading.exports.table import Table, number
 from tinyvision.grading.roster import key
+from tinyvision.grading.store import plain
 
 MOST = 30                               # names in one sentence
 
@@ -108,4 +109,5 @@ def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, lis
 
 def _said(what: str, names: list[str]) -> list[str]:
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return [f"{len(names)} {what}: {', '.join(names[:MOST])}{more}"] if names else []
+    shown = ", ".join(plain(name, 60) for name in names[:MOST])
+    return [f"{len(names)} {what}: {shown}{more}"] if names else []
