@@ -195,8 +195,11 @@ def test_students_go_by_the_rosters_names_in_commands(out, capsys):
     assert gradebook(out)["ada"]["score"] == "19"
     capsys.readouterr()
     assert run("show", out, "Lovelace, Ada") == 0 and "19" in capsys.readouterr().out
-    assert run("override", out, "Zoe Zhou", "3", "--why", "oral exam") == 2
-    assert "no submission of 'Zoe Zhou'" in capsys.readouterr().err
+    assert run("override", out, "Zoe Zhou", "13", "--why", "an oral exam") == 0
+    row = gradebook(out)["zoe"]
+    assert row["score"] == "13" and "oral exam" in row["notes"] and row["verdict"] == "MISSING"
+    assert {row.student: row.score for row in course.rows(out)}["zoe"] == 13
+    assert run("override", out, "Zoe Zhou", "mix", "3", "--why", "x") == 2
 
 
 def test_what_canvas_marks_as_late_is_said(tmp_path):

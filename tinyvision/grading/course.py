@@ -143,9 +143,15 @@ def rows(out: Path) -> list[Row]:
     for record in records:
         by_student.setdefault(_owner(record, rules), []).append(record)
     found = [_row(rules, mine, worth) for mine in by_student.values()]
-    for person in rules.roster.absent([r["student"] for r in records]) if rules.roster else ():
-        found.append(Row(person.id, person, None, sum(worth.values()), "MISSING", (), (), {}))
-    return found
+    return found + [_absent_row(rules, record) for record in absent(out, records)]
+
+
+def _absent_row(rules: Rules, record: dict) -> Row:
+    """Of one who handed in nothing: no score, unless one was given by hand."""
+    score, notes, given = overrides.applied(record, rules.given)
+    scores = {record["exercise"]: score} if given and record["exercise"] else {}
+    return Row(record["student"], rules.roster.find(record["student"]), score if given else None,
+               record["points"] or 0.0, "MISSING", tuple(notes), (), scores)
 
 
 def points(out: Path) -> dict[str, float]:

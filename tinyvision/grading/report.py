@@ -55,10 +55,11 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     missing = [f"{entry.student}: {_why(entry, store)}" for entry in entries
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
-    absent = course.absent(store.out, [item.record for item in items])
+    absent, rules = (course.absent(store.out, [item.record for item in items]),
+                     marks.read_rules(store.out))
     write(store.out / "gradebook.csv", gradebook(
         [*(item.record for item in items), *absent],
-        [*(item.mark for item in items), *(marks.Mark(0.0, r["points"]) for r in absent)]))
+        [*(item.mark for item in items), *(marks.mark(r, rules) for r in absent)]))
     notes = course.census(store.out)
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():

@@ -39,7 +39,8 @@ def _graded(rules, row, record: dict) -> list[str]:
 
 
 def _missing(rules, row, exercise: str, points: float) -> list[str]:
-    return [exercise, _due(rules, exercise), "", *_person(row), "0", "0", "0", f"{points:g}"]
+    score = f"{row.exercises.get(exercise) or 0:g}"         # unless one was given by hand
+    return [exercise, _due(rules, exercise), "", *_person(row), score, "0", score, f"{points:g}"]
 
 
 def _due(rules, exercise: str | None) -> str:
