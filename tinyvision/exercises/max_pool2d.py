@@ -34,7 +34,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.draws import random, small, whole
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import given
 
 
 def max_pool2d(x, kernel_size, stride, padding):
@@ -156,6 +157,71 @@ def _column_by_column(x, *how):
     return _pool(x, *how, index=lambda h, w, W, window: w * x.shape[2] + h)
 
 
+def _starts_at_zero(*args):
+    y, indices = max_pool2d(*args)
+    return np.maximum(y, 0), indices * (y > 0)
+
+
+def _columns_first(window):
+    """The place of the first maximum, column by column."""
+    column, row = divmod(int(window.T.argmax()), window.shape[0])
+    return row * window.shape[1] + column
+
+
+def _wide(x, kernel, stride, padding, rows, columns):
+    """`max_pool2d` of maps with (before, after) more rows and columns that never win; the places
+    are those of the map itself."""
+    room = ((0, 0), (0, 0), rows, columns)
+    wide = np.pad(x, room, constant_values=-np.inf)
+    y, places = max_pool2d(wide, kernel, stride, (0, 0))
+    row, column = np.divmod(places, wide.shape[3])
+    return y, (row - rows[0]) * x.shape[3] + column - columns[0]
+
+
+def _padded_at_the_end(x, kernel, stride, padding):
+    return _wide(x, kernel, stride, padding, *((0, 2 * p) for p in padding))
+
+
+def _size_rounded_up(x, kernel, stride, padding):
+    room = [(p, p + -(n + 2 * p - k) % s) for n, k, s, p in
+            zip(x.shape[2:], kernel, stride, padding)]
+    return _wide(x, kernel, stride, padding, *room)
+
+
+def _step(choose):
+    """The size that belongs to the stride, and windows that move by choose(stride)."""
+    return lambda x, kernel, stride, padding: _pool(x, kernel, stride, padding,
+                                                    step=choose(*stride))
+
+
+def _indexed(index, **how):
+    """Indices by another formula (h, w, H, W, P, Q) of the pixel."""
+    return lambda x, kernel, stride, padding: _pool(
+        x, kernel, stride, padding, index=lambda h, w, W, window: index(
+            h, w, x.shape[2], W, *padding), **how)
+
+
+def _in_the_part(x, kernel, stride, padding):
+    """Indices in what of a window lies on the map."""
+    y, indices = max_pool2d(x, kernel, stride, padding)
+    for n, c, a, b in np.ndindex(y.shape):
+        top, left = (max(k * s - p, 0) for k, s, p in zip((a, b), stride, padding))
+        width = min(b * stride[1] - padding[1] + kernel[1], x.shape[3]) - left
+        h, w = divmod(int(indices[n, c, a, b]), x.shape[3])
+        indices[n, c, a, b] = (h - top) * width + w - left
+    return y, indices
+
+
+def _of_all_planes(x, *how):
+    y, indices = max_pool2d(x, *how)
+    return y, indices + np.arange(x[:, :, 0, 0].size).reshape(*x.shape[:2], 1, 1) * x[0, 0].size
+
+
+def _mean_of_pixels(x, kernel, stride, padding):
+    y, indices = _mean(x, kernel, stride, padding)
+    return y / _mean(np.ones(x.shape), kernel, stride, padding)[0], indices
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _overwritten(g, indices, shape):
@@ -196,6 +262,33 @@ def _width_of_the_result(g, indices, shape):
     return gx
 
 
+def _everywhere(g, indices, shape):
+    gx = np.zeros(shape)
+    np.add.at(gx.reshape(-1), indices.ravel(), g.ravel())
+    return gx
+
+
+def _first_image(g, indices, shape):
+    return max_pool2d_backward(g, np.broadcast_to(indices[:1], indices.shape), shape)
+
+
+def _divided_by_height(g, indices, shape):
+    gx = np.zeros(shape)
+    for n, c, a, b in np.ndindex(g.shape):
+        row, column = divmod(int(indices[n, c, a, b]), shape[2])
+        if row < shape[2] and column < shape[3]:
+            gx[n, c, row, column] += g[n, c, a, b]
+    return gx
+
+
+def _counted(g, indices, shape):
+    return max_pool2d_backward(np.ones(g.shape), indices, shape)
+
+
+def _marked(g, indices, shape):
+    return np.minimum(_counted(g, indices, shape), 1)
+
+
 MISTAKES = (
     Mistake("max_pool2d", "zero-padding", "Where all pixels of a window are negative, the 0 of "
             "your padding wins. The padding must never win.", _zeros_around),
@@ -228,7 +321,52 @@ MISTAKES = (
             "your result all channels' gradients fall into the first one.", _across_channels),
     Mistake("max_pool2d_backward", "width-of-the-result", "You take an index apart with the width "
             "of y. In which plane does it count?", _width_of_the_result),
+    Mistake("max_pool2d", "starts-at-zero", "Where all pixels of a window are negative you answer "
+            "0. With what does your maximum begin?", _starts_at_zero),
+    Mistake("max_pool2d", "ties-column-by-column", "Of equal values you take the first one column "
+            "by column; the first one row by row is asked for.",
+            lambda *args: _pool(*args, choose=_columns_first)),
+    Mistake("max_pool2d", "padded-at-the-end", "All the padding is below and to the right of the "
+            "map. It belongs on all four sides.", _padded_at_the_end),
+    Mistake("max_pool2d", "size-rounded-up", "Your last windows reach over the padded map. A size "
+            "is rounded down.", _size_rounded_up),
+    Mistake("max_pool2d", "last-window-forgotten", "Your result lacks its last row and column. How "
+            "many windows of 1 pixel fit on 1 pixel?",
+            lambda *args: tuple(one[:, :, :-1, :-1] for one in max_pool2d(*args))),
+    Mistake("max_pool2d", "stride-ignored", "Your window moves by one pixel, whatever the stride, "
+            "so that the result is too large.",
+            given(max_pool2d, 2, lambda stride: (1, 1))),
+    Mistake("max_pool2d", "stride-axes-exchanged", "The two strides are exchanged: the first moves "
+            "the window down, the second across.",
+            given(max_pool2d, 2, lambda stride: stride[::-1])),
+    Mistake("max_pool2d", "padding-axes-exchanged", "The two paddings are exchanged: the first is "
+            "rows above and below, the second columns on both sides.",
+            given(max_pool2d, 3, lambda padding: padding[::-1])),
+    Mistake("max_pool2d", "height-for-width", "You multiply the row by the height. How many pixels "
+            "has a row?", _indexed(lambda h, w, H, W, P, Q: h * H + w)),
+    Mistake("max_pool2d", "indices-of-all-planes", "Your indices count through all channels and "
+            "images; they begin again in each plane.", _of_all_planes),
+    Mistake("max_pool2d_backward", "first-image-indices", "The first image's indices are used for "
+            "all images. Each found its own maxima.", _first_image),
+    Mistake("max_pool2d_backward", "height-for-width", "You take an index apart with the height. "
+            "How many pixels has a row?", _divided_by_height),
+    *(Mistake("max_pool2d_backward", "g-forgotten", "You mark the pixels that were taken. How much "
+              "does each of them get?", version) for version in (_marked, _counted)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("max_pool2d", "zero-padding"): (
+        _indexed(lambda h, w, H, W, P, Q: (h + P) * (W + 2 * Q) + w + Q, fill=0.0),),
+    ("max_pool2d", "stride-in-size-only"): (
+        _step(lambda S, T: (S, 1)), _step(lambda S, T: (1, T))),
+    ("max_pool2d", "kernel-axes-exchanged"): (given(max_pool2d, 1, lambda kernel: kernel[::-1]),),
+    ("max_pool2d", "mean"): (_mean_of_pixels,),
+    ("max_pool2d", "indices-of-the-padded-plane"): (
+        _indexed(lambda h, w, H, W, P, Q: h * (W + 2 * Q) + w),
+        _indexed(lambda h, w, H, W, P, Q: (h + P) * W + w + Q)),
+    ("max_pool2d", "indices-in-the-window"): (_in_the_part,),
+    ("max_pool2d_backward", "across-channels"): (_everywhere,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
