@@ -365,7 +365,7 @@ def test_a_worker_that_dies_once_costs_nothing(assignment, monkeypatch):
             session.kill()
         return real(session, request, *rest)
     monkeypatch.setattr(sandbox.Session, "ask", dies_once)
-    assert run(assignment, RIGHT)["score"] == POINTS and len(asked) == 7
+    assert run(assignment, RIGHT)["score"] == POINTS and len(asked) == 4
 
 
 @STRONG

@@ -67,7 +67,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
             verdict, message = explain(head, None, assignment)
             return whole(submission, assignment, level, verdict, message), {}
         trials = Trials(assignment, runner)
-        trials.run_all(watch)
+        trials.run_all(watch, quick=repeat)
         if repeat:
             trials.repeat_all()
         trials.diagnose()
