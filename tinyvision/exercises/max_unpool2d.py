@@ -34,7 +34,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.bounds import absolute
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def max_unpool2d(x, indices, output_size):
@@ -156,6 +156,64 @@ def _summed_over_shared(g, indices):
     return max_unpool2d_backward(g * count, indices)
 
 
+def _at(indices, width, size):
+    """(place, row, column) of each index taken apart with a width, where that is in the plane."""
+    for place in np.ndindex(indices.shape):
+        row, column = divmod(int(indices[place]), width)
+        if row < size[0] and column < size[1]:
+            yield place, row, column
+
+
+def _taken_apart(width):
+    """Unpool with the width width(x, output_size) for the index."""
+    def unpool(x, indices, output_size):
+        y = np.zeros((*x.shape[:2], *output_size))
+        for place, row, column in _at(indices, width(x, output_size), output_size):
+            y[*place[:2], row, column] += x[place]
+        return y
+    return unpool
+
+
+def _backward_taken_apart(width):
+    """The backward with the width width(indices, size) for the index."""
+    def back(g, indices):
+        gx = np.zeros(indices.shape)
+        for place, row, column in _at(indices, width(indices, g.shape[2:]), g.shape[2:]):
+            gx[place] = g[*place[:2], row, column]
+        return gx
+    return back
+
+
+def _above_zero(x, indices, output_size):
+    return _put(np.maximum(x, 0), indices, output_size, max)
+
+
+def _everywhere(x, indices, output_size):
+    y = np.zeros((*x.shape[:2], *output_size))
+    np.add.at(y.reshape(-1), indices.ravel(), x.ravel())
+    return y
+
+
+def _first_image_indices(x, indices, output_size):
+    return max_unpool2d(x, np.broadcast_to(indices[:1], x.shape), output_size)
+
+
+def _size_exchanged(x, indices, output_size):
+    return max_unpool2d(x, indices, output_size).reshape(*x.shape[:2], *output_size[::-1])
+
+
+def _backward_first_image(g, indices):
+    return max_unpool2d_backward(g, np.broadcast_to(indices[:1], indices.shape))
+
+
+def _from_first_plane(g, indices):
+    return max_unpool2d_backward(np.repeat(g[:, :1], g.shape[1], axis=1), indices)
+
+
+def _from_first_image(g, indices):
+    return g.ravel()[indices]
+
+
 MISTAKES = (
     Mistake("max_unpool2d", "overlap-overwritten", "Where two values have the same place, the last "
             "one wins in your code. What does the lecture do with 300 and 450? (y[places] += x "
@@ -185,7 +243,30 @@ MISTAKES = (
             "used for all channels.", _backward_first_channel),
     Mistake("max_unpool2d_backward", "shared-multiplied", "Where values share a place, your "
             "gradient is multiplied by their number.", _summed_over_shared),
+    Mistake("max_unpool2d", "first-image-indices", "The first image's indices are used for all "
+            "images. Each found its own maxima.", _first_image_indices),
+    Mistake("max_unpool2d", "height-for-width", "You take an index apart with the height. How many "
+            "pixels has a row?", _taken_apart(lambda x, size: size[0])),
+    Mistake("max_unpool2d", "width-of-x", "You take an index apart with the width of x. In which "
+            "plane does it count?", _taken_apart(lambda x, size: x.shape[3])),
+    Mistake("max_unpool2d", "size-exchanged", "The new height and width are exchanged: output_size "
+            "is (rows, columns).", _size_exchanged),
+    *(Mistake("max_unpool2d_backward", "across-channels", "An index counts within its own plane; "
+              "you read all of them in the first one.", version)
+      for version in (_from_first_plane, _from_first_image)),
+    Mistake("max_unpool2d_backward", "first-image-indices", "The first image's indices are used "
+            "for all images.", _backward_first_image),
+    Mistake("max_unpool2d_backward", "height-for-width", "You take an index apart with the height. "
+            "How many pixels has a row?", _backward_taken_apart(lambda indices, size: size[0])),
+    Mistake("max_unpool2d_backward", "width-of-x", "You take an index apart with the width of the "
+            "indices. In which plane do they count?",
+            _backward_taken_apart(lambda indices, size: indices.shape[3])),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("max_unpool2d", "overlap-maximum"): (_above_zero,),
+    ("max_unpool2d", "across-channels"): (_everywhere,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
