@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import cases_of, changed, failed, fork, graded
+from programs import cases_of, changed, failed, fork, graded, host
 
 from tinyvision.exercises import drivers, load, names
 from tinyvision.exercises import gradcheck as gradcheck_exercise
@@ -17,6 +17,7 @@ from tinyvision.exercises.autograd import Value
 from tinyvision.exercises.drivers import autograd as programs
 from tinyvision.exercises.drivers import text as texts
 from tinyvision.exercises.start import notebook_text, solution_text, stub
+from tinyvision.grading import inspecting
 
 DRIVERS = [load(name).driver for name in names() if load(name).driver]
 
@@ -258,3 +259,25 @@ def test_a_changed_x_costs_its_share():
     found = failed(graded("gradcheck", text))
     assert found["a line"][0] == "MUTATED_INPUT" and "its input x" in found["a line"][1]
     assert found["columns side by side, and x afterwards"][0] == "WRONG_VALUE"
+
+
+# ---- the teacher's side --------------------------------------------------------------------------
+
+@fork
+@pytest.mark.parametrize("name, function, old, new, case", [
+    ("autograd", "Value", "1 - result ** 2", "1 - self.data ** 2", "a neuron"),
+    pytest.param("cuda_nms", "KERNEL", "word(1) << k", "1 << k", "64 threads a block", marks=host)])
+def test_a_replays_notebook_gives_the_answer_again(tmp_path, name, function, old, new, case):
+    from tinyvision import grading
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.py").write_text(changed(name, old, new))
+    grading.grade(tmp_path / "in", tmp_path / "out", seed="x", progress=False)
+    again = inspecting.replay(tmp_path / "out", "ada", f"{function}: {case}")
+    book = inspecting.replay_notebook(again, tmp_path / "again.ipynb")
+    space = {}
+    for cell in json.loads(book.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), space)
+    answer = space["answer"] if isinstance(space["answer"], tuple) else (space["answer"],)
+    assert all(map(np.array_equal, answer, again.answer.parts))
+    assert not all(map(np.array_equal, answer, again.expected))

@@ -148,6 +148,10 @@ def library(kind, text: str, level: str, name: str = "KERNEL"):
     Raises CompilerFault where not even the exercise's solution compiles.
     """
     built, said = compiled(kind.program(text), level)
+    plain = PLACE.search(said) or UNDEFINED.search(said)
+    if not built and not plain:         # the machine itself may have been short of memory
+        built, said = compiled(kind.program(text), level)
+        works.cache_clear()
     if built:
         return built
     if fault := works(kind, level):

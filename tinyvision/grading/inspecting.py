@@ -5,7 +5,7 @@ import base64
 import io
 import shlex
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,7 @@ class Replay:
         verdict, message: of now; ``before`` is the verdict that the record has.
         answer, expected: arrays, as far as there are any.
         header: what the worker said (prints, traceback).
+        exercise: the `exercises.Exercise`.
     """
     record: dict
     number: str
@@ -65,6 +66,7 @@ class Replay:
     answer: Answer | None
     expected: tuple
     header: dict
+    exercise: object
 
     def text(self) -> str:
         """What a teacher reads."""
@@ -148,7 +150,7 @@ def _again(record, number, position, source, assignment, level) -> Replay:
         runner.close()
     return Replay(record, number, assignment.cases[position], source, str(verdict.value), message,
                   record["cases"][position]["verdict"], trials.answers.get(position),
-                  assignment.expected[position].parts, header)
+                  assignment.expected[position].parts, header, assignment.exercise)
 
 
 def shown(value) -> str:
@@ -170,7 +172,7 @@ def replay_notebook(again: Replay, path: Path) -> Path:
     names = [f"argument_{i}" for i in range(1, len(again.case.args) + 1)]
     arguments = [f"{n} = {_code(arg)}" for n, arg in zip(names, again.case.args)]
     texts = [f"{DECODER}\n\n" + "\n".join(arguments), *codes,
-             f"answer = {again.case.function}({', '.join(names)})\nanswer",
+             f"{_call(again.exercise, again.case, names)}\nanswer",
              "expected = (" + "".join(f"{_code(np.asarray(p))}, " for p in again.expected)
              + ")\nexpected"]
     head = (f"# {again.record['student']}: {again.number} {again.case.function}, "
@@ -180,6 +182,21 @@ def replay_notebook(again: Replay, path: Path) -> Path:
     cells += [notebooks.cell(f"cell_{i}", "code", text, {}) for i, text in enumerate(texts, 1)]
     write(path, notebooks.notebook(cells, name))
     return path
+
+
+def _call(exercise, case, names: list[str]) -> str:
+    """The call as Python, through the exercise's driver where there is one."""
+    given, before = case.function, ""
+    if given in exercise.texts:
+        kind = replace(exercise.texts[given], solution="")
+        before = (f"from {type(kind).__module__} import CudaText\n"
+                  f"library = {kind}.library({given})\n")
+        given = "library"
+    if not case.driver:
+        return f"answer = {given}({', '.join(names)})"
+    driver = getattr(exercise.driver, case.driver).__module__
+    return (f"from {driver} import {case.driver}\n{before}"
+            f"answer = {case.driver}({', '.join([given, *names])})")
 
 
 DECODER = """\
