@@ -274,6 +274,29 @@ MISTAKES += versions(MISTAKES, {
     ("box_iou", "transposed"): (_columns_first,),
 })
 
+# Those that differ where no box is empty, for exercises that choose boxes by their IoU.
+_WITHOUT_EMPTY = {
+    "plus-one": (_plus_one, _plus_one_in(1, 0), _plus_one_in(0, 1)),
+    "not-clipped": (_not_clipped, _overlap_but(_turned_positive)),
+    "union-counts-twice": (_twice_counted,),
+    "smaller-area": (_smaller_area,),
+    "larger-area": (_over(lambda both, first, second: np.maximum(first, second)),),
+    "of-one-box": (_over(lambda both, first, second: first),
+                   _over(lambda both, first, second: second)),
+    "dice": (_dice,),
+    "read-as-sizes": (_read_as_sizes, _sizes_in("right", "corner"), _sizes_in("middle", "middle")),
+    "enclosing-box": (_by_enclosing,),
+    "min-and-max-exchanged": (_enclosing_shared,),
+}
+
+
+def borrowed(function, choose):
+    """Mistakes of an exercise that chooses by an IoU: ``choose`` makes the wrong function of a
+    wrong `box_iou`."""
+    hints = {mistake.name: mistake.hint for mistake in MISTAKES}
+    return tuple(Mistake(function, name, hints[name], choose(wrong))
+                 for name, several in _WITHOUT_EMPTY.items() for wrong in several)
+
 
 # ---- cases ---------------------------------------------------------------------------------------
 

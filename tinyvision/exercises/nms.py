@@ -27,7 +27,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.box_iou import borrowed
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def nms(boxes, scores, iou_threshold):
@@ -61,14 +62,13 @@ def nms(boxes, scores, iou_threshold):
 
 # ---- mistakes ------------------------------------------------------------------------------------
 
-def _iou(boxes, extra=0.0, smaller=False):
-    """(N, N) IoUs of boxes with one another, with what can go wrong in them."""
+def _iou(boxes):
+    """(N, N) IoUs of boxes with one another; NaN for two empty ones."""
     size = np.maximum(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-                      - np.maximum(boxes[:, None, :2], boxes[None, :, :2]) + extra, 0)
-    both, area = size[..., 0] * size[..., 1], np.prod(boxes[:, 2:] - boxes[:, :2] + extra, axis=1)
-    if smaller:
-        return both / np.minimum(area[:, None], area)
-    return both / (area[:, None] + area - both)
+                      - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0)
+    both, area = size[..., 0] * size[..., 1], np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    with np.errstate(invalid="ignore"):                      # of two empty boxes
+        return both / (area[:, None] + area - both)
 
 
 def _greedy(order, hit):
@@ -86,14 +86,6 @@ def _best_first(scores):
 
 def _at_threshold(boxes, scores, iou_threshold):
     return _greedy(_best_first(scores), _iou(boxes) >= iou_threshold)
-
-
-def _plus_one(boxes, scores, iou_threshold):
-    return _greedy(_best_first(scores), _iou(boxes, extra=1.0) > iou_threshold)
-
-
-def _smaller_area(boxes, scores, iou_threshold):
-    return _greedy(_best_first(scores), _iou(boxes, smaller=True) > iou_threshold)
 
 
 def _unsorted(boxes, scores, iou_threshold):
@@ -124,22 +116,68 @@ def _dead_drop(boxes, scores, iou_threshold):
     return np.array([j for k, j in enumerate(order) if not hit[order[:k], j].any()], np.int64)
 
 
-def _read_as_sizes(boxes, scores, iou_threshold):
-    return nms(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), scores,
-               iou_threshold)
-
-
 def _any_overlap(boxes, scores, iou_threshold):
     return nms(boxes, scores, 0.0)
+
+
+def _by(overlap):
+    """`nms` by a wrong IoU of two sets of boxes."""
+    return lambda boxes, scores, iou_threshold: _greedy(
+        _best_first(scores), overlap(boxes, boxes) > iou_threshold)
+
+
+def _hitting(hit):
+    """`nms` in which ``hit(IoU, threshold)`` says who drops whom."""
+    return lambda boxes, scores, iou_threshold: _greedy(
+        _best_first(scores), hit(_iou(boxes), iou_threshold))
+
+
+def _ordered(order, answer=lambda kept, scores: kept):
+    """`nms` in a wrong order, with its answer in the same or in another one."""
+    return lambda boxes, scores, iou_threshold: answer(
+        _greedy(order(scores), _iou(boxes) > iou_threshold), scores)
+
+
+def _by_score(kept, scores):
+    return kept[np.argsort(-scores[kept], kind="stable")]
+
+
+def _order_of_places(boxes, scores, iou_threshold):
+    order = _best_first(scores)
+    return nms(boxes[order], -np.arange(len(order)), iou_threshold)
+
+
+def _better_drop(boxes, scores, iou_threshold):
+    order, hit = _best_first(scores), _iou(boxes) > iou_threshold
+    return np.array([j for j in order if not hit[scores > scores[j], j].any()], np.int64)
+
+
+def _with_the_last_kept(boxes, scores, iou_threshold):
+    hit, keep = _iou(boxes) > iou_threshold, []
+    for j in _best_first(scores):
+        if not keep or not hit[keep[-1], j]:
+            keep.append(j)
+    return np.array(keep, np.int64)
+
+
+def _with_the_one_before(boxes, scores, iou_threshold):
+    order, hit = _best_first(scores), _iou(boxes) > iou_threshold
+    return np.array([j for k, j in enumerate(order) if not k or not hit[order[k - 1], j]], np.int64)
+
+
+def _removed_while_walking(boxes, scores, iou_threshold):
+    left, hit, keep = list(_best_first(scores)), _iou(boxes) > iou_threshold, []
+    while left:
+        keep.append(left.pop(0))
+        for j in left:
+            if hit[keep[-1], j]:
+                left.remove(j)
+    return np.array(keep, np.int64)
 
 
 MISTAKES = (
     Mistake("nms", "at-the-threshold", "A box whose IoU is exactly the threshold stays: greater, "
             "or greater or equal?", _at_threshold),
-    Mistake("nms", "plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 "
-            "belongs to boxes that count whole pixels.", _plus_one),
-    Mistake("nms", "smaller-area", "You divide the intersection by the smaller box. What does "
-            "the U in IoU stand for?", _smaller_area),
     Mistake("nms", "unsorted", "The boxes are visited in the order in which they came. Which one "
             "should be selected first?", _unsorted),
     Mistake("nms", "worst-first", "The lowest score is selected first: in which direction does "
@@ -152,11 +190,38 @@ MISTAKES = (
             "been kept?", _best_only),
     Mistake("nms", "dropped-boxes-drop", "A box that was itself dropped still drops others in "
             "your code.", _dead_drop),
-    Mistake("nms", "read-as-sizes", "The last two numbers of a box are its other corner, not its "
-            "width and height.", _read_as_sizes),
     Mistake("nms", "any-overlap", "Every box that overlaps a kept one is dropped, however "
             "little. What is the threshold for?", _any_overlap),
+    Mistake("nms", "nan", "Two empty boxes have an empty union: what is 0 / 0, and is it less than "
+            "a threshold?", _hitting(lambda iou, limit: ~(iou <= limit))),
+    Mistake("nms", "far-boxes-dropped", "You drop the boxes that overlap little, and keep the "
+            "others.", _hitting(lambda iou, limit: iou <= limit)),
+    Mistake("nms", "nothing-dropped", "All boxes are kept, in the right order.",
+            _hitting(lambda iou, limit: iou < 0)),
+    Mistake("nms", "places-in-the-order", "Your indices count the boxes as they were sorted. The "
+            "answer counts them as they came.", _order_of_places),
+    Mistake("nms", "neighbours-only", "A box is compared with the one before it only. Every box "
+            "that was kept may drop it.", _with_the_last_kept),
+    Mistake("nms", "removed-while-walking", "You remove boxes from the list that you walk through: "
+            "the one after a box removed is skipped.", _removed_while_walking),
 )
+
+_BY_WRONG_OVERLAPS = borrowed("nms", _by)
+
+MISTAKES += _BY_WRONG_OVERLAPS + versions(MISTAKES, {
+    ("nms", "at-the-threshold"): (_hitting(lambda iou, limit: ~(iou < limit)),),
+    ("nms", "unsorted"): (
+        _ordered(lambda scores: np.arange(len(scores)), _by_score),
+        _ordered(lambda scores: np.arange(len(scores))[::-1]),
+        _ordered(lambda scores: np.arange(len(scores))[::-1], _by_score)),
+    ("nms", "worst-first"): (
+        _ordered(lambda scores: _best_first(scores)[::-1]),
+        _ordered(lambda scores: np.argsort(scores, kind="stable"), _by_score)),
+    ("nms", "ascending-indices"): (_ordered(_best_first, lambda kept, scores: kept[::-1]),),
+    ("nms", "dropped-boxes-drop"): (_better_drop,),
+    ("nms", "far-boxes-dropped"): (_hitting(lambda iou, limit: ~(iou > limit)),),
+    ("nms", "neighbours-only"): (_with_the_one_before,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -169,15 +234,22 @@ def _placed(rng, boxes, scores, shuffle=True, scale=1.0):
     return boxes[order], np.array(scores, float)[order]
 
 
+def _told_apart(*args):
+    """Whether every wrong IoU makes another answer of these boxes."""
+    answers = [tuple(mistake.implementation(*args)) for mistake in _BY_WRONG_OVERLAPS]
+    return len({tuple(nms(*args)), *answers}) == 1 + len(answers)
+
+
 def _heaps(rng, heaps, each, threshold):
     """Random heaps of boxes; drawn again while an IoU is so near the threshold that float32
-    might decide otherwise."""
+    might decide otherwise, or while a wrong IoU makes no difference."""
     while True:
-        corner = rng.uniform(0, 3, (heaps, 1, 2)) + rng.uniform(-0.25, 0.25, (heaps, each, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(0.6, 1.2, (heaps, each, 2))], axis=-1)
-        boxes = boxes.reshape(-1, 4)
-        if np.abs(_iou(boxes) - threshold).min() > 1e-3:
-            return boxes, rng.permutation(np.linspace(0.05, 0.95, len(boxes)))
+        corner = rng.uniform(0, 35, (heaps, 1, 2)) + rng.uniform(-1.3, 1.3, (heaps, each, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(3, 7, (heaps, each, 2))], axis=-1)
+        scores = rng.permutation(np.linspace(0.05, 0.95, heaps * each))
+        args = boxes.reshape(-1, 4), scores, threshold
+        if np.abs(_iou(args[0]) - threshold).min() > 1e-3 and _told_apart(*args):
+            return args
 
 
 def cases(rng):
@@ -200,7 +272,7 @@ def cases(rng):
         ("empty boxes, and far ones", 1,
          (*_placed(rng, [(3, 3, 3, 3), (3, 3, 3, 3), (0, 0, 0.5, 0.5), (5, 5, 5.5, 5.5)],
                    (0.9, 0.8, 0.7, 0.6)), 0.3)),
-        ("many boxes", 1.5, (*_heaps(rng, 4, 5, 0.35), 0.35)),
+        ("many boxes", 1.5, _heaps(rng, 7, 5, 0.35)),
     ]
     return [Case("nms", name, arguments, points) for name, points, arguments in args]
 
