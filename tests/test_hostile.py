@@ -45,9 +45,9 @@ class Host:
     @staticmethod
     def sandboxes() -> set[str]:
         """Processes of this test's sandboxes: workers, and whatever a student started."""
-        lines = subprocess.run(["ps", "axwwo", "pid,args"], capture_output=True, text=True).stdout
-        return {line.split()[0] for line in lines.splitlines() if sandbox.jail.grader_folder()
-                in line}
+        ours = sandbox.jail.grader_folder().encode()
+        return {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline")
+                if ours in commands(path)}
 
     def unchanged(self) -> bool:
         """Nothing is left; processes that are ending get two seconds to do so."""
@@ -57,6 +57,14 @@ class Host:
         return (self.bait.read_text() == "untouched" and self.temporary() <= self.files
                 and not self.sandboxes() - self.processes
                 and not any(map(os.path.exists, CANARIES)))
+
+
+def commands(path: Path) -> bytes:
+    """A process's command line; nothing once it has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 class Run:

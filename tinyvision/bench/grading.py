@@ -1,7 +1,8 @@
 """`tinyvision bench grade`: a thousand submissions of six cases each, on two workers.
 
-The submissions are made here, from the exercise conv2d's own solution and mistakes: right ones,
-wrong ones, hostile ones, and of every thousand ten that never end. Measured is what an instructor
+The submissions are made here, from the exercise conv2d's own solution: right ones, wrong ones,
+hostile ones, and of every thousand ten that never end, five in all their cases, five in one; half
+of them compute, half of them sleep. Measured is what an instructor
 waits for: from the folder of files to records, gradebook and pages. Twice: with an interpreter of
 its own for every submission, and with the fork server.
 """
@@ -30,7 +31,9 @@ EXERCISE = replace(
     cases=lambda rng: [case for case in WHOLE.cases(rng) if case.function == "conv2d"],
     mistakes=tuple(one for one in WHOLE.mistakes if one.function == "conv2d"))
 """
-ENDLESS = ("while True:\n        pass", "import time\n    time.sleep(1e6)")
+ONE = "if stride == 2:\n        "           # one of the six cases
+ENDLESS = ("while True:\n        pass", ONE + "while True:\n            pass",
+           "import time\n    time.sleep(1e6)", ONE + "__import__('time').sleep(1e6)")
 HOSTILE = (
     "import os\n    os._exit(0)", "import os\n    os.kill(os.getppid(), 9)",
     "import ctypes\n    return ctypes.string_at(0)", "return np.ones(50 << 27)",
@@ -38,7 +41,7 @@ HOSTILE = (
     "import os\n    return [os.write(fd, b'\\xff' * 64) for fd in range(3, 30)]",
     "import sys\n    sys.exit(0)", "from tinyvision.ops import conv2d as right\n    return right",
     "return conv2d(x, weight, bias, stride, padding)", "return np.full((9, 9), np.nan)")
-WRONG = (("+ bias", ""), ("weight)", "weight[:, :, ::-1, ::-1])"), ("np.zeros((N", "np.ones((N"),
+WRONG = (("+ bias", ""), ("weight)", "weight[:, :, ::-1, ::-1])"), ("(N, O, A, B)", "(N, O, B, A)"),
          ("a * stride:a * stride + I", "a:a + I"), ("+ bias", "+ 2 * bias"),
          ("np.pad(x, ", "np.pad(x, mode='edge', pad_width="), ("return y", "return -y"),
          ("return y", "return y.astype(np.float16)"), ("return y", "return y[:, :, ::-1]"))
@@ -87,7 +90,8 @@ def variant(right: str, i: int) -> str:
     kind, turn = i % 100, i // 100
     head = right[:right.index("(N, C, H, W), (O")]
     if kind == 37:
-        return f"{head}{ENDLESS[turn % len(ENDLESS)]}\n"
+        body = ENDLESS[turn % len(ENDLESS)]
+        return f"{head}{body}\n    {right[len(head):]}" if ONE in body else f"{head}{body}\n"
     if kind % 10 == 3:
         return f"{head}{HOSTILE[kind // 10]}\n"
     if kind % 5 in (1, 4):
