@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -133,3 +134,19 @@ def test_no_scheduler_is_said_in_one_sentence(here, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER", 0.5)
     with pytest.raises(ValueError, match="no Dask scheduler .* answers at tcp://127.0.0.1:9"):
         grading.grade(here[0], tmp_path, seed="s", progress=False, dask="tcp://127.0.0.1:9")
+
+
+def test_an_interrupted_run_keeps_what_came_and_goes_on(dask, here, tmp_path):
+    folder, out = here
+    command = [sys.executable, "-m", "tinyvision", "grade", str(folder), "-o", str(tmp_path),
+               "--seed", "cluster", "--dask", dask[0]]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                           cwd=Path(grading.__file__).parents[2])
+    while len(list(tmp_path.glob("results/*/*.time.json"))) < 3 and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60)[0]
+    assert run.returncode == 130 and "interrupted: the same command goes on from here" in said
+    summary = grading.grade(folder, tmp_path, seed="cluster", progress=False, dask=dask[0])
+    assert 3 <= summary.reused < summary.submitted
+    assert kept(tmp_path) == kept(out)

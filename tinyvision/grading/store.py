@@ -44,8 +44,10 @@ def write(path: Path, data: str | bytes, mode: int = 0o666) -> None:
         with open(part, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(data.encode("utf-8") if isinstance(data, str) else data)
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno:      # told of the file, not of its neighbour
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

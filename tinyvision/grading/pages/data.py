@@ -86,10 +86,12 @@ def histogram(values: list[float]) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Common:
-    """A mistake and who makes it: ``name`` is "" for what was not recognised."""
+    """A mistake and who makes it: ``name`` is "" for what was not recognised, ``example`` the
+    smallest call that shows it, or None."""
     function: str
     name: str
     hint: str
+    example: dict | None
     items: list
 
 
@@ -99,7 +101,8 @@ def mistakes(items: list[Item]) -> list[Common]:
     for item in items:
         for one in item.record["diagnoses"]:
             key = (one["function"], one["name"])
-            common = found.setdefault(key, Common(*key, one["hint"], []))
+            common = found.setdefault(key, Common(
+                *key, one["hint"], one.get("counterexample"), []))
             if item not in common.items:
                 common.items.append(item)
     return sorted(found.values(), key=lambda c: (not c.name, -len(c.items), c.function, c.name))

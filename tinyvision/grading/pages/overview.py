@@ -9,6 +9,7 @@ from tinyvision.grading.pages import data, parts
 from tinyvision.grading.pages.parts import number, percent, tag
 
 MISTAKES, NAMES = 6, 12                 # shown per exercise, and names per mistake
+BRIEF = 160                             # characters of an example that the class page shows
 TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
 
@@ -120,7 +121,19 @@ def _mistake(common, of: int) -> str:
             f'<span class="soft small">{percent(share)}</span></div><div>'
             f"<b>{parts.named(common.name)}</b> <code class=\"soft\">{escape(common.function)}"
             f'</code>{parts.meter(share, "fair")}<p class="small">{escape(common.hint)}</p>'
-            f'<p class="who">{names}</p></div></div>')
+            f'{_call(common.example)}<p class="who">{names}</p></div></div>')
+
+
+def _call(example: dict | None) -> str:
+    """The smallest call that shows a mistake, in one line for the blackboard."""
+    if not isinstance(example, dict):
+        return ""
+    words = [str(example.get(key, "")) for key in ("call", "yours", "expected")]
+    if sum(map(len, words)) > BRIEF:
+        return ""
+    call, yours, expected = map(escape, words)
+    return (f'<p class="small"><code>{call}</code> <span class="soft">gives</span> '
+            f'<code>{yours}</code><span class="soft">, not</span> <code>{expected}</code></p>')
 
 
 def _cases(exercises: dict) -> str:

@@ -72,6 +72,16 @@ def tag(verdict: str, tone: str | None = None) -> str:
     return f'<span class="tag {tone or TONES.get(verdict, "bad")}">{words(verdict)}</span>'
 
 
+def example(call: dict | None) -> str:
+    """The smallest call that shows a mistake; nothing where there is none."""
+    if not isinstance(call, dict):
+        return ""
+    rows = "".join(f"<dt>{word}</dt><dd><code>{escape(str(call[key]))}</code></dd>"
+                   for word, key in (("try", "call"), ("yours", "yours"), ("expected", "expected"))
+                   if call.get(key) is not None)
+    return f'<dl class="example">{rows}</dl>'
+
+
 def section(title: str, body: str, note: str = "", name: str = "") -> str:
     """A headed part of a page; nothing where there is no body."""
     text = f'<p class="soft">{note}</p>' if note else ""

@@ -99,7 +99,7 @@ def _case(case: dict, more: int) -> str:
     printed = case.get("printed", "")[:PRINTED]
     printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
     return (f'<div class="case">{_title(case, more)}<p class="soft">{escape(case["message"])}</p>'
-            f'{_text(case.get("follow_through"))}{_lines(case)}{_example(case)}{images}{printed}'
+            f'{_text(case.get("follow_through"))}{_lines(case)}{parts.example(case.get("counterexample"))}{images}{printed}'
             "</div>")
 
 
@@ -118,18 +118,7 @@ def _title(case: dict, more: int) -> str:
 
 def _finding(found: dict) -> str:
     title = f"It looks like: {parts.named(found['name'])}" if found["name"] else "Not recognised"
-    return (f'<div class="hint"><b>{title}</b>{escape(found["hint"])}</div>{_example(found)}')
-
-
-def _example(holder: dict) -> str:
-    """The smallest call that shows the mistake."""
-    example = holder.get("counterexample")
-    if not isinstance(example, dict):
-        return ""
-    rows = "".join(f"<dt>{word}</dt><dd><code>{escape(str(example[key]))}</code></dd>"
-                   for word, key in (("try", "call"), ("yours", "yours"), ("expected", "expected"))
-                   if example.get(key) is not None)
-    return f'<dl class="example">{rows}</dl>'
+    return (f'<div class="hint"><b>{title}</b>{escape(found["hint"])}</div>{parts.example(found.get("counterexample"))}')
 
 
 def _lines(holder: dict) -> str:
