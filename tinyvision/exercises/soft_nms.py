@@ -35,7 +35,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.box_iou import borrowed
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def iou(box, others):
@@ -146,17 +147,61 @@ def _never_ends(boxes, scores, least, factor):
     return take(boxes, scores, -1, factor)
 
 
-def _last_factor(boxes, scores, least, factor):
-    old, scores, left, taken = scores, scores.copy(), np.arange(len(boxes)), []
-    while len(left) and scores[left].max() >= least:
-        taken.append(left[scores[left].argmax()])
-        left = left[left != taken[-1]]
-        scores[left] = old[left] * factor(iou(boxes[taken[-1]], boxes[left]))
-    return np.array(taken, np.int64), scores[np.array(taken, np.int64)]
+def _by(overlap):
+    """A way to take boxes by a wrong IoU of two sets of boxes."""
+    def wrong(boxes, scores, least, factor):
+        table = overlap(boxes, boxes)
+        return _taking(scores, least, lambda best, left: factor(table[best, left]))
+    return wrong
 
 
-def _plus_one(boxes, scores, least, factor):
-    return take(boxes + [0, 0, 1, 1], scores, least, factor)
+def _taking(scores, least, factor, best_of=np.argmax, itself=False, earlier=False,
+            together=lambda old, new, lower: new * lower):
+    """`take` by factors of (box taken, others), with one piece exchanged: the box taken, or those
+    taken earlier, lose as well; ``together``: what comes of (old score, score now, factor)."""
+    new, left, taken = scores.copy(), list(range(len(scores))), []
+    while left:
+        best = left[best_of(new[left])]
+        if new[best] < least:
+            break
+        left.remove(best)
+        losers = left + [best] * itself + taken * earlier
+        new[losers] = together(scores[losers], new[losers], factor(best, losers))
+        taken.append(best)
+    taken = np.array(taken, np.int64)
+    return taken, new[taken]
+
+
+def _taking_but(**how):
+    def wrong(boxes, scores, least, factor):
+        return _taking(scores, least, lambda best, others: factor(iou(boxes[best], boxes[others])),
+                       **how)
+    return wrong
+
+
+def _last_best(scores):
+    return len(scores) - 1 - scores[::-1].argmax()
+
+
+def _sorted_but(stop=False, skip=False, again=False):
+    """Sorted once; stopped at the first low score, or low boxes skipped, or sorted at the end."""
+    def wrong(boxes, scores, least, factor):
+        order, scores, kept = np.argsort(-scores, kind="stable"), scores.copy(), []
+        for k, best in enumerate(order):
+            if scores[best] < least and stop:
+                break
+            if scores[best] >= least or not skip:
+                scores[order[k + 1:]] *= factor(iou(boxes[best], boxes[order[k + 1:]]))
+            kept += [best] if scores[best] >= least else []
+        kept = np.array(kept, np.int64)
+        kept = kept[np.argsort(-scores[kept], kind="stable")] if again else kept
+        return kept, scores[kept]
+    return wrong
+
+
+def _order_of_places(boxes, scores, least, factor):
+    order = np.argsort(-scores, kind="stable")
+    return take(boxes[order], scores[order], least, factor)
 
 
 _WAYS = (
@@ -170,11 +215,19 @@ _WAYS = (
      _at_the_end),
     ("filtered-before", "score_threshold is applied to the old scores only. A score that was "
      "lowered under it ends the search, too.", _filtered_before),
+    ("largest-overlap-only", "Only the largest overlap counts in your code. Every box that is "
+     "taken multiplies the scores that are left.",
+     _taking_but(together=lambda old, new, lower: np.minimum(new, old * lower))),
+    ("taken-boxes-lose", "A box keeps the score with which it was taken; in your code it is "
+     "lowered further, by itself or by the boxes taken later.", _taking_but(earlier=True)),
+    ("tie-order", "Of equal scores the lower index is taken first.", _taking_but(
+        best_of=_last_best)),
+    ("places-in-the-order", "Your indices count the boxes as they were sorted. The answer counts "
+     "them as they came.", _order_of_places),
     ("never-ends", "score_threshold has no effect: all boxes are returned.", _never_ends),
     ("last-factor-only", "A box that overlaps two better ones is multiplied by both factors; in "
-     "your code the last one replaces the first.", _last_factor),
-    ("plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 belongs to "
-     "boxes that count whole pixels.", _plus_one),
+     "your code the last one replaces the first.",
+     _taking_but(together=lambda old, new, lower: old * lower)),
 )
 
 MISTAKES = (
@@ -189,11 +242,25 @@ MISTAKES = (
             _gaussian(take, lambda o, sigma: np.exp(-o ** 2 / (2 * sigma ** 2)))),
     Mistake("soft_nms", "sigma-ignored", "Your factor does not depend on sigma.",
             _gaussian(take, lambda o, sigma: np.exp(-o ** 2))),
+    Mistake("soft_nms", "half", "The exponent is halved; look at Eq. 3.",
+            _gaussian(take, lambda o, sigma: np.exp(-o ** 2 / (2 * sigma)))),
+    Mistake("soft_nms", "times-sigma", "You multiply by sigma: a larger sigma should make the "
+            "factor fall more slowly.", _gaussian(take, lambda o, sigma: np.exp(-o ** 2 * sigma))),
+    Mistake("soft_nms", "distance", "Boxes that overlap little lose most in your code. Which "
+            "factor has a box that does not overlap at all?",
+            _gaussian(take, lambda o, sigma: np.exp(-(1 - o) ** 2 / sigma))),
+    Mistake("soft_nms", "one-minus", "You multiply by 1 - f. A box that does not overlap should "
+            "keep its score.", _gaussian(take, lambda o, sigma: 1 - _bell(o, sigma))),
+    Mistake("soft_nms", "linear", "That is the linear factor, 1 - o.",
+            _gaussian(take, lambda o, sigma: 1 - o)),
     *(Mistake("soft_nms_linear", name, hint, _linear(way, _ramp)) for name, hint, way in _WAYS),
     Mistake("soft_nms_linear", "over-the-threshold", "An IoU of exactly the threshold already "
             "costs score.", _linear(take, lambda o, limit: np.where(o > limit, 1 - o, 1))),
     Mistake("soft_nms_linear", "always-lowered", "Overlaps under the threshold cost score, too, "
             "in your code.", _linear(take, lambda o, limit: 1 - o)),
+    Mistake("soft_nms_linear", "under-the-threshold", "Overlaps under the threshold cost score in "
+            "your code, and those over it do not.",
+            _linear(take, lambda o, limit: np.where(o < limit, 1 - o, 1))),
     Mistake("soft_nms_linear", "times-iou", "The scores are multiplied by the IoU: the boxes that "
             "overlap most would lose least.",
             _linear(take, lambda o, limit: np.where(o >= limit, o, 1))),
@@ -201,6 +268,29 @@ MISTAKES = (
             "NMS. Here they only lose score.",
             _linear(take, lambda o, limit: np.where(o >= limit, -1, 1))),
 )
+
+_SORTED = (_sorted_but(stop=True), _sorted_but(skip=True), _sorted_but(again=True),
+           _sorted_but(skip=True, again=True))
+
+_MORE = {
+    "sorted-once": _SORTED,
+    "taken-boxes-lose": (_taking_but(itself=True),),
+}
+
+MISTAKES += borrowed("soft_nms", lambda wrong: _gaussian(_by(wrong), _bell))
+MISTAKES += borrowed("soft_nms_linear", lambda wrong: _linear(_by(wrong), _ramp))
+MISTAKES += versions(MISTAKES, {
+    **{("soft_nms", name): tuple(_gaussian(way, _bell) for way in ways)
+       for name, ways in _MORE.items()},
+    **{("soft_nms_linear", name): tuple(_linear(way, _ramp) for way in ways)
+       for name, ways in _MORE.items()},
+    ("soft_nms", "taken-boxes-lose"): (_gaussian(_taking_but(itself=True, earlier=True), _bell),),
+    ("soft_nms_linear", "last-factor-only"): (_linear(_taking_but(
+        together=lambda old, new, lower: np.where(lower < 1, old * lower, new)), _ramp),),
+    ("soft_nms_linear", "times-iou"): (_linear(take, lambda o, limit: o),),
+    ("soft_nms_linear", "dropped"): (
+        _linear(take, lambda o, limit: np.where(o > limit, -1, 1)),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -222,14 +312,22 @@ def _margin(boxes, scores, least, factor, limit):
     return min(*seen, np.abs(scores - least).min(), np.abs(np.diff(scores)).min())
 
 
+def _told_apart(*args):
+    """Whether all ways to sort only once answer differently."""
+    answers = [way(*args) for way in (take, _sorted_once, *_SORTED)]
+    return len({(*taken, *new.round(3)) for taken, new in answers}) == len(answers)
+
+
 def _heaps(rng, count, least, factor, limit=2.0):
-    """Random boxes that overlap, drawn again while rounding might decide."""
+    """Random boxes that overlap, drawn again while rounding might decide, or while it makes no
+    difference how often they are sorted."""
     while True:
         corner = rng.uniform(0, 1.2, (count, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(0.6, 1.4, (count, 2))], axis=1)
         scores = rng.uniform(0.3, 0.99, count)
         few = take(boxes, scores, least, factor)[0]
-        if _margin(boxes, scores, least, factor, limit) > 1e-3 and 3 < len(few) < count - 1:
+        if 3 < len(few) < count - 1 and _told_apart(boxes, scores, least, factor) and (
+                _margin(boxes, scores, least, factor, limit) > 1e-3):
             return boxes, scores
 
 
