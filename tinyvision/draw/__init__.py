@@ -26,6 +26,7 @@ HOMES = {
     "mistakes_of_boxes": "lecture_boxes", "edge_errors": "lecture_regions",
     "tape": "autograd", "plane": "autograd",
     "slides": "convolution", "windows": "convolution", "groups": "convolution",
+    "marks": "grading", "rounding": "grading",
     "captions": "sentences", "beam_tree": "sentences",
     "receptive_field": "convolution", "signed": "convolution", "filters": "convolution",
 }
