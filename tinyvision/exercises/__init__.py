@@ -15,7 +15,7 @@ from tinyvision.exercises.exercise import Case, Exercise, Mistake
 
 __all__ = ["Case", "Exercise", "Mistake", "load", "names"]
 
-_ORDER = (
+_NAMES = (
     "conv2d", "dilated_conv2d", "depthwise_conv2d", "conv_matrix", "conv_transpose2d",
     "max_pool2d", "max_unpool2d", "bilinear_resize", "convolutionize", "batch_norm",
     "cross_entropy", "focal_loss", "soft_dice", "smooth_l1", "frru", "mean_iou",
@@ -23,7 +23,6 @@ _ORDER = (
     "hard_negative_mining", "yolo_loss", "corner_pooling", "rpn_proposals", "average_precision",
     "roi_pool", "roi_align", "ps_roi_pool", "panoptic_quality",
     "vae", "attention", "patch_embedding", "lstm_cell", "autograd", "gradcheck", "cuda_nms")
-_NAMES = tuple(name for name in _ORDER if Path(__file__).with_name(f"{name}.py").exists())
 
 
 def names() -> tuple[str, ...]:

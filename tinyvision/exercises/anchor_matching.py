@@ -188,6 +188,6 @@ def cases(rng):
 
 EXERCISE = Exercise(
     name="anchor_matching", title="Which object an anchor learns",
-    lecture="DL for Computer Vision, Object detection steps", source="tinyvision/boxes/matching.py",
+    lecture="DLCV, Object detection steps", source="tinyvision/boxes/matching.py",
     functions={"match": match}, cases=cases, mistakes=MISTAKES,
     domain={"match": lambda iou, high, low, force: low <= high and iou.max(initial=0) <= 1})

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def encode(boxes, anchors, weights):
@@ -75,39 +75,76 @@ def decode(codes, anchors, weights):
 LARGEST = np.log(1000 / 16)
 
 
-def _centred(boxes, extra=0.0):
+def _centred(boxes, extra=0.0, middle=0.5):
     """(centres, sides) of boxes."""
     sides = boxes[:, 2:] - boxes[:, :2] + extra
-    return boxes[:, :2] + sides / 2, sides
+    return boxes[:, :2] + sides * middle, sides
+
+
+def _half_differences(boxes, extra=0.0):
+    """(half the sides, sides): a centre computed as (x1 - x0) / 2."""
+    sides = boxes[:, 2:] - boxes[:, :2] + extra
+    return sides / 2, sides
+
+
+def _as_they_stand(boxes, extra=0.0):
+    """Rows read as (centre, sides)."""
+    return boxes[:, :2], boxes[:, 2:]
+
+
+def _as_sizes(boxes, extra=0.0):
+    """Rows read as (corner, sides)."""
+    return boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]
 
 
 def _corners(centres, sides):
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
 
 
-def _code(boxes, anchors, weights, extra=0.0, corner=False, moved_by=None, scale=np.log):
+def _code(boxes, anchors, weights, extra=0.0, corner=False, moved_by=None, scale=np.log,
+          centred=_centred, turn=1, differ=lambda w, w_a: w / w_a):
     """`encode` with one piece exchanged."""
-    (centres, sides), (places, lengths) = _centred(boxes, extra), _centred(anchors, extra)
-    move = (boxes[:, :2] - anchors[:, :2]) if corner else centres - places
-    move = move / {None: lengths, "box": sides, "none": 1.0}[moved_by]
-    return np.concatenate([move, scale(sides / lengths)], axis=1) * weights
+    (centres, sides), (places, lengths) = centred(boxes, extra), centred(anchors, extra)
+    move = turn * ((boxes[:, :2] - anchors[:, :2]) if corner else centres - places)
+    move = move / {None: lengths, "box": sides, "none": 1.0, "other": lengths[:, ::-1],
+                   "width": lengths[:, :1], "height": lengths[:, 1:]}[moved_by]
+    with np.errstate(invalid="ignore", divide="ignore"):     # sides that are none
+        return np.concatenate([move, scale(differ(sides, lengths))], axis=1) * weights
 
 
 def _encode(**how):
     return lambda boxes, anchors, weights: _code(boxes, anchors, weights, **how)
 
 
-def _box(codes, anchors, weights, extra=0.0, corner=False, largest=LARGEST, by_box=False,
-         plain=False, half=2):
+def _weights_inside(boxes, anchors, weights):
+    codes = encode(boxes, anchors, np.ones(4))
+    return np.concatenate([codes[:, :2] * weights[:2], codes[:, 2:] + np.log(weights[2:])], axis=1)
+
+
+def _box(codes, anchors, weights, extra=0.0, corner=False, largest=LARGEST, by=None,
+         grow=np.exp, half=2, less=0.0, centred=_centred, ends=None, below=-np.inf):
     """`decode` with one piece exchanged."""
-    codes, (places, lengths) = codes / weights, _centred(anchors, extra)
-    sides = lengths * (1 + codes[:, 2:] if plain else np.exp(np.minimum(codes[:, 2:], largest)))
-    centres = (anchors[:, :2] if corner else places) + codes[:, :2] * (sides if by_box else lengths)
-    return np.concatenate([centres - sides / half, centres + sides / half], axis=1)
+    codes, (places, lengths) = codes / weights, centred(anchors, extra)
+    sides = lengths * grow(np.clip(codes[:, 2:], below, largest))
+    centres = (anchors[:, :2] if corner else places) + codes[:, :2] * {
+        None: lengths, "box": sides, "other": lengths[:, ::-1], "none": 1.0}[by]
+    if ends == "corner":
+        return np.concatenate([centres, centres + sides], axis=1)
+    return np.concatenate([centres - sides / half, centres + sides / half - less], axis=1)
 
 
 def _decode(**how):
     return lambda codes, anchors, weights: _box(codes, anchors, weights, **how)
+
+
+def _sides_plus(codes, anchors, weights):
+    codes, (places, lengths) = codes / weights, _centred(anchors)
+    return _corners(places + codes[:, :2] * lengths, lengths + codes[:, 2:])
+
+
+def _other_weights(f, order):
+    """A function with the weights in another order, or some of them twice."""
+    return lambda first, anchors, weights: f(first, anchors, weights[order])
 
 
 def _sizes_answered(codes, anchors, weights):
@@ -129,8 +166,17 @@ def _clamped_everywhere(codes, anchors, weights):
     return decode(np.minimum(codes / weights, LARGEST), anchors, np.ones(4))
 
 
+def _clamped_both_ways(codes, anchors, weights):
+    return decode(np.clip(codes / weights, -LARGEST, LARGEST), anchors, np.ones(4))
+
+
 _PLUS_ONE = ("Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 belongs to boxes "
              "that count whole pixels.")
+_EXCHANGED = ("The first two weights belong to the centre, the last two to the sides.")
+_SHARED = "Each of the four numbers has a weight of its own."
+_OTHER_SIDES = "x is measured in widths of the anchor, y in its heights."
+_HALF = ("The middle of x0 and x1 is not half their difference: that is how far it is from x0.")
+_SIZES = "The last two numbers of a box are its other corner, not its width and height."
 
 MISTAKES = (
     Mistake("encode", "weights-divided", "The weights m are factors; SSD's variances are the ones "
@@ -152,6 +198,17 @@ MISTAKES = (
     Mistake("encode", "relative-sides", "d_w and d_h are w / w_a - 1. That is close to the "
             "logarithm only where the sides are alike.", _encode(scale=lambda ratio: ratio - 1)),
     Mistake("encode", "plus-one", _PLUS_ONE, _encode(extra=1.0)),
+    Mistake("encode", "weights-exchanged", _EXCHANGED, _other_weights(encode, [2, 3, 0, 1])),
+    Mistake("encode", "weights-shared", _SHARED, _other_weights(encode, [0, 0, 2, 2])),
+    Mistake("encode", "weights-inside", "The weight is a factor of the logarithm, not of what the "
+            "logarithm is taken of.", _weights_inside),
+    Mistake("encode", "sides-exchanged", _OTHER_SIDES, _encode(moved_by="other")),
+    Mistake("encode", "half-difference", _HALF, _encode(centred=_half_differences)),
+    Mistake("encode", "read-as-sizes", _SIZES, _encode(centred=_as_they_stand)),
+    Mistake("encode", "side-difference", "d_w and d_h are differences of sides. Which function of "
+            "their ratio is asked for?", _encode(scale=lambda d: d, differ=np.subtract)),
+    Mistake("encode", "log10", "log is the natural logarithm, not the one to base 10.",
+            _encode(scale=np.log10)),
     Mistake("decode", "weights-multiplied", "`encode` multiplied by the weights; what undoes that?",
             lambda c, a, m: decode(c, a, 1 / m)),
     Mistake("decode", "weights-ignored", "The weights have no effect.",
@@ -163,7 +220,7 @@ MISTAKES = (
     Mistake("decode", "limit-of-all", "The largest value is meant for the sides only; the centre "
             "may move as far as it likes.", _clamped_everywhere),
     Mistake("decode", "by-the-box", "The centre's move is multiplied by the new box's sides. In "
-            "which unit did `encode` measure it?", _decode(by_box=True)),
+            "which unit did `encode` measure it?", _decode(by="box")),
     Mistake("decode", "corners", "The move starts at the anchor's upper left corner; d_x and d_y "
             "move its centre.", _decode(corner=True)),
     Mistake("decode", "whole-sides", "Your boxes are twice as wide and high: how far is a corner "
@@ -173,9 +230,50 @@ MISTAKES = (
     Mistake("decode", "corner-and-sides", "The answer is (x0, y0, w, h), COCO's format; corners "
             "are asked for.", _corner_answered),
     Mistake("decode", "no-exp", "The sides grow linearly. What undoes a logarithm?",
-            _decode(plain=True)),
+            _decode(grow=lambda d: 1 + d, largest=np.inf)),
     Mistake("decode", "plus-one", _PLUS_ONE, _decode(extra=1.0)),
+    Mistake("decode", "weights-exchanged", _EXCHANGED, _other_weights(decode, [2, 3, 0, 1])),
+    Mistake("decode", "weights-shared", _SHARED, _other_weights(decode, [0, 0, 2, 2])),
+    Mistake("decode", "sides-exchanged", _OTHER_SIDES, _decode(by="other")),
+    Mistake("decode", "moves-in-pixels", "The centre's move is in sides of the anchor, not in "
+            "pixels.", _decode(by="none")),
+    Mistake("decode", "half-difference", _HALF, _decode(centred=_half_differences)),
+    Mistake("decode", "read-as-sizes", _SIZES, _decode(centred=_as_they_stand)),
+    Mistake("decode", "from-the-centre", "Your boxes begin at their centre: it is in the middle "
+            "between the corners.", _decode(ends="corner")),
+    Mistake("decode", "limit-below-too", "Only large values are cut: a box may become as small as "
+            "it likes.", _decode(below=-LARGEST)),
+    Mistake("decode", "base-two", "What undoes the natural logarithm? Not a power of two.",
+            _decode(grow=np.exp2)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("encode", "weights-exchanged"): (_other_weights(encode, [0, 2, 1, 3]),),
+    ("encode", "weights-shared"): (_other_weights(encode, [0, 0, 0, 0]),
+                                   _other_weights(encode, [0, 0, 3, 3])),
+    ("encode", "from-the-box"): (
+        _encode(turn=-1), _encode(differ=lambda w, w_a: w_a / w),
+        _encode(turn=-1, differ=lambda w, w_a: w_a / w)),
+    ("encode", "sides-exchanged"): (_encode(moved_by="width"), _encode(moved_by="height")),
+    ("encode", "corners"): (_encode(centred=lambda boxes, extra: _centred(boxes, middle=1)),),
+    ("encode", "no-log"): (_encode(scale=lambda d: d, differ=lambda w, w_a: w_a / w),),
+    ("encode", "relative-sides"): (
+        _encode(scale=lambda d: d, differ=lambda w, w_a: (w - w_a) / w),),
+    ("encode", "read-as-sizes"): (_encode(centred=_as_sizes),),
+    ("decode", "weights-exchanged"): (_other_weights(decode, [0, 2, 1, 3]),),
+    ("decode", "weights-shared"): (_other_weights(decode, [0, 0, 0, 0]),
+                                   _other_weights(decode, [0, 0, 3, 3])),
+    ("decode", "limit-of-all"): (_clamped_both_ways,),
+    ("decode", "by-the-box"): (_decode(by="box", largest=np.inf),),
+    ("decode", "corners"): (_decode(corner=True, ends="corner"),
+                            _decode(centred=lambda boxes, extra: _centred(boxes, middle=1))),
+    ("decode", "no-exp"): (
+        _decode(grow=lambda d: 1 + d), _decode(grow=lambda d: d),
+        _decode(grow=lambda d: d, largest=np.inf), _sides_plus),
+    ("decode", "plus-one"): (_decode(extra=1.0, less=1.0), _decode(less=1.0)),
+    ("decode", "read-as-sizes"): (_decode(centred=_as_sizes),),
+    ("decode", "base-two"): (_decode(grow=np.exp2, largest=np.inf),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -241,7 +339,7 @@ def _proper(boxes, weights):
 
 EXERCISE = Exercise(
     name="box_coding", title="Boxes as differences from anchors, and back",
-    lecture="DL for Computer Vision, Object detection steps",
+    lecture="DLCV, Object detection steps",
     source="tinyvision/boxes/coding.py", functions={"encode": encode, "decode": decode},
     cases=cases, mistakes=MISTAKES,
     magnitude={"encode": _encode_magnitude, "decode": _decode_magnitude},

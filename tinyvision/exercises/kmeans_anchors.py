@@ -241,7 +241,7 @@ def _positive(sides, centres, *others):
 
 EXERCISE = Exercise(
     name="kmeans_anchors", title="Anchor sizes from k-means with 1 - IoU",
-    lecture="DL for Computer Vision, One Stage vs Two Stage Detection (YOLO v2)",
+    lecture="DLCV, One Stage vs Two Stage Detection (YOLO v2)",
     source="tinyvision/ops/box_iou.py",
     functions={"shape_iou": shape_iou, "kmeans_anchors": kmeans_anchors}, cases=cases,
     mistakes=MISTAKES,
