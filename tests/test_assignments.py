@@ -482,6 +482,17 @@ def test_autograder_grades_the_solution_and_takes_off_for_lateness(container, bu
 
 
 @POSIX
+def test_tests_can_be_shown_later(container):
+    path = container / "source" / "autograder.json"
+    path.write_text(path.read_text().replace('"visible"', '"after_published"'))
+    (container / "submission" / "hw3.py").write_text("x = 1")
+    start(container).communicate()
+    made = results_of(container)
+    assert {test["visibility"] for test in made["tests"]} == {"after_published"}
+    assert made["visibility"] == "visible"
+
+
+@POSIX
 def test_autograder_without_a_file(container):
     process = start(container)
     process.communicate()

@@ -65,13 +65,13 @@ exec "${TINYVISION_PYTHON:-/opt/tinyvision/bin/python}" -m tinyvision.grading.au
 
 # ---- the archive ---------------------------------------------------------------------------------
 
-def archive(path: Path, exercise: Exercise, folder: Path) -> Path:
+def archive(path: Path, exercise: Exercise, folder: Path, visibility: str = "visible") -> Path:
     """Write ``autograder.zip`` into a folder; its path. The secret behind the numbers stays in
     the folder, so that building again gives students the same numbers, and the same bytes."""
     secret = folder / "secret"
     if not secret.exists():
         write(secret, secrets.token_hex(16), 0o600)
-    about = {"assignment": path.name, "name": exercise.name}
+    about = {"assignment": path.name, "name": exercise.name, "visibility": visibility}
     setup = SETUP.replace("{more}", " g++" if exercise.texts else "")
     files = {"setup.sh": setup.encode(), "run_autograder": RUN.encode(),
              "autograder.json": json.dumps(about, indent=1).encode(),
@@ -122,7 +122,8 @@ def run(root: Path, source: Path = Path(".")) -> dict:
 
     def keep(record: dict) -> None:
         score, notes = _after_lateness(record, exercise, root / late.METADATA)
-        made.update(gradescope.results(record, score, notes, seconds=time.monotonic() - start))
+        made.update(gradescope.results(record, score, notes, about["visibility"],
+                                       time.monotonic() - start))
         write(root / "results" / "results.json", gradescope.text(made))
     keep(_best(handed_in(root / "submission", exercise.name), assignment, level, keep))
     return made

@@ -38,13 +38,14 @@ class Built:
     mistakes: int
 
 
-def build(path, out=None, check: bool = True) -> Built:
+def build(path, out=None, check: bool = True, visibility: str = "visible") -> Built:
     """Build an assignment.
 
     Arguments:
         path: its source, ``hw3.py``.
         out: the folder to write; by default ``build/hw3`` beside the source.
         check: False leaves the proofs out, as when only a text was changed.
+        visibility: of the tests on Gradescope, one of `exports.gradescope.VISIBILITIES`.
 
     `BuildError` lists everything that is wrong; then nothing is written. ValueError where the
     source cannot be read.
@@ -62,7 +63,7 @@ def build(path, out=None, check: bool = True) -> Built:
     for name, text in texts.items():
         write(folder / name, text)
     write(folder / path.name, path.read_bytes())
-    zipped = archive(path, exercise, folder)
+    zipped = archive(path, exercise, folder, visibility)
     files = (*(folder / name for name in texts), zipped)
     return Built(folder, files, exercise.points, len(exercise.mistakes))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tinyvision.grading.exports.gradescope import VISIBILITIES
+
 
 def add(subparsers) -> None:
     """Add the commands to the subparsers of the ``tinyvision`` command."""
@@ -30,6 +32,8 @@ def _add_build(subparsers) -> None:
     building = subparsers.add_parser("build", help="make an assignment's files and prove them")
     building.add_argument("source", metavar="NAME.py", help="what 'tinyvision new' wrote")
     building.add_argument("-o", "--output", metavar="FOLDER", help="default: build/NAME beside it")
+    building.add_argument("--visibility", choices=VISIBILITIES, default="visible",
+                          help="of the tests on Gradescope")
     building.set_defaults(run=run_build)
 
 
@@ -91,7 +95,7 @@ def run_build(args) -> int:
     """Build; 1 where the assignment is not ready, with everything that is to be put right."""
     from tinyvision.grading.build import BuildError, build
     try:
-        built = build(args.source, args.output)
+        built = build(args.source, args.output, visibility=args.visibility)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
