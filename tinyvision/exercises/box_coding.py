@@ -172,10 +172,10 @@ def _clamped_both_ways(codes, anchors, weights):
 
 _PLUS_ONE = ("Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 belongs to boxes "
              "that count whole pixels.")
-_EXCHANGED = ("The first two weights belong to the centre, the last two to the sides.")
+_EXCHANGED = "The first two weights belong to the centre, the last two to the sides."
 _SHARED = "Each of the four numbers has a weight of its own."
 _OTHER_SIDES = "x is measured in widths of the anchor, y in its heights."
-_HALF = ("The middle of x0 and x1 is not half their difference: that is how far it is from x0.")
+_HALF = "The middle of x0 and x1 is not half their difference: that is how far it is from x0."
 _SIZES = "The last two numbers of a box are its other corner, not its width and height."
 
 MISTAKES = (
@@ -209,6 +209,10 @@ MISTAKES = (
             "their ratio is asked for?", _encode(scale=lambda d: d, differ=np.subtract)),
     Mistake("encode", "log10", "log is the natural logarithm, not the one to base 10.",
             _encode(scale=np.log10)),
+    Mistake("encode", "order", "The order is d_x, d_y, d_w, d_h.",
+            lambda b, a, m: encode(b, a, m)[:, [0, 2, 1, 3]]),
+    Mistake("decode", "order", "A box is (x0, y0, x1, y1), not (x0, x1, y0, y1).",
+            lambda c, a, m: decode(c, a, m)[:, [0, 2, 1, 3]]),
     Mistake("decode", "weights-multiplied", "`encode` multiplied by the weights; what undoes that?",
             lambda c, a, m: decode(c, a, 1 / m)),
     Mistake("decode", "weights-ignored", "The weights have no effect.",
@@ -248,6 +252,7 @@ MISTAKES = (
 )
 
 MISTAKES += versions(MISTAKES, {
+    ("encode", "order"): (lambda b, a, m: encode(b, a, m)[:, [2, 3, 0, 1]],),
     ("encode", "weights-exchanged"): (_other_weights(encode, [0, 2, 1, 3]),),
     ("encode", "weights-shared"): (_other_weights(encode, [0, 0, 0, 0]),
                                    _other_weights(encode, [0, 0, 3, 3])),
