@@ -32,7 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def axis_weights(before, after, align_corners):
@@ -190,6 +190,154 @@ def _whole(weights):
     return (weights > 0) * 1.0
 
 
+# ---- versions: other weights along one axis, and gradients that are overwritten ------------------
+
+def _mapped(place, corners=axis_weights, clip=(True, True)):
+    """Weights at place(a, before, after) where align_corners is False, moved into the map at its
+    beginning and its end; ``corners`` makes those of align_corners=True."""
+    def weigh(before, after, align_corners):
+        if align_corners:
+            return corners(before, after, True)
+        limits = (0 if clip[0] else -np.inf), (before - 1 if clip[1] else np.inf)
+        return _tents(np.clip(place(np.arange(after), before, after), *limits), before)
+    return weigh
+
+
+def _cornered(place):
+    """Weights at place(a, before, after), moved into the map, where align_corners is True."""
+    return lambda before, after, align_corners: axis_weights(
+        before, after, False) if not align_corners else _tents(
+            np.clip(place(np.arange(after), before, after), 0, before - 1), before)
+
+
+def _halves(a, before, after):
+    return (a + 0.5) * before / after - 0.5
+
+
+def _corner_steps(a, before, after):
+    with np.errstate(invalid="ignore"):
+        return a * (before - 1) / np.float64(after - 1)
+
+
+def _place(before, after, align_corners):
+    return axis_weights(before, after, align_corners) @ np.arange(before)
+
+
+def _copied(choose):
+    """The whole weight on pixel choose(place)."""
+    return lambda before, after, align_corners: np.eye(before)[
+        choose(_place(before, after, align_corners)).astype(int)]
+
+
+def _steps_down(before, after, align_corners):
+    return np.eye(before)[np.arange(after) * before // after]
+
+
+def _mixed(weights):
+    """Weights along one axis where pixel low gets weights(part)[0] and the next one [1], part
+    being how far the place lies behind low; joined by = or += at the border."""
+    def weigh(before, after, align_corners, join=np.add.at):
+        place = _place(before, after, align_corners)
+        low = np.floor(place + 1e-9).astype(int)
+        table, rows, shares = np.zeros((after, before)), np.arange(after), weights(place - low)
+        for pixel, share in zip((low, np.minimum(low + 1, before - 1)), shares):
+            join(table, (rows, pixel), share)
+        return table
+    return weigh
+
+
+def _set(table, where, share):
+    table[where] = share
+
+
+def _border_overwritten(before, after, align_corners):
+    """weights[a, high] = part, which at the border wipes out weights[a, low] = 1 - part."""
+    return _mixed(lambda part: (1 - part, part))(before, after, align_corners, _set)
+
+
+def _wrapped(before, after, align_corners):
+    """Row -1 is the last row; the pixel behind the last one is the last one."""
+    if align_corners:
+        return axis_weights(before, after, True)
+    place = _half_pixels(before, after, False)
+    low, table = np.floor(place).astype(int), np.zeros((after, before))
+    np.add.at(table, (np.arange(after), low), 1 - place + low)
+    np.add.at(table, (np.arange(after), np.minimum(low + 1, before - 1)), place - low)
+    return table
+
+
+def _one_sided(first):
+    """Extrapolated only at the first pixel (int() of a negative place is 0), or at the last."""
+    def weigh(before, after, align_corners):
+        outside = _half_pixels(before, after, False) < 0
+        rows = outside if first else ~outside
+        return np.where(rows[:, None], _extrapolated(before, after, align_corners),
+                        axis_weights(before, after, align_corners))
+    return weigh
+
+
+def _neighbours(before, after, align_corners):
+    """(pixels, weights) of the lower neighbour and of the next one, (2, after) each."""
+    place = _place(before, after, align_corners)
+    low = np.floor(place + 1e-9).astype(int)
+    return (low, np.minimum(low + 1, before - 1)), (1 - place + low, place - low)
+
+
+def _four_written(added):
+    """The gradient given to four neighbours with =, or with += of arrays of indices, which adds
+    once where a pixel occurs several times."""
+    def back(g, input_size, align_corners):
+        (down, across), (A, B) = ([_neighbours(n, m, align_corners) for n, m in
+                                   zip(input_size, g.shape[2:])], g.shape[2:])
+        gx = np.zeros((*g.shape[:2], *input_size))
+        for a, b, i, j in np.ndindex(A, B, 2, 2) if not added else ():
+            share = g[:, :, a, b] * down[1][i][a] * across[1][j][b]
+            gx[:, :, down[0][i][a], across[0][j][b]] = share
+        for i, j in np.ndindex(2, 2) if added else ():
+            share = g * down[1][i][:, None] * across[1][j]
+            gx[:, :, down[0][i][:, None], across[0][j]] += share
+        return gx
+    return back
+
+
+EITHER_WAY = {          # versions of weights, for the forward and the backward
+    "half-pixel-forgotten": (_mapped(lambda a, before, after: a * before / after,
+                                     clip=(True, False)),),
+    "zeros-outside": (_mapped(_halves, clip=(True, False)), _mapped(_halves, clip=(False, True))),
+    "extrapolated": (_one_sided(True), _one_sided(False)),
+    "divided-by-the-size": (
+        _cornered(lambda a, before, after: a * before / max(after - 1, 1)),
+        _cornered(lambda a, before, after: a * before / after)),
+    "nearest-pixel": (_copied(np.floor), _steps_down,
+                      _copied(lambda place: np.floor(place + 0.5))),
+}
+AXIS_MISTAKES = (       # further mistakes of weights: name, hint, versions
+    ("half-pixel-not-subtracted", "You add half a pixel in the new map, but do not subtract it in "
+     "the old one. Where is the place of pixel a if the size stays the same?",
+     (_mapped(lambda a, before, after: (a + 0.5) * before / after),
+      _mapped(lambda a, before, after: (a + 0.5) * before / after, clip=(True, False)))),
+    ("weights-exchanged", "The nearer pixel counts less in your code: the two weights along an "
+     "axis are exchanged.", (_mixed(lambda part: (part, 1 - part)),)),
+    ("border-weight-overwritten", "At the last pixel both neighbours are the same one, and its "
+     "weights add up; yours is overwritten by 0.", (_border_overwritten,)),
+    ("wrapped-around", "A place just before the first pixel reads the last one in your code: row "
+     "-1 is the last row in NumPy.", (_wrapped,)),
+    ("nan-for-one-pixel", "Where the new map is one pixel high you divide by 0.",
+     (lambda before, after, align_corners: _tents(_corner_steps(
+         np.arange(after), before, after), before) if align_corners else axis_weights(
+             before, after, False),)),
+    ("one-pixel-in-the-middle", "With align_corners=True a single pixel stands on the first old "
+     "one, not in the middle.",
+     (lambda before, after, align_corners: axis_weights(
+         before, after, align_corners and after > 1),)),
+    ("scale-inverted", "You multiply by the new size and divide by the old one. How far is it in "
+     "the old map from one new pixel to the next?",
+     (_mapped(lambda a, before, after: (a + 0.5) * after / before - 0.5,
+              lambda before, after, align_corners: _tents(np.minimum(
+                  np.arange(after) * (after - 1) / max(before - 1, 1), before - 1), before)),)),
+)
+
+
 MISTAKES = (
     Mistake("bilinear_resize", "always-align-corners", "Your places are those of "
             "align_corners=True also where it is False.", _forward(_corners_always)),
@@ -208,8 +356,8 @@ MISTAKES = (
             _forward(_steps_of_the_size)),
     Mistake("bilinear_resize", "nearest-pixel", "You copy the nearest pixel. Bilinear "
             "interpolation mixes four.", _forward(_nearest)),
-    Mistake("bilinear_resize", "linear-in-one-direction", "Down you interpolate, across you copy "
-            "the nearest pixel.", _forward(axis_weights, _nearest)),
+    Mistake("bilinear_resize", "linear-in-one-direction", "In one direction you interpolate, "
+            "in the other you copy the nearest pixel.", _forward(axis_weights, _nearest)),
     Mistake("bilinear_resize", "area-mean", "You average the area that a new pixel covers. Where "
             "the map gets smaller that is the better picture, but not this formula.",
             _forward(_area_mean)),
@@ -234,7 +382,31 @@ MISTAKES = (
             "align_corners=False also where it is True.", _backward(_corners_never)),
     Mistake("bilinear_resize_backward", "half-pixel-forgotten", "With align_corners=False a "
             "pixel's value stands in its middle, on the way back too.", _backward(_no_half_pixel)),
+    *(Mistake("bilinear_resize", name, hint, _forward(version))
+      for name, hint, several in AXIS_MISTAKES for version in several),
+    *(Mistake("bilinear_resize_backward", name, hint, _backward(version))
+      for name, hint, several in AXIS_MISTAKES for version in several),
+    Mistake("bilinear_resize_backward", "zeros-outside", "A place just outside the old map gives "
+            "back too little: it is first moved to the nearest pixel.", _backward(_zeros_outside)),
+    Mistake("bilinear_resize_backward", "extrapolated", "Outside the old map's pixels you continue "
+            "the line through the last two. The place is first moved to the nearest pixel.",
+            _backward(_extrapolated)),
+    Mistake("bilinear_resize_backward", "divided-by-the-size", "With align_corners=True the last "
+            "new pixel stands on the last old one. How many steps are there between A pixels?",
+            _backward(_steps_of_the_size)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    **{("bilinear_resize", name): tuple(map(_forward, several))
+       for name, several in (EITHER_WAY | {"nearest-pixel": (
+           *EITHER_WAY["nearest-pixel"], _copied(np.round))}).items()},
+    **{("bilinear_resize_backward", name): tuple(map(_backward, several))
+       for name, several in EITHER_WAY.items()},
+    ("bilinear_resize", "linear-in-one-direction"): (_forward(_nearest, axis_weights),),
+    ("bilinear_resize_backward", "weights-forgotten"): (
+        _backward(_mixed(lambda part: (1.0, 1.0))),),
+    ("bilinear_resize_backward", "overwritten"): (_four_written(False), _four_written(True)),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -262,7 +434,7 @@ def cases(rng):
         _case(rng, "one row and two columns, align_corners", (1, 2, 5, 7), (1, 2), True),
         _back(rng, "backward, two pixels to four", (1, 1, 1, 2), (1, 4), False, small),
         _back(rng, "backward, enlarged, align_corners", (1, 2, 3, 5), (7, 8), True),
-        _back(rng, "backward, two images, made smaller", (2, 3, 9, 8), (4, 5), False),
+        _back(rng, "backward, two images, lower and wider", (2, 3, 9, 5), (4, 8), False),
         _back(rng, "backward, one row and nine columns, align_corners", (1, 2, 6, 4), (1, 9), True),
     ]
 
