@@ -33,7 +33,8 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import given, then
 
 
 def convolutionize(weight, input_shape):
@@ -110,6 +111,23 @@ def _channels_after_outputs(weight, input_shape):
     return convolutionize(weight, input_shape).swapaxes(0, 1)
 
 
+def _columns_then_channels(weight, input_shape):
+    C, U, V = input_shape
+    return weight.reshape(-1, V, U, C).transpose(0, 3, 2, 1)
+
+
+def _axes_as_read(order):
+    """The weight, transposed or not, in axes of the sizes of another order of O, C, U, V."""
+    def kernels(weight, input_shape, transposed=False):
+        sizes = len(weight), *input_shape
+        return (weight.T if transposed else weight).reshape([sizes[k] for k in order])
+    return kernels
+
+
+def _of_the_transpose(kernels):
+    return lambda weight, input_shape: kernels(weight, input_shape, True)
+
+
 # ---- mistakes: the classifier --------------------------------------------------------------------
 
 def _maps(x, kernel, stride):
@@ -176,6 +194,34 @@ def _stride_in_size_only(x, kernel, weight, bias, stride, input_size):
                                                               :right.shape[3]]
 
 
+def _relu_twice(*args):
+    return np.maximum(slide_classifier(*args), 0)
+
+
+def _ordered(order):
+    """The classifier whose dense weights are read in another order."""
+    return lambda *args: _answers(*args, order=order)
+
+
+def _crops_a_pixel_apart(everywhere):
+    """The classifier on crops that begin at pixel (a, b); on as many as asked for, or all."""
+    def slide(x, kernel, weight, bias, stride, input_size):
+        h, w = input_size
+        A, B = (x.shape[2] - h + 1, x.shape[3] - w + 1) if everywhere else slide_classifier(
+            x, kernel, weight, bias, stride, input_size).shape[2:]
+        y = np.zeros((len(x), len(weight), A, B))
+        for a, b in np.ndindex(A, B):
+            crop = x[:, :, a:a + h, b:b + w]
+            y[:, :, a, b] = slide_classifier(crop, kernel, weight, bias, stride,
+                                             input_size)[:, :, 0, 0]
+        return y
+    return slide
+
+
+def _both_flipped(x, kernel, *rest):
+    return _answers(x, kernel[:, :, ::-1, ::-1], *rest, order=_flipped)
+
+
 MISTAKES = (
     Mistake("convolutionize", "channels-last", "You take the vector as pixel by pixel with the "
             "channels inside. It is channel by channel, each row by row.", _channels_last),
@@ -208,7 +254,45 @@ MISTAKES = (
             "are the map that is asked for.", _mean_of_answers),
     Mistake("slide_classifier", "stride-in-size-only", "The stride changes the size of your maps, "
             "but the first layer's window moves by one pixel.", _stride_in_size_only),
+    Mistake("slide_classifier", "relu-before", "The ReLU stands before the first layer in your "
+            "code. It belongs between the two.",
+            lambda x, *rest: _answers(np.maximum(x, 0), *rest, relu=lambda maps: maps)),
+    Mistake("slide_classifier", "kernel-flipped", "The first layer's kernels are turned by 180 "
+            "degrees.", given(slide_classifier, 1, lambda kernel: kernel[:, :, ::-1, ::-1])),
+    Mistake("slide_classifier", "inputs-first", "You take the weight's first axis for the inputs. "
+            "A row of the weight belongs to one answer.", _ordered(_inputs_first)),
+    Mistake("slide_classifier", "column-by-column", "Within a channel you count the dense weights "
+            "column by column; the vector counts row by row.", _ordered(_column_by_column)),
+    Mistake("slide_classifier", "size-exchanged", "The dense layer's kernels have height and width "
+            "exchanged.", _ordered(_size_exchanged)),
+    Mistake("slide_classifier", "last-place-forgotten", "Your result lacks its last row and "
+            "column. How many kernels of 1 element fit on a map of 1?",
+            then(slide_classifier, lambda y: y[:, :, :-1, :-1])),
+    *(Mistake("slide_classifier", "crops-a-pixel-apart", "Your crops begin at neighbouring pixels. "
+              "How far apart are they where the first layer has a stride?",
+              _crops_a_pixel_apart(everywhere)) for everywhere in (False, True)),
+    Mistake("slide_classifier", "channels-crossed", "Every channel of the first layer's kernel "
+            "meets every channel of the image. Which one belongs to which?",
+            given(slide_classifier, 0, lambda x: np.broadcast_to(x.sum(axis=1, keepdims=True),
+                                                                 x.shape))),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("convolutionize", "channels-last"): (_columns_then_channels, _axes_as_read((0, 2, 3, 1))),
+    ("convolutionize", "inputs-first"): (
+        _of_the_transpose(_axes_as_read((0, 1, 2, 3))), _axes_as_read((1, 2, 3, 0)),
+        _of_the_transpose(_axes_as_read((1, 2, 3, 0)))),
+    ("convolutionize", "flipped"): (then(convolutionize, lambda k: k[:, ::-1, ::-1, ::-1]),),
+    ("convolutionize", "channels-before-answers"): (_axes_as_read((1, 0, 2, 3)),),
+    ("slide_classifier", "relu-at-the-end"): (_relu_twice,),
+    ("slide_classifier", "channels-last"): (_ordered(_columns_then_channels),),
+    ("slide_classifier", "inputs-first"): (
+        _ordered(_of_the_transpose(_axes_as_read((0, 1, 2, 3)))),),
+    ("slide_classifier", "flipped"): (_both_flipped,),
+    ("slide_classifier", "one-answer"): (then(slide_classifier, lambda y: y[:, :, 0, 0]),),
+    ("slide_classifier", "mean-of-answers"): (
+        then(slide_classifier, lambda y: y.mean(axis=(2, 3))),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
