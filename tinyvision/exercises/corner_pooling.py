@@ -31,7 +31,7 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small, whole
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def top_left_pool(top, left):
@@ -152,6 +152,33 @@ def _half_turned(bottom, right):
     return _run(bottom, 2, False) + _run(right, 3, True)
 
 
+def _with(top_axis=2, top_ahead=True, left_axis=3, left_ahead=True):
+    """Running maxima of both maps, along other axes or the other way."""
+    return lambda top, left: _run(top, top_axis, top_ahead) + _run(left, left_axis, left_ahead)
+
+
+def _sums(top, left):
+    return np.flip(np.cumsum(np.flip(top, 2), 2), 2) + np.flip(np.cumsum(np.flip(left, 3), 3), 3)
+
+
+def _without_itself_but_at_the_edge(top, left):
+    t, l = top.copy(), left.copy()
+    t[:, :, :-1], l[..., :-1] = _run(top, 2, True)[:, :, 1:], _run(left, 3, True)[..., 1:]
+    return t + l
+
+
+def _down_then_right(top, left):
+    return _run(_run(top, 2, True) + left, 3, True)
+
+
+def _not_turned_back(bottom, right):
+    return top_left_pool(bottom[:, :, ::-1, ::-1], right[:, :, ::-1, ::-1])
+
+
+def _turned_afterwards(bottom, right):
+    return top_left_pool(bottom, right)[:, :, ::-1, ::-1]
+
+
 # ---- mistakes: backward --------------------------------------------------------------------------
 
 def _moved(g, top, left, place=lambda line: len(line) - 1 - line[::-1].argmax()):
@@ -202,6 +229,51 @@ def _backward_other_corner(g, top, left):
     return tuple(part[:, :, ::-1, ::-1] for part in top_left_pool_backward(*turned))
 
 
+def _offset_forgotten(place):
+    """place(line) counted from the map's first row or column."""
+    def back(g, top, left):
+        gtop, gleft = np.zeros(g.shape), np.zeros(g.shape)
+        for n, c, i, j in np.ndindex(g.shape):
+            gtop[n, c, place(top[n, c, i:, j]), j] += g[n, c, i, j]
+            gleft[n, c, i, place(left[n, c, i, j:])] += g[n, c, i, j]
+        return gtop, gleft
+    return back
+
+
+def _farthest(line):
+    return len(line) - 1 - line[::-1].argmax()
+
+
+def _equals(shared):
+    """g to all pixels that equal the maximum, whole or in equal shares."""
+    def back(g, top, left):
+        gtop, gleft = np.zeros(g.shape), np.zeros(g.shape)
+        for n, c, i, j in np.ndindex(g.shape):
+            for into, line in ((gtop[n, c, i:, j], top[n, c, i:, j]),
+                               (gleft[n, c, i, j:], left[n, c, i, j:])):
+                best = line == line.max()
+                into += g[n, c, i, j] * best / (best.sum() if shared else 1)
+        return gtop, gleft
+    return back
+
+
+def _overwritten_from_the_edge(g, top, left):
+    """= for += in loops that begin at the far edges: the first pixel's g stays."""
+    gtop, gleft = np.zeros(g.shape), np.zeros(g.shape)
+    for n, c, i, j in reversed([*np.ndindex(g.shape)]):
+        gtop[n, c, i + _farthest(top[n, c, i:, j]), j] = g[n, c, i, j]
+        gleft[n, c, i, j + _farthest(left[n, c, i, j:])] = g[n, c, i, j]
+    return gtop, gleft
+
+
+def _whole_lines(g, top, left):
+    gtop, gleft = np.zeros(g.shape), np.zeros(g.shape)
+    for n, c, i, j in np.ndindex(g.shape):
+        gtop[n, c, _farthest(top[n, c, :, j]), j] += g[n, c, i, j]
+        gleft[n, c, i, _farthest(left[n, c, i])] += g[n, c, i, j]
+    return gtop, gleft
+
+
 MISTAKES = (
     Mistake("top_left_pool", "other-corner", "Your maxima look up and to the left: that is the "
             "pooling for lower right corners. Where is the object, seen from its upper left "
@@ -245,7 +317,62 @@ MISTAKES = (
             _results_exchanged),
     Mistake("top_left_pool_backward", "other-corner", "Your gradients are those of the pooling for "
             "lower right corners.", _backward_other_corner),
+    *(Mistake("top_left_pool", "one-direction-turned", "One of your two maxima looks the other "
+              "way. Where is the object, seen from its upper left corner?", version)
+      for version in (_with(top_ahead=False), _with(left_ahead=False))),
+    *(Mistake("top_left_pool", "only-left", "The map `top` is missing in your result.", version)
+      for version in (lambda top, left: _run(left, 3, True),
+                      lambda top, left: _run(left, 2, True) + _run(left, 3, True))),
+    Mistake("top_left_pool", "running-sums", "You add up what lies ahead; the largest value is "
+            "asked for.", _sums),
+    *(Mistake("bottom_right_pool", "not-turned-back", "You turn the maps or the result, but not "
+              "both: what was turned has to be turned back.", version)
+      for version in (_not_turned_back, _turned_afterwards)),
+    Mistake("bottom_right_pool", "one-neighbour", "Your maximum sees only the next pixel. It "
+            "should reach to the edge.", _turned(_one_neighbour)),
+    Mistake("bottom_right_pool", "bottom-not-turned", "`right` looks to the left, as it should, "
+            "but `bottom` still looks down.", _with(left_ahead=False)),
+    Mistake("bottom_right_pool", "whole-line", "Your maxima are those of whole columns and rows. "
+            "A pixel sees only what lies on one side of it.", _whole_line),
+    Mistake("bottom_right_pool", "one-after-the-other", "You pool up and then to the left, which "
+            "looks at a whole quarter of the map. The two directions are pooled apart.",
+            _turned(_one_after_the_other)),
+    *(Mistake("bottom_right_pool", "only-one-map", "One of the two maps is missing in your "
+              "result.", version)
+      for version in (lambda bottom, right: _run(bottom, 2, False),
+                      lambda bottom, right: _run(right, 3, False),
+                      lambda bottom, right: _run(bottom, 2, False) + _run(bottom, 3, False))),
+    *(Mistake("bottom_right_pool", "without-itself", "A pixel's own value is left out of its "
+              "maximum.", _turned(version))
+      for version in (_without_itself, _without_itself_but_at_the_edge)),
+    *(Mistake("top_left_pool_backward", "counted-from-the-other-end", "You mirror the place of the "
+              "maximum: argmax of a line turned round counts from its end, argmax of the line "
+              "itself from its beginning.", lambda *args, place=place: _moved(*args, place=place))
+      for place in (lambda line: len(line) - 1 - line.argmax(),
+                    lambda line: line[::-1].argmax())),
+    *(Mistake("top_left_pool_backward", "offset-forgotten", "argmax of a part of a line counts "
+              "from the part's beginning. Where in the map is that?", _offset_forgotten(place))
+      for place in (_farthest, np.argmax)),
+    *(Mistake("top_left_pool_backward", "to-all-equals", "All values that equal the maximum get a "
+              "gradient. The task credits only the farthest.", _equals(shared))
+      for shared in (False, True)),
+    Mistake("top_left_pool_backward", "whole-line", "You look for the maximum of the whole column "
+            "or row. A pixel sees only what lies ahead of it.", _whole_lines),
+    Mistake("top_left_pool_backward", "maps-exchanged", "The two maps are exchanged: the first one "
+            "is looked at downwards, the second to the right.",
+            lambda g, top, left: top_left_pool_backward(g, left, top)),
+    Mistake("top_left_pool_backward", "one-neighbour", "You choose between a pixel and the next "
+            "one only. The maximum reaches to the edge.", lambda *args: _moved(
+                *args, place=lambda line: int(len(line) > 1 and line[1] >= line[0]))),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("top_left_pool", "without-itself"): (_without_itself_but_at_the_edge,),
+    ("top_left_pool", "one-after-the-other"): (_down_then_right,),
+    ("top_left_pool", "only-top"): (
+        lambda top, left: _run(top, 2, True) + _run(top, 3, True),),
+    ("top_left_pool_backward", "overwritten"): (_overwritten_from_the_edge,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
