@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def cell_anchors(sizes, aspect_ratios):
@@ -137,6 +137,46 @@ def _first_corner_only(size, stride, cell):
         -1, 4)
 
 
+def _shaped(width, height, rounded=np.round, less=0.0):
+    """`cell_anchors` with other sides of (size, ratio)."""
+    def wrong(sizes, ratios):
+        w, h = ((side(sizes, ratios[:, None]) * np.ones((len(ratios), len(sizes))) - less).ravel()
+                / 2 for side in (width, height))
+        return rounded(np.stack([-w, -h, w, h], axis=1))
+    return wrong
+
+
+def _size(s, r):
+    return s
+
+
+def _walked(size, stride, cell, x_counts=1, x_stride=1, rows=True):
+    """Places whose x counts columns (1) or rows (0) by the horizontal (1) or the vertical stride
+    (0), visited row by row or column by column."""
+    x = np.arange(size[x_counts]) * stride[x_stride]
+    y = np.arange(size[1 - x_counts]) * stride[1 - x_stride]
+    x, y = np.meshgrid(x, y, indexing="xy" if rows else "ij")
+    anchors = np.stack([x, y, x, y], axis=-1)[:, :, None] + cell
+    return anchors.reshape(-1, 4)
+
+
+def _walk(**how):
+    return lambda size, stride, cell: _walked(size, stride, cell, **how)
+
+
+def _moved_by(*columns):
+    """The places' (x, y) added to the four coordinates in a wrong way."""
+    def wrong(size, stride, cell):
+        places = grid_anchors(size, stride, np.zeros((1, 4)))[:, None]
+        return (places[..., list(columns)] + cell).reshape(-1, 4)
+    return wrong
+
+
+def _last_corner_only(size, stride, cell):
+    places = grid_anchors(size, stride, np.zeros((1, 4)))[:, None]
+    return (places * [0, 0, 1, 1] + cell).reshape(-1, 4)
+
+
 MISTAKES = (
     Mistake("cell_anchors", "width-by-height", "The aspect ratio is height / width: a ratio of 2 "
             "is a person standing, not a car.", lambda s, r: cell_anchors(s, 1 / r)),
@@ -184,7 +224,47 @@ MISTAKES = (
             lambda size, stride, cell: grid_anchors(size, (stride[0],) * 2, cell)),
     Mistake("grid_anchors", "first-corner-only", "Only the upper left corner moves with the place; "
             "the box grows with it.", _first_corner_only),
+    Mistake("cell_anchors", "size-is-area", "A size is the root of the area: an anchor of size 8 "
+            "and ratio 1 is 8 wide.", lambda s, r: cell_anchors(np.sqrt(s), r)),
+    Mistake("cell_anchors", "rounded-up", "Coordinates are rounded to the nearest whole number, "
+            "not up.", _wrong_cell(rounded=np.ceil)),
+    Mistake("cell_anchors", "minus-one", "Coordinates are continuous: no - 1 for the last pixel.",
+            _shaped(lambda s, r: s / np.sqrt(r), lambda s, r: s * np.sqrt(r), less=1.0)),
+    Mistake("grid_anchors", "one-place-late", "The first place stands at (0, 0), not a stride "
+            "away from it.", _wrong_grid(offset=1.0)),
+    Mistake("grid_anchors", "x-x-y-y", "A box is (x0, y0, x1, y1): which two of its coordinates "
+            "move to the right?", _moved_by(0, 0, 1, 1)),
+    Mistake("grid_anchors", "not-flat", "The answer has one row for each anchor: (H W A, 4).",
+            lambda size, stride, cell: grid_anchors(size, stride, cell).reshape(
+                *size, len(cell), 4)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("cell_anchors", "no-root"): (
+        _shaped(lambda s, r: s * r, lambda s, r: s / r),
+        _shaped(lambda s, r: s / np.sqrt(r), lambda s, r: s * r),
+        _shaped(lambda s, r: s / r, lambda s, r: s * np.sqrt(r))),
+    ("cell_anchors", "area-not-kept"): (
+        _shaped(lambda s, r: s / r, _size), _shaped(lambda s, r: s * r, _size),
+        _shaped(_size, lambda s, r: s * np.sqrt(r)), _shaped(lambda s, r: s / np.sqrt(r), _size),
+        _shaped(_size, lambda s, r: s / r)),
+    ("cell_anchors", "size-is-area"): (lambda s, r: cell_anchors(np.sqrt(s), 1 / r),),
+    ("cell_anchors", "sides-rounded"): (
+        lambda s, r: np.round(_sides_rounded(s, r)),
+        _shaped(lambda s, r: np.round(s / np.sqrt(r)),
+                lambda s, r: np.round(np.round(s / np.sqrt(r)) * r), np.asarray),
+        _shaped(lambda s, r: np.trunc(s / np.sqrt(r)), lambda s, r: np.trunc(s * np.sqrt(r)),
+                np.asarray)),
+    ("grid_anchors", "column-by-column"): (_wrong_grid(axes=(2, 1, 0)),),
+    ("grid_anchors", "strides-exchanged"): (_walk(x_stride=0, rows=False),),
+    ("grid_anchors", "sizes-exchanged"): (_walk(x_counts=0, rows=False),),
+    ("grid_anchors", "axes-exchanged"): (_walk(x_counts=0, x_stride=0),),
+    ("grid_anchors", "one-stride"): (
+        lambda size, stride, cell: grid_anchors(size, (stride[1],) * 2, cell),),
+    ("grid_anchors", "first-corner-only"): (_last_corner_only,),
+    ("grid_anchors", "not-flat"): (
+        lambda size, stride, cell: grid_anchors(size, stride, cell).reshape(-1, len(cell), 4),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
