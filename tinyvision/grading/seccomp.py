@@ -60,11 +60,6 @@ NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16               # offsets in struct secc
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 4, 22, 38, 2
 
 
-def available() -> bool:
-    """Whether there are filters for this system: Linux on x86_64 or aarch64."""
-    return sys.platform == "linux" and os.uname().machine in AUDIT
-
-
 # ---- the program ---------------------------------------------------------------------------------
 
 def _step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
