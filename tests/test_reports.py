@@ -450,6 +450,16 @@ def test_names_and_words_of_students_are_only_text(tmp_path, name):
     assert links and all((tmp_path / unquote(link)).is_file() for link in links)
 
 
+def test_names_of_students_cannot_draw_on_the_terminal(tmp_path, capsys):
+    kept_in = store.Store(tmp_path)
+    names = ["a\x1b[2J\r\n30 of 30 graded", "b\udc80\u202e", "c\x9b31m"]
+    kept_in.list_submissions([(name, "2" * 64) for name in names])
+    assert command("report", tmp_path) == 1
+    said = capsys.readouterr().err
+    assert said.splitlines() == ["a\ufffd 30 of 30 graded: not graded yet",
+                                 "b\ufffd\ufffd: not graded yet", "c\ufffd31m: not graded yet"]
+
+
 def test_two_students_whose_names_look_alike_have_a_page_each(tmp_path):
     kept_in = store.Store(tmp_path)
     names = ["a\u202eb", "a\u200fb"]

@@ -14,7 +14,7 @@ from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.engines import IsolationError, Threads
 from tinyvision.grading.examine import Stopped, examine, whole
 from tinyvision.grading.live import Live
-from tinyvision.grading.store import Store, plain, read_record
+from tinyvision.grading.store import Store, one_line, plain, read_record
 from tinyvision.grading.summary import Summary
 from tinyvision.grading.verdict import Verdict
 
@@ -93,7 +93,7 @@ def _run(engine, todo: list, live: Live) -> tuple[bool, list]:
     except KeyboardInterrupt:           # while writing; while waiting the engine takes it
         engine.interrupted = True
         results.close()
-    lost = [(task.submission.file, problem) for task, made in unwritten
+    lost = [(one_line(task.submission.file), problem) for task, made in unwritten
             if (problem := task.keep(*made))]               # there may be room again
     return engine.interrupted, lost
 

@@ -17,7 +17,7 @@ from tinyvision.grading.pages import data, pictures
 from tinyvision.grading.pages.overview import class_page
 from tinyvision.grading.pages.sidebyside import similar_page
 from tinyvision.grading.pages.student import student_page
-from tinyvision.grading.store import Store, folder_name, write
+from tinyvision.grading.store import Store, folder_name, one_line, write
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     store = Store(out)
     entries = store.entries()
     items = read_items(store, entries)
-    missing = [f"{entry.student}: {_why(entry, store)}" for entry in entries
+    missing = [f"{one_line(entry.student)}: {_why(entry, store)}" for entry in entries
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
     absent, rules = (course.absent(store.out, [item.record for item in items]),

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tinyvision.grading import selection
+from tinyvision.grading.store import one_line
 
 
 def add(subparsers) -> None:
@@ -47,7 +48,7 @@ def run_similar(args) -> int:
         print(f"similar: {error}", file=sys.stderr)
         return 2
     for group in groups:
-        names = " + ".join(member.label for member in group.members)
+        names = " + ".join(one_line(member.label) for member in group.members)
         print(f"{group.share:4.0%}  {group.exercise}: {names} ({group.why})")
     print(f"{len(groups) or 'no'} groups are alike   {page}")
     return 0

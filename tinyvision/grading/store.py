@@ -35,6 +35,11 @@ def plain(text: object, most: int = 500) -> str:
     return _UNSEEN.sub("\ufffd", _ESCAPES.sub("", str(text)))[:most]
 
 
+def one_line(text: object) -> str:
+    """`plain`, and without line breaks: a name that a student chose, in a line of ours."""
+    return " ".join(plain(text).split())
+
+
 def write(path: Path, data: str | bytes, mode: int = 0o666) -> None:
     """Write a file whole: into a temporary neighbour, then renamed; ``mode`` before the umask.
     Where that fails, as on a full disk, the old file stays and the neighbour goes: OSError."""
