@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def match(iou, high, low, force):
@@ -64,21 +64,23 @@ def match(iou, high, low, force):
 
 # ---- mistakes ------------------------------------------------------------------------------------
 
-def _plain(iou, high, low, above=np.greater_equal, under=np.less):
+def _plain(iou, high, low, above=np.greater_equal, under=np.less, low_last=False):
     """Matching without force; `above` and `under` say what the thresholds mean."""
     if not len(iou):
         return np.full(iou.shape[1], -1)
     best = iou.max(axis=0)
     matched = np.where(above(best, high), iou.argmax(axis=0), -2)
-    matched[under(best, low) & ~above(best, high)] = -1
+    matched[under(best, low) & (low_last | ~above(best, high))] = -1
     return matched
 
 
-def _forced(iou, matched, own=False, tied=True, empty=False):
-    """Force what `matched` lacks; own: the forced anchor learns the object that forces it."""
+def _forced(iou, matched, own=False, tied=True, empty=False, last=False, least=0.0, kept=False):
+    """Force what `matched` lacks; own: the forced anchor learns the object that forces it; tied:
+    all of the best anchors, else the first (or the last) one; kept: positive ones stay."""
     for k, row in enumerate(iou):
-        places = np.flatnonzero((row == row.max()) & (empty | (row > 0)))
-        places = places if tied else places[:1]
+        places = np.flatnonzero((row == row.max()) & (empty | (row > 0)) & (row >= least))
+        places = places if tied else places[-1:] if last else places[:1]
+        places = places[matched[places] < 0] if kept else places
         matched[places] = k if own else iou.argmax(axis=0)[places]
     return matched
 
@@ -91,12 +93,44 @@ def _matcher(force_how=None, **how):
     return wrong
 
 
-def _one_anchor_an_object(iou, high, low, force):
-    matched = match(iou, high, low, force)
-    for k in range(len(iou)):
-        mine = np.flatnonzero(matched == k)
-        matched[mine[mine != iou[k].argmax()]] = -2
+def _one_anchor_an_object(others, by_object=True):
+    """Only one anchor of each object stays positive: the object's best, or its best of these."""
+    def wrong(iou, high, low, force):
+        matched = match(iou, high, low, force)
+        for k in range(len(iou)):
+            mine = np.flatnonzero(matched == k)
+            best = iou[k] if by_object else np.where(matched == k, iou[k], -1)
+            matched[mine[mine != best.argmax()]] = others
+        return matched
+    return wrong
+
+
+def _objects_choose(iou, high, low, force):
+    matched = np.where(match(iou, high, low, False) == -1, -1, -2)
+    for k, row in enumerate(iou):
+        if row.max() >= high or force and row.any():
+            matched[row.argmax()] = k
     return matched
+
+
+def _any_object(last=True):
+    """Objects claim all that they overlap enough: the last one of them wins, or the first."""
+    def wrong(iou, high, low, force):
+        matched = match(iou, high, low, False)
+        for k in range(len(iou))[::1 if last else -1]:
+            matched[iou[k] >= high] = k
+        return _forced(iou, matched) if force else matched
+    return wrong
+
+
+def _forced_from_low(iou, high, low, force):
+    matched = match(iou, high, low, False)
+    return _forced(iou, matched, least=low) if force else matched
+
+
+def _none_without_objects(wrong, answer=-1):
+    """A wrong `match` that looks for objects first."""
+    return lambda iou, *how: wrong(iou, *how) if len(iou) else np.full(iou.shape[1], answer)
 
 
 def _last_object(iou, high, low, force):
@@ -138,7 +172,7 @@ MISTAKES = tuple(Mistake("match", name, hint, wrong) for name, hint, wrong in (
     ("nothing-forces", "An object that overlaps no anchor has IoU 0 with all of them, and all of "
      "them are then its 'best'. It should force none.", _matcher({"empty": True})),
     ("one-anchor-an-object", "Many anchors may stand for one object: all that overlap it enough.",
-     _one_anchor_an_object),
+     _one_anchor_an_object(-2)),
     ("last-object", "Of equally good objects the first one counts.", _last_object),
     ("no-neither", "There are three kinds of anchors: those between the thresholds are not "
      "background.", _two_kinds),
@@ -149,16 +183,44 @@ MISTAKES = tuple(Mistake("match", name, hint, wrong) for name, hint, wrong in (
     ("counted-from-one", "Objects are counted from 0.", _from_one),
     ("low-ignored", "No anchor is background in your code, however little it overlaps.",
      lambda iou, high, low, force: match(iou, high, 0, force)),
+    ("low-is-enough", "An anchor between the thresholds is not positive: it counts for nothing.",
+     lambda iou, high, low, force: match(iou, low, low, force)),
+    ("any-object", "An anchor that overlaps several objects enough stands for the one that it "
+     "overlaps best.", _any_object()),
+    ("forced-from-low", "An object's best anchor is positive whatever its IoU, also under `low`.",
+     _forced_from_low),
+    ("no-objects", "Without objects every anchor is background.",
+     _none_without_objects(match, -2)),
 ))
+
+MISTAKES += versions(MISTAKES, {("match", name): ways for name, ways in {
+    "up-to-low": (_matcher(under=np.less_equal, low_last=True),),
+    "forced-to-the-forcing-object": tuple(
+        _matcher({"own": True, "tied": tied, "empty": empty, "kept": kept})
+        for tied in (True, False) for empty in (True, False) for kept in (True, False)
+        if not tied or empty or kept),
+    "first-best-only": (_matcher({"tied": False, "empty": True}),
+                        _matcher({"tied": False, "last": True}),
+                        _matcher({"tied": False, "last": True, "empty": True})),
+    "one-anchor-an-object": (
+        _one_anchor_an_object(-1), _one_anchor_an_object(-2, False),
+        _one_anchor_an_object(-1, False), _objects_choose),
+    "exchanged": (_none_without_objects(_exchanged),),
+    "low-ignored": (_none_without_objects(
+        lambda iou, high, low, force: match(iou, high, 0, force), -2),),
+    "any-object": (_any_object(last=False),),
+}.items()})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
 # All numbers are sixteenths: they are the same in float32, and so is what is equal.
 
-def _table(rng, rows, objects=False):
-    """IoUs in sixteenths, the anchors (and the objects) in a random order."""
+def _table(rng, rows, objects=False, ends=0):
+    """IoUs in sixteenths, the anchors (and the objects) in a random order; so many anchors at both
+    ends stay there."""
     iou = np.array(rows, float) / 16
-    iou = iou[:, rng.permutation(iou.shape[1])]
+    inner = slice(ends, iou.shape[1] - ends)
+    iou[:, inner] = rng.permutation(iou[:, inner], axis=1)
     return iou[rng.permutation(len(iou))] if objects else iou
 
 
@@ -166,10 +228,12 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand = [(14, 8, 1, 0), (1, 3, 5, 0)]
     edge = [(12, 11, 13, 4, 3, 5, 0)]
-    ties = [(13, 5, 5, 13, 2, 3, 5), (13, 5, 2, 4, 2, 6, 6), (9, 1, 5, 14, 2, 6, 0)]
-    lonely = [(9, 2, 1, 0, 5, 0), (0, 0, 0, 0, 0, 0), (10, 3, 0, 0, 5, 0), (0, 0, 0, 0, 0, 1)]
+    ties = [(13, 5, 5, 13, 2, 3, 5, 16, 2, 0), (13, 5, 2, 4, 2, 6, 6, 15, 13, 14),
+            (9, 1, 5, 14, 2, 6, 0, 1, 1, 3)]
+    lonely = [(2, 9, 1, 0, 0, 5), (0, 0, 0, 0, 0, 0), (3, 10, 0, 0, 0, 5), (0, 0, 0, 0, 1, 0)]
     equal = [(3, 1, 2, 1, 1, 15), (8, 1, 8, 2, 3, 0), (7, 7, 1, 2, 0, 14)]
     many = rng.permutation(np.arange(60) % 15).reshape(4, 15)
+    many[:, 0] = 8, 3, 1, 0                                  # exactly at the one threshold
     sure = rng.permutation(np.arange(60) % 17).reshape(5, 12)
     return [
         Case("match", "by hand", (_table(rng, hand, True), 0.75, 0.25, False)),
@@ -177,7 +241,8 @@ def cases(rng):
         Case("match", "exactly at the thresholds", (_table(rng, edge), 0.75, 0.25, False)),
         Case("match", "equally good objects", (_table(rng, ties), 0.75, 0.25, False)),
         Case("match", "no objects", (np.zeros((0, 3)), 0.5, 0.25, True), 0.5),
-        Case("match", "an object that nothing overlaps", (_table(rng, lonely), 0.75, 0.125, True)),
+        Case("match", "an object that nothing overlaps", (
+            _table(rng, lonely, ends=1), 0.75, 0.125, True)),
         Case("match", "equally good anchors", (_table(rng, equal), 0.75, 0.25, True), 1.5),
         Case("match", "one threshold", (_table(rng, many), 0.5, 0.5, False)),
         Case("match", "many anchors", (_table(rng, many), 0.75, 0.5, True)),
