@@ -38,7 +38,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.draws import random, small, whole
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import given, then
 
 
 def nearest(value):
@@ -225,6 +226,149 @@ def _backward_no_scale(g, x, boxes, output_size, spatial_scale):
     return roi_pool_backward(g, x, boxes, output_size, 1.0)
 
 
+# ---- versions: other bins, forward and backward --------------------------------------------------
+
+def _usual(length, bins):
+    p = np.arange(bins)
+    return np.floor(p * length / bins), np.ceil((p + 1) * length / bins)
+
+
+def _edges(start, end, bins, size, edge=_usual, extra=1, least=1, clip=True):
+    """`_bins` from edge(length, bins) -> (low, high) of each bin, counted from `start`."""
+    length = max(end - start + extra, least)
+    pairs = np.array(edge(length, bins)).T + start
+    return (np.clip(pairs, 0, size) if clip else pairs).astype(int)
+
+
+def _apart_by(width):
+    """Bins of one whole width, side by side."""
+    return lambda length, bins: tuple((np.arange(bins) + k) * width(length / bins)
+                                      for k in (0, 1))
+
+
+def _edges_rounded(length, bins):
+    edges = np.floor(np.arange(bins + 1) * length / bins + 0.5)
+    return edges[:-1], edges[1:]
+
+
+def _split(length, bins):
+    """As np.array_split: the first bins are a pixel longer."""
+    edges = np.cumsum([0, *(length // bins + (p < length % bins) for p in range(bins))])
+    return edges[:-1], edges[1:]
+
+
+def _a_pixel_longer(length, bins):
+    low, high = _usual(length, bins)
+    return low, high + 1
+
+
+def _outwards(corners):
+    return np.concatenate([np.floor(corners[:2]), np.ceil(corners[2:])])
+
+
+def _not_rounded(start, end, bins, size, extra):
+    places = start + np.arange(bins + 1) * max(end - start + extra, 1) / bins
+    pairs = np.array([np.floor(places[:-1]), np.ceil(places[1:])]).T
+    return np.clip(pairs, 0, size).astype(int)
+
+
+def _largest(region):
+    return {divmod(int(region.argmax()), region.shape[1]): 1.0}
+
+
+def _read(cut, round=_half_away, bins=_edges, **how):
+    """((k, p, q), (image, rows, columns)) of every bin, with other bins; `cut` is (x, boxes,
+    output_size, spatial_scale)."""
+    array, boxes, output_size, spatial_scale = cut
+    for k, box in enumerate(boxes):
+        corners = round(box[1:] * spatial_scale)
+        rows, columns = (bins(corners[1 - i], corners[3 - i], output_size[i], array.shape[2 + i],
+                              **how) for i in (0, 1))
+        for p, q in np.ndindex(output_size):
+            where = int(box[0]), slice(*rows[p]), slice(*columns[q])
+            yield (k, p, q), where
+
+
+def _cut(**how):
+    """`roi_pool` with other bins."""
+    def pool(*args):
+        x, boxes, output_size, _ = args
+        y = np.zeros((len(boxes), x.shape[1], *output_size))
+        for (k, p, q), (image, rows, columns) in _read(args, **how):
+            region = x[image, :, rows, columns]
+            y[k, :, p, q] = region.max(axis=(1, 2)) if region.size else 0
+        return y
+    return pool
+
+
+def _back(credit=_largest, place=lambda row, column, rows, columns: (
+        rows.start + row, columns.start + column), **how):
+    """`roi_pool_backward` with other bins, credit(region) -> {(row, column): share of g}, or
+    another place of what was found at (row, column) of the region."""
+    def back(g, *args):
+        x, gx = args[0], np.zeros(args[0].shape)
+        for (k, p, q), (image, rows, columns) in _read(args, **how):
+            for c, region in enumerate(x[image, :, rows, columns]):
+                for found, share in (credit(region) if region.size else {}).items():
+                    h, w = place(*found, rows, columns)
+                    if h < x.shape[2] and w < x.shape[3]:
+                        gx[image, c, h, w] += share * g[k, c, p, q]
+        return gx
+    return back
+
+
+def _equals(shared):
+    def credit(region):
+        best = np.argwhere(region == region.max())
+        return {tuple(found): 1 / len(best) if shared else 1.0 for found in best}
+    return credit
+
+
+def _by_the_maps_width(g, x, *rest):
+    """argmax taken apart with the width of the map."""
+    def credit(region):
+        return {divmod(int(region.argmax()), x.shape[3]): 1.0}
+    return _back(credit)(g, x, *rest)
+
+
+def _transposed_bins(x, boxes, output_size, spatial_scale):
+    return roi_pool(x, boxes, output_size[::-1], spatial_scale)
+
+
+def _as_sizes(boxes):
+    """x1 and y1 read as the box's width and height."""
+    return np.concatenate([boxes[:, :3], boxes[:, 1:3] + boxes[:, 3:]], axis=1)
+
+
+EITHER_WAY = {          # versions that the forward and the backward share: other bins
+    "rounded-down": (dict(round=np.trunc),),
+    "bins-apart": (dict(edge=_apart_by(np.floor)), dict(edge=_apart_by(np.ceil)),
+                   dict(edge=_edges_rounded), dict(edge=_split)),
+}
+BIN_MISTAKES = (        # further ones: name, hint, what is different
+    ("least-size-forgotten", "A region turned inside out has a length of 1 pixel at least.",
+     (dict(least=-np.inf),)),
+    ("rounded-outwards", "You round the upper left corner down and the lower right one up. Both "
+     "are rounded to the nearest whole number.", (dict(round=_outwards),)),
+    ("not-rounded", "You divide the region before its corners are rounded, as later methods do. "
+     "RoI pooling rounds first.",
+     tuple(dict(round=lambda corners: corners, bins=_not_rounded, extra=k) for k in (0, 1))),
+    ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
+     (dict(edge=_a_pixel_longer),)),
+    ("negative-slices", "A slice that begins before pixel 0 counts from the map's other end in "
+     "NumPy. What lies outside is left out.", (dict(clip=False),)),
+)
+FORWARD_BINS = (        # the backward of mistakes whose forward is above
+    ("last-pixel-left-out", "Your regions are a pixel too short: the pixels `start` and `end` both "
+     "belong to the region.", dict(extra=0)),
+    ("rounded-down", "You cut corners off to whole numbers. They are rounded to the nearest one.",
+     dict(round=np.floor)),
+    ("bins-apart", "Your bins never overlap. Where the length is not divisible, a bin ends at the "
+     "next whole pixel.", dict(edge=lambda length, bins: tuple(
+         np.floor((np.arange(bins) + k) * length / bins) for k in (0, 1)))),
+)
+
+
 MISTAKES = (
     Mistake("roi_pool", "last-pixel-left-out", "Your regions are a pixel too short: the pixels "
             "`start` and `end` both belong to the region.", _without_last_pixel),
@@ -262,7 +406,35 @@ MISTAKES = (
             "first in a box.", _backward_swapped),
     Mistake("roi_pool_backward", "scale-forgotten", "The boxes are given in image pixels. How "
             "large is the map?", _backward_no_scale),
+    *(Mistake("roi_pool", name, hint, _cut(**how))
+      for name, hint, several in BIN_MISTAKES for how in several),
+    *(Mistake("roi_pool", "bins-exchanged", "The numbers of bins are exchanged: output_size is "
+              "(down, across).", version)
+      for version in (_transposed_bins, then(_transposed_bins, lambda y: y.swapaxes(2, 3)))),
+    Mistake("roi_pool", "corners-as-sizes", "You read x1 and y1 as a width and a height; they are "
+            "the lower right corner.", given(roi_pool, 1, _as_sizes)),
+    *(Mistake("roi_pool_backward", name, hint, _back(**how)) for name, hint, how in FORWARD_BINS),
+    *(Mistake("roi_pool_backward", name, hint, _back(**how))
+      for name, hint, several in BIN_MISTAKES for how in several),
+    *(Mistake("roi_pool_backward", "to-all-equals", "All values that equal a bin's largest get its "
+              "g. Only the first one was taken.", _back(_equals(shared)))
+      for shared in (False, True)),
+    Mistake("roi_pool_backward", "offset-forgotten", "argmax counts from the beginning of the bin. "
+            "Where in the map is that?",
+            _back(place=lambda row, column, *where: (row, column))),
+    Mistake("roi_pool_backward", "width-of-the-map", "You take an index of the bin apart with the "
+            "width of the map. How wide is the bin?", _by_the_maps_width),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("roi_pool", "scale-forgotten"): (given(roi_pool, 3, lambda scale: 1 / scale),),
+    ("roi_pool_backward", "scale-forgotten"): (
+        given(roi_pool_backward, 4, lambda scale: 1 / scale),),
+    **{("roi_pool", name): tuple(_cut(**how) for how in several)
+       for name, several in EITHER_WAY.items()},
+    **{("roi_pool_backward", name): tuple(_back(**how) for how in several)
+       for name, several in EITHER_WAY.items()},
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
