@@ -235,14 +235,16 @@ def _placed(rng, boxes, scores, shuffle=True, scale=1.0):
 
 
 def _told_apart(*args):
-    """Whether every wrong IoU makes another answer of these boxes."""
+    """Whether every wrong IoU makes another answer of these boxes, and a list that shrinks while
+    it is walked, too."""
     answers = [tuple(mistake.implementation(*args)) for mistake in _BY_WRONG_OVERLAPS]
+    answers.append(tuple(_removed_while_walking(*args)))
     return len({tuple(nms(*args)), *answers}) == 1 + len(answers)
 
 
 def _heaps(rng, heaps, each, threshold):
     """Random heaps of boxes; drawn again while an IoU is so near the threshold that float32
-    might decide otherwise, or while a wrong IoU makes no difference."""
+    might decide otherwise, or while a wrong IoU or walk makes no difference."""
     while True:
         corner = rng.uniform(0, 35, (heaps, 1, 2)) + rng.uniform(-1.3, 1.3, (heaps, each, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(3, 7, (heaps, each, 2))], axis=-1)
