@@ -14,7 +14,7 @@ import pytest
 distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from classroom import write_class  # noqa: E402
+from tinyvision.grading.classroom import write_class  # noqa: E402
 
 from tinyvision import grading  # noqa: E402
 from tinyvision.grading import cluster, grader, sandbox  # noqa: E402

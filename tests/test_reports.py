@@ -21,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from classroom import CLASS, write_class  # noqa: E402
+from tinyvision.grading.classroom import CLASS, write_class  # noqa: E402
 
 from tinyvision import cli, exercises, grading  # noqa: E402
 from tinyvision.grading import engines, grader, sandbox, selection, store  # noqa: E402

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from classroom import CLASS, notebook, source  # noqa: E402
+from tinyvision.grading.classroom import CLASS, notebook, source  # noqa: E402
 
 from tinyvision import exercises  # noqa: E402
 from tinyvision.exercises import start  # noqa: E402

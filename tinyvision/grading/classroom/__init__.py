@@ -1,9 +1,9 @@
 """A class that does not exist: what twelve invented students hand in for three exercises.
 
 Each wrote the functions in a way of their own, some with mistakes that people make, some with
-worse. Used by the tests of the pages, of similarity and of clusters, and for the pictures in docs/.
+worse: for the lecture on grading, for trying an assignment's pages before a class does, for tests.
 
-    python -m tests.classroom FOLDER        # write the submissions there
+    python -m tinyvision.grading.classroom FOLDER        # write the submissions there
 """
 from __future__ import annotations
 
@@ -73,14 +73,23 @@ def notebook(text: str, exercise: str) -> str:
                        "nbformat": 4, "nbformat_minor": 5})
 
 
-def write_class(folder: Path, students=None) -> Path:
-    """Write every student's folder; ``students`` names some of them."""
+def write_class(folder: Path, students=None, homework: str | None = None) -> Path:
+    """Write what the class hands in.
+
+    Arguments:
+        folder: a folder for each student is made in it.
+        students: the names of some of them; by default all.
+        homework: the name of an assignment made of the three exercises: each student then hands in
+            one file, ``homework.py``, with everything in it.
+    """
     for student, files in CLASS.items():
-        home = Path(folder) / student
-        for exercise, (file, changes) in files.items() if not students or student in students \
-                else ():
-            text = f"# tinyvision exercise: {exercise}\n" + source(file, changes)
+        texts = {exercise: source(file, changes) for exercise, (file, changes) in files.items()}
+        if homework:
+            texts = {homework: "\n\n\n".join(texts.values())}
+        for exercise, text in texts.items() if not students or student in students else ():
+            home = Path(folder) / student
             home.mkdir(parents=True, exist_ok=True)
+            text = f"# tinyvision exercise: {exercise}\n" + text
             if (student, exercise) == ("Hana Sato", "conv2d"):
                 (home / "conv2d.ipynb").write_text(notebook(text, exercise), encoding="utf-8")
             else:
