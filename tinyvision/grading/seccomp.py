@@ -16,6 +16,7 @@ thread could start.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 import sys
@@ -82,6 +83,7 @@ def number(name: str, machine: str) -> int | None:
     return CALLS[name][list(AUDIT).index(machine)]
 
 
+@functools.cache
 def server(machine: str) -> bytes:
     """The filter of the worker: it may fork, into no new namespaces, and end its children."""
     refused = b"".join(_when(number(name, machine), _step(RETURN, EPERM)) for name in REFUSED)

@@ -18,7 +18,7 @@ PICTURES = 3                            # per submission
 KEPT_OUTPUT = 2000                      # characters of what a student printed
 WRONG = (Verdict.WRONG_VALUE, Verdict.NONFINITE, Verdict.WRONG_SHAPE)
 AGAIN = "a second call with the same input gave another answer"
-TOGETHER = 0.5                          # seconds for all cases in one process
+TOGETHER = 0.3                          # seconds for all cases in one process
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
 FOLLOWS = "It is right for your own {}, whose mistake is counted there: full points."
 
