@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def shape_iou(sides, centres):
@@ -76,11 +76,12 @@ def kmeans_anchors(sides, centres, iterations):
 
 # ---- mistakes ------------------------------------------------------------------------------------
 
-def _ratio(sides, centres, overlap=np.minimum, union=None, extra=0.0):
-    """`shape_iou` with one piece exchanged."""
+def _ratio(sides, centres, overlap=np.minimum, union=None, extra=0.0, around=0.0, times=1):
+    """`shape_iou` with one piece exchanged; extra: added to the sides; around: to the areas' sides
+    only."""
     sides, centres = sides[:, None] + extra, centres[None] + extra
-    both = overlap(sides, centres).prod(axis=-1)
-    first, second = sides.prod(axis=-1), centres.prod(axis=-1)
+    both = times * overlap(sides, centres).prod(axis=-1)
+    first, second = ((a + around).prod(axis=-1) for a in (sides, centres))
     return both / (first + second - both if union is None else union(first, second))
 
 
@@ -91,6 +92,51 @@ def _iou_but(**how):
 def _of_areas(sides, centres):
     first, second = sides.prod(axis=1)[:, None], centres.prod(axis=1)
     return np.minimum(first, second) / np.maximum(first, second)
+
+
+def _by_enclosing(sides, centres):
+    common = np.minimum(sides[:, None], centres), np.maximum(sides[:, None], centres)
+    return common[0].prod(axis=-1) / common[1].prod(axis=-1)
+
+
+def _columns_first(sides, centres):
+    return shape_iou(centres, sides).reshape(len(sides), len(centres))
+
+
+def _by(overlap):
+    """`kmeans_anchors` by a wrong `shape_iou`."""
+    return _but(nearest=lambda sides, centres: overlap(sides, centres).argmax(axis=1))
+
+
+def _area_apart(sides, centres):
+    return np.abs(sides.prod(axis=1)[:, None] - centres.prod(axis=1)).argmin(axis=1)
+
+
+def _city_blocks(sides, centres):
+    return np.abs(sides[:, None] - centres).sum(axis=-1).argmin(axis=1)
+
+
+def _in_logarithms(sides, centres):
+    return _euclidean(np.log(sides), np.log(centres))
+
+
+def _lost_dropped(sides, centres, iterations):
+    for _ in range(iterations):
+        joined = _nearest(sides, centres)
+        centres = np.array([sides[joined == k].mean(axis=0) for k in np.unique(joined)])
+    return centres
+
+
+def _old_centre_counts(sides, centres, iterations):
+    for _ in range(iterations):
+        joined = _nearest(sides, centres)
+        centres = np.array([np.mean([old, *sides[joined == k]], axis=0)
+                            for k, old in enumerate(centres)])
+    return centres
+
+
+def _until_nothing_changes(sides, centres, iterations):
+    return kmeans_anchors(sides, centres, 100)
 
 
 def _nearest(sides, centres):
@@ -129,19 +175,25 @@ def _one_after_the_other(sides, centres, iterations):
     return centres
 
 
-def _box_by_box(sides, centres, iterations):
-    centres, counts = centres.copy(), np.ones(len(centres))
-    for _ in range(iterations):
-        for side in sides:
-            k = _nearest(side[None], centres)[0]
-            counts[k] += 1
-            centres[k] += (side - centres[k]) / counts[k]
-    return centres
+def _box_by_box(first=1, anew=False):
+    """A centre moves at once; it counts as so many boxes at first, or before every iteration."""
+    def wrong(sides, centres, iterations):
+        centres, counts = centres.copy(), np.full(len(centres), first)
+        for _ in range(iterations):
+            counts = np.full(len(centres), first) if anew else counts
+            for side in sides:
+                k = _nearest(side[None], centres)[0]
+                counts[k] += 1
+                centres[k] += (side - centres[k]) / counts[k]
+        return centres
+    return wrong
 
 
-def _sorted(sides, centres, iterations):
-    found = kmeans_anchors(sides, centres, iterations)
-    return found[np.argsort(found.prod(axis=1), kind="stable")]
+def _sorted(key):
+    def wrong(sides, centres, iterations):
+        found = kmeans_anchors(sides, centres, iterations)
+        return found[np.argsort(key(found), kind="stable")]
+    return wrong
 
 
 MISTAKES = (
@@ -179,7 +231,7 @@ MISTAKES = (
     Mistake("kmeans_anchors", "one-after-the-other", "A centre moves before the boxes have been "
             "compared with the next one. All boxes join first.", _one_after_the_other),
     Mistake("kmeans_anchors", "box-by-box", "The centre moves after every single box. All boxes "
-            "join before any centre moves.", _box_by_box),
+            "join before any centre moves.", _box_by_box()),
     Mistake("kmeans_anchors", "once", "There is one iteration only, whatever `iterations` is.",
             lambda sides, centres, iterations: kmeans_anchors(sides, centres, 1)),
     Mistake("kmeans_anchors", "one-more", "There is one iteration too many.",
@@ -187,8 +239,43 @@ MISTAKES = (
     Mistake("kmeans_anchors", "one-less", "There is one iteration too few.",
             lambda sides, centres, iterations: kmeans_anchors(sides, centres, iterations - 1)),
     Mistake("kmeans_anchors", "sorted", "The centres are sorted by area; they should keep their "
-            "order.", _sorted),
+            "order.", _sorted(lambda rows: rows.prod(axis=1))),
+    Mistake("shape_iou", "dice", "Twice the intersection over the sum of areas is the Dice "
+            "coefficient, a relative of the IoU.",
+            _iou_but(times=2, union=lambda first, second: first + second)),
+    Mistake("shape_iou", "enclosing-box", "You divide by the smallest box around both. A union has "
+            "no more than what is in one of them.", _by_enclosing),
+    Mistake("shape_iou", "of-one-box", "You divide by the area of one of the two boxes.",
+            _iou_but(union=lambda first, second: first)),
+    Mistake("kmeans_anchors", "lost-centres-dropped", "A centre without boxes is missing in your "
+            "answer. It should stay where it is.", _lost_dropped),
+    Mistake("kmeans_anchors", "old-centre-counts", "The old centre takes part in the mean. A "
+            "centre is the mean of its boxes alone.", _old_centre_counts),
+    Mistake("kmeans_anchors", "mean-of-both-sides", "Your centres are squares: widths and heights "
+            "have a mean each.", _but(middle=lambda rows: np.full(2, rows.mean()))),
+    Mistake("kmeans_anchors", "until-nothing-changes", "You go on until nothing changes; "
+            "`iterations` says how often boxes join.", _until_nothing_changes),
 )
+
+_WRONG_OVERLAPS = {name: [one for one in MISTAKES if one.name == name][0] for name in (
+    "larger-area", "smaller-area", "plus-one", "enclosing-box", "of-one-box")}
+
+MISTAKES += tuple(Mistake("kmeans_anchors", name, one.hint, _by(one.implementation))
+                  for name, one in _WRONG_OVERLAPS.items())
+
+MISTAKES += versions(MISTAKES, {
+    ("shape_iou", "plus-one"): (_iou_but(around=1.0), _iou_but(
+        overlap=lambda a, b: np.minimum(a, b) + 1)),
+    ("shape_iou", "of-one-box"): (_iou_but(union=lambda first, second: second + 0 * first),),
+    ("shape_iou", "transposed"): (_columns_first,),
+    ("kmeans_anchors", "euclidean"): (_but(nearest=_city_blocks), _but(nearest=_in_logarithms)),
+    ("kmeans_anchors", "by-area"): (_but(nearest=_area_apart),),
+    ("kmeans_anchors", "box-by-box"): (_box_by_box(0), _box_by_box(0, True), _box_by_box(1, True)),
+    ("kmeans_anchors", "sorted"): (_sorted(lambda rows: -rows.prod(axis=1)),
+                                   _sorted(lambda rows: rows[:, 0])),
+    ("kmeans_anchors", "of-one-box"): (_by(_iou_but(union=lambda first, second: second
+                                                    + 0 * first)),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -205,10 +292,10 @@ def _margin(sides, centres, iterations):
 
 def _random(rng, count, clusters, iterations):
     """Random sides and centres, drawn again while rounding might decide, or while the last
-    iteration, or one more, would change nothing."""
+    iteration, or one or two more, would change nothing."""
     while True:
         sides, centres = rng.uniform(0.3, 6, (count, 2)), rng.uniform(0.5, 6, (clusters, 2))
-        ends = [kmeans_anchors(sides, centres, iterations + k) for k in (-1, 0, 1)]
+        ends = [kmeans_anchors(sides, centres, iterations + k) for k in (-1, 0, 1, 2)]
         if _margin(sides, centres, iterations) > 1e-3 and all(
                 np.abs(a - b).max() > 0.05 for a, b in zip(ends, ends[1:])):
             return sides, centres, iterations
