@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def hard_negatives(losses, labels, ratio):
@@ -132,18 +132,100 @@ def _later_of_equal(losses, labels, ratio):
     return _mined(losses[:, ::-1], labels[:, ::-1], ratio)[:, ::-1]
 
 
-def _loss(choose=hard_negatives, positives=True, divisor=None):
+def _of_images_with_positives(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * (labels > 0).any(axis=1))
+
+
+def _raw_sum_of_labels(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * labels.sum(axis=1))
+
+
+def _positives_take_places(losses, labels, ratio):
+    return _mined(losses, labels, ratio, allowed=labels >= 0) & (labels == 0)
+
+
+def _ignored_take_places(losses, labels, ratio):
+    return _mined(losses, labels, ratio, allowed=labels <= 0) & (labels == 0)
+
+
+def _one_at_least(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=np.maximum(ratio * (labels > 0).sum(axis=1), 1))
+
+
+def _one_less(losses, labels, ratio):
+    return _mined(losses, labels, ratio, budget=ratio * (labels > 0).sum(axis=1) - 1)
+
+
+def _always_three(losses, labels, ratio):
+    return hard_negatives(losses, labels, 3)
+
+
+def _from_the_end(losses, labels, ratio, turned=False):
+    """The last `budget` of the negatives in ascending order: all of them if it is 0."""
+    chosen = np.full(labels.shape, False)
+    for n in range(len(labels)):
+        negatives = np.flatnonzero(labels[n] == 0)
+        order = np.argsort(-losses[n, negatives], kind="stable")[::-1] if turned else np.argsort(
+            losses[n, negatives], kind="stable")
+        chosen[n, negatives[order[-ratio * (labels[n] > 0).sum():]]] = True
+    return chosen
+
+
+def _turned_from_the_end(losses, labels, ratio):
+    return _from_the_end(losses, labels, ratio, turned=True)
+
+
+def _places_among_negatives(losses, labels, ratio):
+    chosen = np.full(labels.shape, False)
+    for n in range(len(labels)):
+        order = np.argsort(-losses[n, labels[n] == 0], kind="stable")
+        chosen[n, order[:ratio * (labels[n] > 0).sum()]] = True
+    return chosen
+
+
+def _as_hard_as_the_last(losses, labels, ratio):
+    chosen = hard_negatives(losses, labels, ratio)
+    limit = np.where(chosen, losses, np.inf).min(axis=1, keepdims=True)
+    return (losses >= limit) & (labels == 0)
+
+
+def _harder_than_the_next(losses, labels, ratio):
+    """Losses over the first one that is left out."""
+    left = (labels == 0) & ~hard_negatives(losses, labels, ratio)
+    limit = np.where(left, losses, -np.inf).max(axis=1, keepdims=True)
+    return (losses > limit) & (labels == 0)
+
+
+def _positive(labels):
+    return labels > 0
+
+
+def _loss(choose=hard_negatives, positives=True, divisor=None, counted=_positive, summed=_positive):
     """A wrong `mined_loss`."""
     def wrong(losses, labels, ratio):
-        negatives, positive = choose(losses, labels, ratio), labels > 0
+        negatives, positive = choose(losses, labels, ratio), counted(labels)
         count = positive.sum() if divisor is None else divisor(positive, negatives)
-        return losses[negatives | positive & positives].sum() / max(count, 1)
+        return losses[negatives | summed(labels) & positives].sum() / max(count, 1)
     return wrong
 
 
-def _mean_of_images(losses, labels, ratio):
-    return np.mean([mined_loss(losses[n:n + 1], labels[n:n + 1], ratio)
-                    for n in range(len(losses))])
+def _of_images(together, with_positives=False):
+    """The images' losses put together."""
+    def wrong(losses, labels, ratio):
+        found = [mined_loss(losses[n:n + 1], labels[n:n + 1], ratio) for n in range(len(losses))
+                 if (labels[n] > 0).any() or not with_positives]
+        return together(found) if found else np.float64(0)
+    return wrong
+
+
+def _two_means(losses, labels, ratio):
+    return sum(losses[chosen].sum() / max(chosen.sum(), 1)
+               for chosen in (labels > 0, hard_negatives(losses, labels, ratio)))
+
+
+def _nan(losses, labels, ratio):
+    count = (labels > 0).sum()
+    return mined_loss(losses, labels, ratio) if count else np.float64(np.nan)
 
 
 _CHOICES = (
@@ -170,13 +252,22 @@ _CHOICES = (
     Mistake("hard_negatives", "one-too-many", "There is one negative too many.", _one_more),
     Mistake("hard_negatives", "positives-too", "The positives are marked, too; only the chosen "
             "negatives are asked for.", _positives_too),
+    Mistake("hard_negatives", "one-too-few", "There is one negative too few.", _one_less),
+    Mistake("hard_negatives", "always-three", "The ratio is 3 whatever it should be.",
+            _always_three),
+    Mistake("hard_negatives", "minus-zero", "An image without positives chooses no negatives: "
+            "which elements are the last 0, [-0:]?", _turned_from_the_end),
+    Mistake("hard_negatives", "places-among-negatives", "Your indices count the negatives; they "
+            "should count all boxes of the image.", _places_among_negatives),
+    Mistake("hard_negatives", "all-of-equal", "Of equal losses only as many are chosen as the "
+            "budget allows, the lower indices first.", _as_hard_as_the_last),
     Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first.",
             _later_of_equal),
 )
 
 MISTAKES = _CHOICES + tuple(
     Mistake("mined_loss", one.name, one.hint, _loss(choose=one.implementation))
-    for one in _CHOICES if one.name not in ("positives-too", "later-of-equal")) + (
+    for one in _CHOICES if one.name not in ("positives-too", "later-of-equal", "all-of-equal")) + (
     Mistake("mined_loss", "by-chosen", "You divide by the number of boxes chosen; equation 1 "
             "divides by the positives alone.",
             _loss(divisor=lambda positive, negatives: (positive | negatives).sum())),
@@ -187,7 +278,13 @@ MISTAKES = _CHOICES + tuple(
     Mistake("mined_loss", "by-images", "You divide by the number of images.",
             _loss(divisor=lambda positive, negatives: len(positive))),
     Mistake("mined_loss", "mean-of-images", "You take a loss for each image and their mean. P is "
-            "counted over the batch.", _mean_of_images),
+            "counted over the batch.", _of_images(np.mean)),
+    Mistake("mined_loss", "by-negatives", "You divide by the number of hard negatives; equation 1 "
+            "divides by the positives.",
+            _loss(divisor=lambda positive, negatives: negatives.sum())),
+    Mistake("mined_loss", "two-means", "You average the positives and the negatives apart. There "
+            "is one sum, divided by the number of positives.", _two_means),
+    Mistake("mined_loss", "nan", "Without positives the loss is 0: what is 0 / 0?", _nan),
     Mistake("mined_loss", "negatives-only", "The losses of the positives are missing.",
             _loss(positives=False)),
     Mistake("mined_loss", "no-negatives", "The losses of the hard negatives are missing.",
@@ -195,6 +292,27 @@ MISTAKES = _CHOICES + tuple(
     Mistake("mined_loss", "all-negatives", "All negatives count in your loss, not only the hard "
             "ones.", _loss(choose=lambda losses, labels, ratio: labels == 0)),
 )
+
+_MORE_CHOICES = {
+    "positives-take-places": (_positives_take_places, _ignored_take_places),
+    "at-least-one-positive": (_one_at_least,),
+    "positives-ignored": (_of_images_with_positives,),
+    "sum-of-labels": (_raw_sum_of_labels,),
+}
+
+MISTAKES += versions(MISTAKES, {
+    **{("hard_negatives", name): ways for name, ways in _MORE_CHOICES.items()},
+    **{("mined_loss", name): tuple(_loss(choose=way) for way in ways)
+       for name, ways in _MORE_CHOICES.items()},
+    ("hard_negatives", "minus-zero"): (_from_the_end,),
+    ("hard_negatives", "all-of-equal"): (_harder_than_the_next,),
+    ("mined_loss", "ignored-are-positive"): (
+        _loss(_ignored_are_positive, counted=np.bool_, summed=np.bool_),
+        _loss(_ignored_are_positive, counted=np.bool_), _loss(counted=np.bool_),
+        _loss(counted=np.bool_, summed=np.bool_), _loss(summed=np.bool_)),
+    ("mined_loss", "mean-of-images"): (_of_images(np.sum), _of_images(np.mean, True)),
+    ("mined_loss", "all-negatives"): (_loss(choose=lambda losses, labels, ratio: labels <= 0),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -206,11 +324,14 @@ def _shuffled(rng, losses, labels):
 
 
 def _batch(rng, images, boxes, positives, ignored=2):
-    """Random losses, none nearly equal; so many positives in each image, of classes 1, 2, ..."""
+    """Random losses, none nearly equal; so many positives in each image, of classes 1, 2, ...;
+    the highest losses are those of a box that is ignored and of a positive one."""
     losses = rng.permutation(np.linspace(0.1, 6, images * boxes)).reshape(images, boxes)
     labels = np.zeros((images, boxes), np.int64)
-    for row, count in zip(labels, positives):
+    for row, loss, count in zip(labels, losses, positives):
         places = rng.permutation(boxes)
+        loss[places[count]] += 7
+        loss[places[:min(count, 1)]] += 6
         row[places[:count]] = 1 + np.arange(count)
         row[places[count:count + ignored]] = -1
     return losses + rng.uniform(0, 0.01), labels
@@ -223,7 +344,7 @@ def cases(rng):
     return [
         Case("hard_negatives", "by hand", (*_shuffled(rng, hand, (0, label, 0, 0, 0)), 2)),
         Case("hard_negatives", "a hard positive", (*_shuffled(
-            rng, (9.0, 8, 3, 2, 5, 4), (3, 1, 0, 0, -1, 0)), 1)),
+            rng, (9.0, 8, 1, 7, 6, 5, 4, 3), (3, 1, 2, -1, 0, 0, 0, 0)), 1)),
         Case("hard_negatives", "equal losses", (ties + wide, np.array([[0, wide, 0, 0, 0, 0]]), 3)),
         Case("hard_negatives", "fewer negatives than the budget", (*_shuffled(
             rng, (3.0, 8, 2, 6, 5, 4), (0, 1, 2, 0, -1, 3)), 3)),
