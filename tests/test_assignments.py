@@ -229,10 +229,8 @@ def test_a_solution_in_other_conventions_is_right_and_a_copied_one_is_not(name):
             assert variation.order != variation.parameters
 
 
-@pytest.mark.parametrize("seed", [1, 3])
-def test_known_mistakes_are_named_in_other_conventions(seed):
-    assert check_mistakes(homework("hw", ["conv2d", "roi_align", "nms", "box_iou"],
-                                   vary=seed)) == []
+def test_known_mistakes_are_named_in_other_conventions():
+    assert check_mistakes(homework("hw", ["max_pool2d", "soft_nms", "box_iou"], vary=1)) == []
 
 
 def test_variations_are_the_seeds():

@@ -22,6 +22,7 @@ from tinyvision.grading.examine import examine
 from tinyvision.grading.store import write
 from tinyvision.grading.verdict import Verdict, judge, received
 
+SEEDS = (PUBLIC_SEED, 1, 2)             # of generators with which mistakes are tried
 CAP = 1 << 26                           # bytes of one answer of a mistake's
 
 
@@ -192,25 +193,30 @@ def _graded(assignment, name: str, text: str) -> dict:
 
 
 def check_mistakes(exercise: Exercise) -> list[str]:
-    """The known mistakes that no case catches, or that are taken for others."""
-    if any(case.function not in exercise.functions for case in exercise.cases(
-            np.random.default_rng(PUBLIC_SEED))):
-        return []                                   # said already
-    assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
-    problems = []
-    for mistake in exercise.mistakes:
-        if mistake.function not in exercise.functions:
-            problems.append(f"mistake {mistake.name}: {mistake.function} is no function of the "
-                            "exercise")
-            continue
-        caught, names = outcome(assignment, mistake.function, mistake.implementation)
-        if not caught:
-            problems.append(f"mistake {mistake.name} of {mistake.function}: every case passes it; "
-                            "add a case that tells it from the solution")
-        elif mistake.name not in names:
-            problems.append(f"mistake {mistake.name} of {mistake.function} is taken for "
-                            f"{' and '.join(names) or 'none'}; add a case that tells them apart")
-    return problems
+    """The known mistakes that no case catches, or that are taken for others, with any of several
+    generators: students' numbers are others than these."""
+    known = [m for m in exercise.mistakes if m.function in exercise.functions]
+    problems = [f"mistake {m.name}: {m.function} is no function of the exercise"
+                for m in exercise.mistakes if m not in known]
+    if _check_cases(exercise):
+        return problems                             # the cases are no good: said already
+    for seed in SEEDS:
+        assignment = prepare(exercise, np.random.default_rng(seed))
+        problems += [problem for mistake in known
+                     if (problem := _not_named(assignment, mistake))]
+    return list(dict.fromkeys(problems))
+
+
+def _not_named(assignment, mistake) -> str:
+    """What is wrong with a mistake's outcome; "" where it is caught and named."""
+    caught, names = outcome(assignment, mistake.function, mistake.implementation)
+    if not caught:
+        return (f"mistake {mistake.name} of {mistake.function}: every case passes it; add a case "
+                "that tells it from the solution, with any numbers")
+    if mistake.name not in names:
+        return (f"mistake {mistake.name} of {mistake.function} is taken for "
+                f"{' and '.join(names) or 'none'}; add a case that tells them apart")
+    return ""
 
 
 def outcome(assignment, function: str, implementation) -> tuple[int, list[str]]:
