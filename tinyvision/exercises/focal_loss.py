@@ -112,6 +112,40 @@ def _zero_alpha_is_none(inputs, targets, alpha, gamma):
     return sigmoid_focal_loss(inputs, targets, alpha or -1, gamma)
 
 
+def _true_alpha(inputs, targets, alpha, gamma):
+    """``if alpha:`` is false for 0 alone."""
+    which = _negative_alpha_used if alpha else _no_alpha
+    return which(inputs, targets, alpha, gamma)
+
+
+def _no_gamma(inputs, targets, alpha, gamma):
+    return sigmoid_focal_loss(inputs, targets, alpha, 0.0)
+
+
+def _power_inside(inputs, targets, alpha, gamma):
+    sure, _, cost = _parts(inputs, targets)
+    return _weights(targets, alpha) * (1 - sure ** gamma) * cost
+
+
+def _other_side(inputs, targets, alpha, gamma):
+    """The probability of what is not true."""
+    return _weights(targets, alpha) * sigmoid_focal_loss(inputs, 1 - targets, -1, gamma)
+
+
+def _log_p(factor):
+    """-log p for all, with the factor (1 - p_t)^gamma or (1 - p)^gamma."""
+    def loss(inputs, targets, alpha, gamma):
+        wrong = np.exp(-np.logaddexp(0, factor(targets) * inputs))
+        return _weights(targets, alpha) * wrong ** gamma * np.logaddexp(0, -inputs)
+    return loss
+
+
+def _no_sigmoid(inputs, targets, alpha, gamma):
+    pt = inputs * targets + (1 - inputs) * (1 - targets)
+    with np.errstate(all="ignore"):
+        return -_weights(targets, alpha) * (1 - pt) ** gamma * np.log(pt)
+
+
 def _easy_count(inputs, targets, alpha, gamma):
     sure, _, cost = _parts(inputs, targets)
     return _weights(targets, alpha) * sure ** gamma * cost
@@ -142,6 +176,14 @@ def _overflow(inputs, targets, alpha, gamma):
         return -_weights(targets, alpha) * (1 - pt) ** gamma * np.log(pt)
 
 
+def _quotient_of_infinities(inputs, targets, alpha, gamma):
+    """sigmoid(x) = e^x / (1 + e^x)."""
+    with np.errstate(all="ignore"):
+        p = np.exp(inputs) / (1 + np.exp(inputs))
+        pt = np.where(targets == 1, p, 1 - p)
+        return -_weights(targets, alpha) * (1 - pt) ** gamma * np.log(pt)
+
+
 def _nothing_times_infinity(inputs, targets, alpha, gamma):
     with np.errstate(all="ignore"):
         p = 1 / (1 + np.exp(-inputs))
@@ -158,8 +200,32 @@ def _clipped(least):
     return loss
 
 
+def _floored(least):
+    """The loss that adds a least probability before the logarithm."""
+    def loss(inputs, targets, alpha, gamma):
+        sure, wrong, _ = _parts(inputs, targets)
+        return -_weights(targets, alpha) * wrong ** gamma * np.log(sure + least)
+    return loss
+
+
+def _lifted(least):
+    """The loss whose logarithm alone is that of a clipped p_t."""
+    def loss(inputs, targets, alpha, gamma):
+        sure, wrong, _ = _parts(inputs, targets)
+        return -_weights(targets, alpha) * wrong ** gamma * np.log(np.clip(sure, least, 1 - least))
+    return loss
+
+
 def _mean(inputs, targets, alpha, gamma):
     return sigmoid_focal_loss(inputs, targets, alpha, gamma).mean()
+
+
+def _sum(inputs, targets, alpha, gamma):
+    return sigmoid_focal_loss(inputs, targets, alpha, gamma).sum()
+
+
+def _of_positives(inputs, targets, alpha, gamma):
+    return _sum(inputs, targets, alpha, gamma) / targets.sum()
 
 
 def _turned(inputs, targets, alpha, gamma):
@@ -200,6 +266,57 @@ def _backward_alpha_exchanged(g, inputs, targets, alpha, gamma):
     return sigmoid_focal_loss_backward(g, inputs, targets, alpha, gamma)
 
 
+def _weighted(weights):
+    """The backward with other weights(targets, alpha)."""
+    def backward(g, inputs, targets, alpha, gamma):
+        own = weights(targets, alpha) * np.ones_like(targets)
+        return sigmoid_focal_loss_backward(g * own, inputs, targets, -1, gamma)
+    return backward
+
+
+def _sloped(slope):
+    """The backward with another slope(p_t, 1 - p_t, -log p_t, gamma) of p_t's logit."""
+    def backward(g, inputs, targets, alpha, gamma):
+        with np.errstate(all="ignore"):
+            by_logit = slope(*_parts(inputs, targets), gamma)
+        return g * _weights(targets, alpha) * (2 * targets - 1) * by_logit
+    return backward
+
+
+def _backward_turned(g, inputs, targets, alpha, gamma):
+    return -sigmoid_focal_loss_backward(g, inputs, targets, alpha, gamma)
+
+
+def _backward_positives_only(g, inputs, targets, alpha, gamma):
+    return sigmoid_focal_loss_backward(g * targets, inputs, targets, alpha, gamma)
+
+
+def _backward_of_mean(g, inputs, targets, alpha, gamma):
+    return sigmoid_focal_loss_backward(g / g.size, inputs, targets, alpha, gamma)
+
+
+def _backward_no_gamma(g, inputs, targets, alpha, gamma):
+    return sigmoid_focal_loss_backward(g, inputs, targets, alpha, 0.0)
+
+
+def _side_by_side(g, inputs, targets, alpha, gamma):
+    """Both sides' gradients, of which the targets choose by multiplication."""
+    def of(p):
+        return (1 - p) ** gamma * (gamma * p * np.log(p) + p - 1)
+    with np.errstate(all="ignore"):
+        p, q = 1 / (1 + np.exp(-inputs)), 1 / (1 + np.exp(inputs))
+        slope = targets * of(p) - (1 - targets) * of(q)
+    return g * _weights(targets, alpha) * slope
+
+
+def _backward_clipped(least):
+    """The backward whose p_t is kept away from 0 and 1."""
+    def slope(sure, wrong, cost, gamma):
+        sure = np.clip(sure, least, 1 - least)
+        return (1 - sure) ** gamma * (gamma * sure * np.log(sure) + sure - 1)
+    return _sloped(slope)
+
+
 def _chain_forgotten(g, inputs, targets, alpha, gamma):
     sure, wrong, cost = _parts(inputs, targets)
     with np.errstate(all="ignore"):
@@ -226,6 +343,8 @@ MISTAKES = (
             "none; it is not a weight.", _negative_alpha_used),
     Mistake("sigmoid_focal_loss", "alpha-0-is-none", "alpha = 0 is a weight as any other; only a "
             "negative one means none.", _zero_alpha_is_none),
+    Mistake("sigmoid_focal_loss", "alpha-0-is-none", "alpha = 0 is a weight as any other; only a "
+            "negative one means none.", _true_alpha),
     Mistake("sigmoid_focal_loss", "easy-ones-count", "Your loss counts the easy ones and leaves "
             "out the hard ones: which of p_t and 1 - p_t is small for a sure, right answer?",
             _easy_count),
@@ -233,20 +352,39 @@ MISTAKES = (
             "true is 1 - p. Your factor takes p there.", _p_for_pt),
     Mistake("sigmoid_focal_loss", "positives-only", "A negative costs something, too: its p_t is "
             "1 - p.", _positives_only),
+    *(Mistake("sigmoid_focal_loss", "log-p", "For a negative the probability of what is true is "
+              "1 - p. You take the logarithm of p there.", _log_p(factor))
+      for factor in (lambda targets: 2 * targets - 1, lambda targets: 1)),
+    Mistake("sigmoid_focal_loss", "other-side", "p_t is the probability of what is true; yours is "
+            "that of what is not.", _other_side),
+    Mistake("sigmoid_focal_loss", "logits-as-probabilities", "The inputs are logits. What makes "
+            "probabilities of them?", _no_sigmoid),
+    Mistake("sigmoid_focal_loss", "no-gamma", "This is the cross-entropy: gamma is not used.",
+            _no_gamma),
+    Mistake("sigmoid_focal_loss", "power-inside", "The power is that of 1 - p_t, not of p_t.",
+            _power_inside),
     Mistake("sigmoid_focal_loss", "gamma-times", "gamma is an exponent.", _gamma_times),
     Mistake("sigmoid_focal_loss", "gamma-2", "Your answer is right only for gamma = 2.",
             _fixed_gamma),
     Mistake("sigmoid_focal_loss", "overflow", "With large logits p_t becomes 0 and its logarithm "
             "infinite. Which form of -log p_t needs no quotient?", _overflow),
+    Mistake("sigmoid_focal_loss", "overflow", "With large logits p_t becomes 0 and its logarithm "
+            "infinite. Which form of -log p_t needs no quotient?", _quotient_of_infinities),
     Mistake("sigmoid_focal_loss", "0-times-infinity", "With large logits one of your two "
             "logarithms is infinite, and 0 times infinity is NaN. Which form of -log p_t needs no "
             "quotient?", _nothing_times_infinity),
     *(Mistake("sigmoid_focal_loss", f"clipped-at-10-to-minus-{n}", "A probability kept away from 0 "
               "gives a finite loss, but a wrong one: a certain mistake costs as much as its logit "
-              "is large. Which form of -log p_t needs no quotient?", _clipped(10.0 ** -n))
-      for n in (6, 7, 8, 9, 10, 12, 15)),
+              "is large. Which form of -log p_t needs no quotient?", loss)
+      for n in (5, 6, 7, 8, 9, 10, 12, 15, 16, 20)
+      for loss in (_clipped(10.0 ** -n), _floored(10.0 ** -n), _lifted(10.0 ** -n))[
+          0 if n < 15 else 2:]),
     Mistake("sigmoid_focal_loss", "mean", "You take the mean; here every element keeps its own "
             "loss.", _mean),
+    Mistake("sigmoid_focal_loss", "sum", "You take the sum; here every element keeps its own "
+            "loss.", _sum),
+    Mistake("sigmoid_focal_loss", "normalised", "The paper divides the sum by the number of "
+            "positives; here every element keeps its own loss.", _of_positives),
     Mistake("sigmoid_focal_loss", "sign", "The logarithm of a probability is negative, a cost is "
             "not.", _turned),
     Mistake("sigmoid_focal_loss_backward", "factor-constant", "Your gradient treats "
@@ -258,16 +396,52 @@ MISTAKES = (
     Mistake("sigmoid_focal_loss_backward", "inner-derivative", "The derivative of "
             "(1 - p_t)^gamma has an inner one: that of p_t with respect to the logit.",
             _chain_forgotten),
+    Mistake("sigmoid_focal_loss_backward", "sign-of-one-part", "Both factors fall as p_t grows, so "
+            "both parts of the gradient have the same sign.",
+            _sloped(lambda p, q, cost, gamma: -q ** gamma * (q - gamma * p * cost))),
+    Mistake("sigmoid_focal_loss_backward", "gamma-factor", "The derivative of a power has its "
+            "exponent as a factor.", _sloped(lambda p, q, cost, gamma: -q ** gamma * (
+                q + p * cost))),
+    Mistake("sigmoid_focal_loss_backward", "exponent", "The derivative of a power has an exponent "
+            "that is smaller by 1.", _sloped(lambda p, q, cost, gamma: -q ** (gamma + 1) * (
+                1 + gamma * p * cost))),
+    Mistake("sigmoid_focal_loss_backward", "no-gamma", "This is the cross-entropy's gradient: "
+            "gamma is not used.", _backward_no_gamma),
+    Mistake("sigmoid_focal_loss_backward", "sign", "Your gradient points the other way: raising "
+            "the logit of a positive lowers its cost.", _backward_turned),
+    Mistake("sigmoid_focal_loss_backward", "positives-only", "A negative has a gradient, too: its "
+            "p_t is 1 - p.", _backward_positives_only),
+    Mistake("sigmoid_focal_loss_backward", "mean", "You divide by the number of elements, but the "
+            "loss takes no mean.", _backward_of_mean),
     Mistake("sigmoid_focal_loss_backward", "side-forgotten", "Raising the logit helps a positive "
             "and harms a negative: the two gradients have different signs.", _side_forgotten),
     Mistake("sigmoid_focal_loss_backward", "overflow", "With large logits p_t becomes 0, and 0 "
             "times its logarithm NaN. Which form of -log p_t needs no quotient?",
             _backward_overflow),
+    Mistake("sigmoid_focal_loss_backward", "overflow", "With large logits p_t becomes 0, and 0 "
+            "times its logarithm NaN. Which form of -log p_t needs no quotient?", _side_by_side),
+    *(Mistake("sigmoid_focal_loss_backward", f"clipped-at-10-to-minus-{n}", "A probability kept "
+              "away from 0 and 1 gives another gradient. Which form of -log p_t needs no "
+              "quotient?", _backward_clipped(10.0 ** -n)) for n in (3, 4, 5)),
     Mistake("sigmoid_focal_loss_backward", "g-forgotten", "The gradient g that comes from above is "
             "missing.", _g_forgotten),
     Mistake("sigmoid_focal_loss_backward", "no-alpha", "alpha is not used.", _backward_no_alpha),
     Mistake("sigmoid_focal_loss_backward", "alpha-exchanged", "alpha weighs the positives and "
             "1 - alpha the negatives; yours are exchanged.", _backward_alpha_exchanged),
+    Mistake("sigmoid_focal_loss_backward", "alpha-for-all", "alpha multiplies positives and "
+            "negatives alike. What weighs the negatives?",
+            _weighted(lambda targets, alpha: alpha if alpha >= 0 else 1)),
+    Mistake("sigmoid_focal_loss_backward", "alpha-for-positives-only", "The negatives have a "
+            "weight, too.", _weighted(lambda targets, alpha: np.where(targets == 1, alpha, 1)
+                                      if alpha >= 0 else 1)),
+    Mistake("sigmoid_focal_loss_backward", "negative-alpha-used", "A negative alpha means that "
+            "there is none; it is not a weight.", _weighted(
+                lambda targets, alpha: alpha * targets + (1 - alpha) * (1 - targets))),
+    *(Mistake("sigmoid_focal_loss_backward", "alpha-0-is-none", "alpha = 0 is a weight as any "
+              "other; only a negative one means none.", _weighted(weights)) for weights in (
+                  lambda targets, alpha: _weights(targets, alpha or -1),
+                  lambda targets, alpha: alpha * targets + (1 - alpha) * (1 - targets)
+                  if alpha else 1)),
 )
 
 
