@@ -38,8 +38,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.exercises.bins import APART, a_pixel_longer, edges, floors, not_rounded, outwards
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import given
 
 
 def nearest(value):
@@ -231,6 +233,98 @@ def _overwritten(g, boxes, input_shape, *how):
     return gx
 
 
+# ---- versions: other maps and other bins, forward and backward -----------------------------------
+
+def _bins_column_first(d, C, P, Q):
+    return d.reshape(Q, P, C).transpose(2, 1, 0).ravel()
+
+
+def _height_for_width(d, C, P, Q):
+    """(c P + p) Q + q with p P for p Q."""
+    c, p, q = (d[:, None, None] for d in np.indices((C, P, Q)).reshape(3, -1))
+    return ((c * P * Q + p * P + q) % d.size).ravel()
+
+
+def _bins(args, round=_half_away, bins=edges, last=1, **how):
+    """((k, p, q), (image, rows, columns), the bin's pixels on the map or not) of every bin, with
+    other bins; args are (size of a map, boxes, output_size, spatial_scale)."""
+    size, boxes, output_size, spatial_scale = args
+    for k, box in enumerate(boxes):
+        corners = round(box[1:] * spatial_scale)
+        ends = [(corners[1 - i], corners[3 - i], output_size[i], size[i] - last) for i in (0, 1)]
+        rows, columns = (bins(*end, **how) for end in ends)
+        down, across = (np.diff(edges(*end, clip=False, **how)) for end in ends)
+        for p, q in np.ndindex(output_size):
+            yield ((k, p, q), (int(box[0]), slice(*rows[p]), slice(*columns[q])),
+                   down[p, 0] * across[q, 0])
+
+
+def _from_the_other_end(*ends, **how):
+    """Bins that are not cut off before pixel 0."""
+    return np.minimum(edges(*ends, clip=False, **how), ends[-1])
+
+
+def _cut(count=lambda region, whole: region, extra=0, **how):
+    """`ps_roi_pool` with other bins, or divided by count(number of pixels, pixels of the bin on
+    the map or not)."""
+    def pool(x, boxes, output_size, spatial_scale):
+        maps = x.reshape(len(x), -1, *output_size, *x.shape[2:])
+        y = np.zeros((len(boxes), maps.shape[1], *output_size))
+        for (k, p, q), (image, rows, columns), whole in _bins(
+                (x.shape[2:], boxes, output_size, spatial_scale), extra=extra, **how):
+            region = maps[image, :, p, q, rows, columns]
+            number = count(region[0].size, whole)
+            y[k, :, p, q] = region.sum(axis=(1, 2)) / number if region.size else 0
+        return y
+    return pool
+
+
+def _back(count=lambda region, whole: region, extra=0, **how):
+    """The backward with other bins, or divided by another number."""
+    def back(g, boxes, input_shape, output_size, spatial_scale):
+        gx = np.zeros(input_shape)
+        gmaps = gx.reshape(len(gx), -1, *output_size, *gx.shape[2:])
+        for (k, p, q), (image, rows, columns), whole in _bins(
+                (gx.shape[2:], boxes, output_size, spatial_scale), extra=extra, **how):
+            region = gmaps[image, :, p, q, rows, columns]
+            if region.size:
+                region += g[k, :, p, q, None, None] / count(region[0].size, whole)
+        return gx
+    return back
+
+
+def _as_sizes(boxes):
+    """x1 and y1 read as the box's width and height."""
+    return np.concatenate([boxes[:, :3], boxes[:, 1:3] + boxes[:, 3:]], axis=1)
+
+
+BIN_MISTAKES = (        # name, hint, what is different
+    ("bins-apart", "Your bins never overlap. Where the length is not divisible, a bin ends at the "
+     "next whole pixel: one end is rounded down, the other up.",
+     tuple(dict(edge=apart) for apart in (floors, *APART))),
+    ("least-size-forgotten", "A region turned inside out, or empty, has a length of 1 pixel at "
+     "least.", (dict(least=-np.inf),)),
+    ("rounded-outwards", "You round the upper left corner down and the lower right one up. Both "
+     "are rounded to the nearest whole number.", (dict(round=outwards),)),
+    ("not-rounded", "You divide the region before its corners are rounded. Here they are rounded "
+     "first.", (dict(round=lambda corners: corners, bins=not_rounded),)),
+    ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
+     (dict(edge=a_pixel_longer),)),
+    ("negative-slices", "A slice that begins before pixel 0 counts from the map's other end in "
+     "NumPy. What lies outside is left out.", (dict(bins=_from_the_other_end),)),
+    ("divided-by-the-whole-bin", "You divide by a number that counts pixels outside of the map. "
+     "How many pixels were added up?", (dict(count=lambda region, whole: max(whole, 1)),)),
+)
+BACKWARD_BINS = (       # the backward of mistakes whose forward is above
+    ("end-pixel-included", "Your regions are a pixel too long: unlike in RoI pooling the pixel "
+     "`end` does not belong to the region.", dict(extra=1)),
+    ("rounded-down", "You cut corners off to whole numbers. They are rounded to the nearest one.",
+     dict(round=np.floor)),
+    ("last-row-included", "Your bins hold pixels of the map's last row or column, which this task "
+     "leaves out.", dict(last=0)),
+)
+
+
 MISTAKES = (
     Mistake("ps_roi_pool", "bins-first", "You count the maps bin by bin, and within a bin channel "
             "by channel. The formula counts (c P + p) Q + q.", _reads(_bin_first)),
@@ -273,7 +367,33 @@ MISTAKES = (
             "comes first in a box.", _backward_swapped),
     Mistake("ps_roi_pool_backward", "first-image", "All gradients go to the first image. What is "
             "the first number of a box's row?", _backward_first_image),
+    *(Mistake("ps_roi_pool", name, hint, _cut(**how))
+      for name, hint, several in BIN_MISTAKES for how in several),
+    Mistake("ps_roi_pool", "first-image", "All boxes read the first image. What is the first "
+            "number of a box's row?", given(ps_roi_pool, 1, lambda boxes: boxes * [0, 1, 1, 1, 1])),
+    Mistake("ps_roi_pool", "corners-as-sizes", "You read x1 and y1 as a width and a height; they "
+            "are the lower right corner.", given(ps_roi_pool, 1, _as_sizes)),
+    Mistake("ps_roi_pool", "height-for-width", "You count p P + q within a channel. How many bins "
+            "has a row of bins?", _reads(_height_for_width)),
+    *(Mistake("ps_roi_pool_backward", name, hint, _back(**how))
+      for name, hint, several in BIN_MISTAKES for how in several),
+    *(Mistake("ps_roi_pool_backward", name, hint, _back(**how))
+      for name, hint, how in BACKWARD_BINS),
+    Mistake("ps_roi_pool_backward", "columns-of-bins-first", "Within a channel you count the bins' "
+            "maps column by column: p and q are exchanged.", _writes(_columns_first)),
+    Mistake("ps_roi_pool_backward", "first-maps", "Your gradient goes to the first C maps. Which "
+            "map did bin (p, q) read?", _writes(_first_maps)),
+    *(Mistake("ps_roi_pool_backward", "scale-forgotten", "The boxes are given in image pixels. How "
+              "large is the map?", given(ps_roi_pool_backward, 4, change))
+      for change in (lambda scale: 1.0, lambda scale: 1 / scale)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("ps_roi_pool", "bins-first"): (_reads(_bins_column_first),),
+    ("ps_roi_pool", "rounded-down"): (_cut(round=np.trunc),),
+    ("ps_roi_pool", "scale-forgotten"): (given(ps_roi_pool, 3, lambda scale: 1 / scale),),
+    ("ps_roi_pool_backward", "bins-first"): (_writes(_bins_column_first),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------

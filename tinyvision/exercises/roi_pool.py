@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.exercises.bins import APART, a_pixel_longer, edges, floors, not_rounded, outwards
 from tinyvision.exercises.draws import random, small, whole
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 from tinyvision.exercises.slips import given, then
@@ -228,55 +229,11 @@ def _backward_no_scale(g, x, boxes, output_size, spatial_scale):
 
 # ---- versions: other bins, forward and backward --------------------------------------------------
 
-def _usual(length, bins):
-    p = np.arange(bins)
-    return np.floor(p * length / bins), np.ceil((p + 1) * length / bins)
-
-
-def _edges(start, end, bins, size, edge=_usual, extra=1, least=1, clip=True):
-    """`_bins` from edge(length, bins) -> (low, high) of each bin, counted from `start`."""
-    length = max(end - start + extra, least)
-    pairs = np.array(edge(length, bins)).T + start
-    return (np.clip(pairs, 0, size) if clip else pairs).astype(int)
-
-
-def _apart_by(width):
-    """Bins of one whole width, side by side."""
-    return lambda length, bins: tuple((np.arange(bins) + k) * width(length / bins)
-                                      for k in (0, 1))
-
-
-def _edges_rounded(length, bins):
-    edges = np.floor(np.arange(bins + 1) * length / bins + 0.5)
-    return edges[:-1], edges[1:]
-
-
-def _split(length, bins):
-    """As np.array_split: the first bins are a pixel longer."""
-    edges = np.cumsum([0, *(length // bins + (p < length % bins) for p in range(bins))])
-    return edges[:-1], edges[1:]
-
-
-def _a_pixel_longer(length, bins):
-    low, high = _usual(length, bins)
-    return low, high + 1
-
-
-def _outwards(corners):
-    return np.concatenate([np.floor(corners[:2]), np.ceil(corners[2:])])
-
-
-def _not_rounded(start, end, bins, size, extra):
-    places = start + np.arange(bins + 1) * max(end - start + extra, 1) / bins
-    pairs = np.array([np.floor(places[:-1]), np.ceil(places[1:])]).T
-    return np.clip(pairs, 0, size).astype(int)
-
-
 def _largest(region):
     return {divmod(int(region.argmax()), region.shape[1]): 1.0}
 
 
-def _read(cut, round=_half_away, bins=_edges, **how):
+def _read(cut, round=_half_away, bins=edges, **how):
     """((k, p, q), (image, rows, columns)) of every bin, with other bins; `cut` is (x, boxes,
     output_size, spatial_scale)."""
     array, boxes, output_size, spatial_scale = cut
@@ -342,19 +299,18 @@ def _as_sizes(boxes):
 
 EITHER_WAY = {          # versions that the forward and the backward share: other bins
     "rounded-down": (dict(round=np.trunc),),
-    "bins-apart": (dict(edge=_apart_by(np.floor)), dict(edge=_apart_by(np.ceil)),
-                   dict(edge=_edges_rounded), dict(edge=_split)),
+    "bins-apart": tuple(dict(edge=apart) for apart in APART),
 }
 BIN_MISTAKES = (        # further ones: name, hint, what is different
     ("least-size-forgotten", "A region turned inside out has a length of 1 pixel at least.",
      (dict(least=-np.inf),)),
     ("rounded-outwards", "You round the upper left corner down and the lower right one up. Both "
-     "are rounded to the nearest whole number.", (dict(round=_outwards),)),
+     "are rounded to the nearest whole number.", (dict(round=outwards),)),
     ("not-rounded", "You divide the region before its corners are rounded, as later methods do. "
      "RoI pooling rounds first.",
-     tuple(dict(round=lambda corners: corners, bins=_not_rounded, extra=k) for k in (0, 1))),
+     tuple(dict(round=lambda corners: corners, bins=not_rounded, extra=k) for k in (0, 1))),
     ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
-     (dict(edge=_a_pixel_longer),)),
+     (dict(edge=a_pixel_longer),)),
     ("negative-slices", "A slice that begins before pixel 0 counts from the map's other end in "
      "NumPy. What lies outside is left out.", (dict(clip=False),)),
 )
@@ -364,8 +320,7 @@ FORWARD_BINS = (        # the backward of mistakes whose forward is above
     ("rounded-down", "You cut corners off to whole numbers. They are rounded to the nearest one.",
      dict(round=np.floor)),
     ("bins-apart", "Your bins never overlap. Where the length is not divisible, a bin ends at the "
-     "next whole pixel.", dict(edge=lambda length, bins: tuple(
-         np.floor((np.arange(bins) + k) * length / bins) for k in (0, 1)))),
+     "next whole pixel.", dict(edge=floors)),
 )
 
 
