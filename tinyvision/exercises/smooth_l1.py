@@ -96,6 +96,32 @@ def _half_forgotten(input, target, beta):
     return _pieces(input, target, beta, lambda d: d * d / (beta or 1), lambda d: d - beta / 2)
 
 
+def _straight(outside):
+    """The right parabola, and another straight part."""
+    def loss(input, target, beta):
+        return _pieces(input, target, beta, lambda d: d * d / (2 * beta or 1),
+                       lambda d: outside(d, beta))
+    return loss
+
+
+def _curved(inside):
+    """The right straight part, and another parabola."""
+    def loss(input, target, beta):
+        return _pieces(input, target, beta, lambda d: inside(d, beta or 1), lambda d: d - beta / 2)
+    return loss
+
+
+def _parabola(d, beta):
+    """d^2 / (2 beta); infinite or NaN for beta 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return d * d / np.float64(2 * beta)
+
+
+def _guarded(wrong, right=smooth_l1_loss):
+    """Right where beta is 0, which was thought of as a case of its own."""
+    return lambda *args: (wrong if args[-1] else right)(*args)
+
+
 def _beta_only_as_limit(input, target, beta):
     return _pieces(input, target, beta, lambda d: d * d / 2, lambda d: d - 0.5)
 
@@ -106,7 +132,7 @@ def _beta_not_inside(input, target, beta):
 
 def _fixed_limit(input, target, beta):
     size = np.abs(input - target)
-    return np.where(size < 1, size * size / (2 * beta or np.nan), size - beta / 2)
+    return np.where(size < 1, _parabola(size, beta), size - beta / 2)
 
 
 def _absolute(input, target, beta):
@@ -114,16 +140,37 @@ def _absolute(input, target, beta):
 
 
 def _squared(input, target, beta):
-    return (input - target) ** 2 / (2 * beta or np.nan)
+    return _parabola(input - target, beta)
 
 
 def _sign_kept(input, target, beta):
     d = input - target
-    return np.where(d < beta, d * d / (2 * beta or np.nan), d - beta / 2)
+    return np.where(d < beta, _parabola(d, beta), d - beta / 2)
+
+
+def _sign_kept_outside(input, target, beta):
+    d = input - target
+    return np.where(np.abs(d) < beta, _parabola(d, beta), d - beta / 2)
+
+
+def _exchanged(input, target, beta):
+    size = np.abs(input - target)
+    return np.where(size < beta, size - beta / 2, _parabola(size, beta))
 
 
 def _mean(input, target, beta):
     return smooth_l1_loss(input, target, beta).mean()
+
+
+def _sum(input, target, beta):
+    return smooth_l1_loss(input, target, beta).sum()
+
+
+def _by_masks(input, target, beta):
+    """Both pieces, times 0 or 1."""
+    size = np.abs(input - target)
+    with np.errstate(invalid="ignore"):
+        return (size < beta) * _parabola(size, beta) + (size >= beta) * (size - beta / 2)
 
 
 def _nan(input, target, beta):
@@ -153,6 +200,28 @@ def _clipped_to_beta(g, input, target, beta):
 def _doubled(g, input, target, beta):
     d = input - target
     return _slopes(g, np.where(np.abs(d) < beta, 2 * d / (beta or 1), np.sign(d)))
+
+
+def _sloped(slope):
+    """The backward of another slope(d, beta)."""
+    def backward(g, input, target, beta):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _slopes(g, slope(input - target, np.float64(beta)))
+    return backward
+
+
+def _backward_by_masks(d, beta):
+    return (np.abs(d) < beta) * (d / beta) + (np.abs(d) >= beta) * np.sign(d)
+
+
+def _cornered(at_zero):
+    """The sign of d by a comparison, which is not 0 at 0."""
+    return _sloped(lambda d, beta: np.where(np.abs(d) < beta, d / beta,
+                                            np.where(d == 0, at_zero, np.sign(d))))
+
+
+def _targets_gradient(g, input, target, beta):
+    return smooth_l1_loss_backward(-g, input, target, beta)
 
 
 def _always_up(g, input, target, beta):
@@ -186,24 +255,37 @@ MISTAKES = (
             "What slope should the straight part have?", _huber),
     Mistake("smooth_l1_loss", "jump", "Your loss jumps where the parabola ends: both pieces must "
             "give the same value at |d| = beta.", _jump),
+    *(Mistake("smooth_l1_loss", "jump", "Your loss jumps where the parabola ends: both pieces must "
+              "give the same value at |d| = beta.", loss)
+      for loss in (_straight(lambda d, beta: d - 0.5), _straight(lambda d, beta: d - beta),
+                   _curved(lambda d, beta: beta * d * d / 2),
+                   _curved(lambda d, beta: (d / beta) ** 2 / 2))),
     Mistake("smooth_l1_loss", "half-forgotten", "Your parabola is twice too steep: what is its "
             "slope at |d| = beta?", _half_forgotten),
     Mistake("smooth_l1_loss", "beta-only-as-limit", "beta decides which piece is taken, but the "
             "pieces themselves are those of beta = 1.", _beta_only_as_limit),
     Mistake("smooth_l1_loss", "parabola-without-beta", "Your parabola does not depend on beta. "
             "What must it be at |d| = beta to meet the straight part?", _beta_not_inside),
-    Mistake("smooth_l1_loss", "limit-is-1", "The parabola ends at 1 in your code, whatever beta "
-            "is.", _fixed_limit),
+    *(Mistake("smooth_l1_loss", "limit-is-1", "The parabola ends at 1 in your code, whatever beta "
+              "is.", loss) for loss in (_fixed_limit, _guarded(_fixed_limit))),
     Mistake("smooth_l1_loss", "absolute", "This is the absolute error. What happens near 0?",
             _absolute),
-    Mistake("smooth_l1_loss", "squared", "This is the parabola everywhere. Which errors should "
-            "count less than their square?", _squared),
-    Mistake("smooth_l1_loss", "sign-kept", "Large negative differences go to the wrong piece: "
-            "compare and continue with the size of d, not with d.", _sign_kept),
+    *(Mistake("smooth_l1_loss", "squared", "This is the parabola everywhere. Which errors should "
+              "count less than their square?", loss) for loss in (_squared, _guarded(_squared))),
+    *(Mistake("smooth_l1_loss", "sign-kept", "Large negative differences go wrong: compare and "
+              "continue with the size of d, not with d.", loss)
+      for loss in (_sign_kept, _guarded(_sign_kept), _sign_kept_outside)),
+    *(Mistake("smooth_l1_loss", "pieces-exchanged", "The parabola belongs to the small "
+              "differences, the straight part to the large ones.", loss)
+      for loss in (_exchanged, _guarded(_exchanged))),
     Mistake("smooth_l1_loss", "mean", "You take the mean; here every element keeps its own "
             "loss.", _mean),
+    Mistake("smooth_l1_loss", "sum", "You take the sum; here every element keeps its own loss.",
+            _sum),
     Mistake("smooth_l1_loss", "nan-at-beta-0", "With beta = 0 no element lies inside the parabola, "
             "also not those with d = 0. What does your code divide there?", _nan),
+    Mistake("smooth_l1_loss", "nan-at-beta-0", "With beta = 0 no element lies inside the parabola, "
+            "also not those with d = 0. What does your code divide there?", _by_masks),
     Mistake("smooth_l1_loss_backward", "beta-ignored", "Your slope is right only for beta = 1.",
             _backward_beta_ignored),
     Mistake("smooth_l1_loss_backward", "not-divided-by-beta", "Inside the parabola the slope grows "
@@ -212,15 +294,37 @@ MISTAKES = (
             "part has the slope beta.", _clipped_to_beta),
     Mistake("smooth_l1_loss_backward", "doubled", "The slope of d^2 / (2 beta) is half of yours.",
             _doubled),
-    Mistake("smooth_l1_loss_backward", "always-up", "Left of the parabola the loss falls: the "
-            "slope there is -1.", _always_up),
+    Mistake("smooth_l1_loss_backward", "halved", "The slope of d^2 / (2 beta) is twice yours.",
+            _sloped(lambda d, beta: np.where(np.abs(d) < beta, d / (2 * beta), np.sign(d)))),
+    *(Mistake("smooth_l1_loss_backward", "always-up", "Left of the parabola the loss falls: the "
+              "slope there is -1.", wrong)
+      for wrong in (_always_up, _sloped(lambda d, beta: np.where(d < beta, d / beta, 1.0)),
+                    _guarded(_sloped(lambda d, beta: np.where(d < beta, d / beta, 1.0)),
+                             smooth_l1_loss_backward))),
+    *(Mistake("smooth_l1_loss_backward", "slope-at-zero", "Where d = 0 and beta = 0 the slope is "
+              "0, by the convention.", _cornered(at_zero)) for at_zero in (1, -1)),
+    Mistake("smooth_l1_loss_backward", "absolute", "This is the absolute error's slope. What "
+            "happens near 0?", _sloped(lambda d, beta: np.sign(d))),
+    *(Mistake("smooth_l1_loss_backward", "squared", "This is the parabola's slope everywhere. Which "
+              "errors should count less?", wrong)
+      for wrong in (_sloped(lambda d, beta: d / beta),
+                    _guarded(_sloped(lambda d, beta: d / beta), smooth_l1_loss_backward))),
+    *(Mistake("smooth_l1_loss_backward", "limit-is-1", "The parabola ends at 1 in your code, "
+              "whatever beta is.", wrong)
+      for slope in (lambda d, beta: np.where(np.abs(d) < 1, d / beta, np.sign(d)),)
+      for wrong in (_sloped(slope), _guarded(_sloped(slope), smooth_l1_loss_backward))),
     Mistake("smooth_l1_loss_backward", "target-same-sign", "Raising the target does the opposite "
             "of raising the input.", _same_sign),
+    Mistake("smooth_l1_loss_backward", "input-and-target-exchanged", "d grows with the input and "
+            "falls with the target: the two gradients are exchanged.", _targets_gradient),
     Mistake("smooth_l1_loss_backward", "g-forgotten", "Your slopes are right; where is the "
             "gradient g that comes from above?", _g_forgotten),
     Mistake("smooth_l1_loss_backward", "nan-at-beta-0", "With beta = 0 no element lies inside the "
             "parabola, also not those with d = 0. What does your code divide there?",
             _backward_nan),
+    Mistake("smooth_l1_loss_backward", "nan-at-beta-0", "With beta = 0 no element lies inside the "
+            "parabola, also not those with d = 0. What does your code divide there?",
+            _sloped(_backward_by_masks)),
     Mistake("smooth_l1_loss_backward", "divided-by-count", "You divide by the number of elements, "
             "but the loss takes no mean.", _backward_mean),
 )

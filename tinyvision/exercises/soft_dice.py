@@ -76,9 +76,15 @@ def _sums(input, target, axes=AXES):
     return (input * target).sum(axes), (input ** 2 + target ** 2).sum(axes)
 
 
-def _not_squared(input, target, eps):
-    both, _ = _sums(input, target)
-    return 1 - (2 * both + eps) / ((input + target).sum(AXES) + eps)
+def _below(sum_below):
+    """The loss with another sum(p, y) below the line."""
+    def loss(input, target, eps):
+        both, _ = _sums(input, target)
+        return 1 - (2 * both + eps) / (sum_below(input, target) + eps)
+    return loss
+
+
+_not_squared = _below(lambda p, y: (p + y).sum(AXES))
 
 
 def _jaccard(input, target, eps):
@@ -86,9 +92,27 @@ def _jaccard(input, target, eps):
     return 1 - (both + eps) / (squares - both + eps)
 
 
-def _per_image(input, target, eps):
+def _jaccard_not_squared(input, target, eps):
+    both, _ = _sums(input, target)
+    return 1 - (both + eps) / ((input + target).sum(AXES) - both + eps)
+
+
+def _each_image(input, target, eps):
     both, squares = _sums(input, target, (2, 3))
-    return (1 - (2 * both + eps) / (squares + eps)).mean(0)
+    return 1 - (2 * both + eps) / (squares + eps)
+
+
+def _per_image(input, target, eps):
+    return _each_image(input, target, eps).mean(0)
+
+
+def _means(input, target, eps):
+    return dice_loss(input, target, eps * input[:, 0].size)
+
+
+def _smaller(input, target, eps):
+    both, squares = np.minimum(input, target).sum(AXES), _sums(input, target)[1]
+    return 1 - (2 * both + eps) / (squares + eps)
 
 
 def _classes_together(input, target, eps):
@@ -121,8 +145,22 @@ def _two_around_eps(input, target, eps):
     return 1 - 2 * (both + eps) / (squares + eps)
 
 
+def _two_around_both(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - 2 * (both + eps) / (squares + 2 * eps)
+
+
+def _eps_twice_below(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - (2 * both + eps) / (squares + 2 * eps)
+
+
 def _coefficient(input, target, eps):
     return 1 - dice_loss(input, target, eps)
+
+
+def _minus_coefficient(input, target, eps):
+    return dice_loss(input, target, eps) - 1
 
 
 def _no_eps(input, target, eps):
@@ -131,8 +169,17 @@ def _no_eps(input, target, eps):
         return 1 - 2 * both / squares
 
 
+def _no_eps_but_zero(input, target, eps):
+    both, squares = _sums(input, target)
+    return 1 - 2 * both / np.where(squares > 0, squares, 1)
+
+
 def _thresholded(input, target, eps):
     return dice_loss((input > 0.5).astype(float), target, eps)
+
+
+def _thresholded_at_half(input, target, eps):
+    return dice_loss((input >= 0.5).astype(float), target, eps)
 
 
 def _fraction(input, target, eps):
@@ -182,6 +229,25 @@ def _backward_no_eps(g, input, target, eps):
         return dice_loss_backward(g, input, target, 0.0)
 
 
+def _quotient(above=2.0, below=2.0, eps_above=1, eps_below=1, axes=AXES, power=2):
+    """The backward with other factors: of y, of p^power's derivative, of epsilon; other sums."""
+    def backward(g, input, target, eps):
+        top = 2 * (input * target).sum(axes, keepdims=True) + eps_above * eps
+        bottom = (input ** power + target ** power).sum(axes, keepdims=True) + eps_below * eps
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gx = below * input ** (power - 1) * top / bottom ** 2 - above * target / bottom
+        return g[:, None, None] * gx
+    return backward
+
+
+def _backward_means(g, input, target, eps):
+    return dice_loss_backward(g, input, target, eps * input[:, 0].size)
+
+
+def _each_image_backward(g, input, target, eps):
+    return _backward_per_image(g, input, target, eps) * len(input)
+
+
 def _backward_per_image(g, input, target, eps):
     each = [dice_loss_backward(g / len(input), input[n:n + 1], target[n:n + 1], eps)
             for n in range(len(input))]
@@ -191,10 +257,23 @@ def _backward_per_image(g, input, target, eps):
 MISTAKES = (
     Mistake("dice_loss", "not-squared", "Below the line you sum p and y themselves; the slide's "
             "formula sums their squares.", _not_squared),
-    Mistake("dice_loss", "jaccard", "This is the soft IoU (Jaccard) loss. In Dice's denominator "
-            "the intersection is counted twice.", _jaccard),
-    Mistake("dice_loss", "per-image", "You compute a loss for each image and take the mean. The "
-            "sums of the formula run over all images.", _per_image),
+    *(Mistake("dice_loss", "one-not-squared", "Below the line you square one of p and y; the "
+              "slide's formula squares both.", _below(sums))
+      for sums in (lambda p, y: (p * p + y).sum(AXES), lambda p, y: (p + y * y).sum(AXES))),
+    *(Mistake("dice_loss", "square-of-sums", "The sum of the squares is not the square of the "
+              "sum.", _below(sums))
+      for sums in (lambda p, y: p.sum(AXES) ** 2 + y.sum(AXES) ** 2,
+                   lambda p, y: ((p + y) ** 2).sum(AXES),
+                   lambda p, y: (p + y).sum(AXES) ** 2)),
+    *(Mistake("dice_loss", "jaccard", "This is the soft IoU (Jaccard) loss. In Dice's denominator "
+              "the intersection is counted twice.", loss)
+      for loss in (_jaccard, _jaccard_not_squared)),
+    *(Mistake("dice_loss", "per-image", "You compute a loss for each image. The sums of the "
+              "formula run over all images.", loss) for loss in (_per_image, _each_image)),
+    Mistake("dice_loss", "means", "You take means where the formula has sums. epsilon then counts "
+            "more.", _means),
+    Mistake("dice_loss", "minimum", "The slide's formula multiplies p and y; it does not take the "
+            "smaller.", _smaller),
     Mistake("dice_loss", "classes-together", "Your sums also run over the classes, so a frequent "
             "class drowns a rare one. Each class has its own fraction.", _classes_together),
     Mistake("dice_loss", "class-mean", "You take the mean over the classes; return one loss for "
@@ -205,20 +284,35 @@ MISTAKES = (
             "nor predicted?", _above_only),
     Mistake("dice_loss", "two-forgotten", "Your loss is not 0 for a perfect mask: there both sums "
             "below the line are as large as the one above.", _two_forgotten),
-    Mistake("dice_loss", "two-times-eps", "The 2 belongs to the sum, not to epsilon.",
-            _two_around_eps),
+    *(Mistake("dice_loss", "two-times-eps", "The 2 belongs to the sum, not to epsilon.", loss)
+      for loss in (_two_around_eps, _two_around_both)),
+    Mistake("dice_loss", "eps-twice-below", "epsilon is added once below the line, as above it.",
+            _eps_twice_below),
     Mistake("dice_loss", "coefficient", "This is the coefficient, which is 1 for a perfect mask. "
             "A loss is smallest there.", _coefficient),
-    Mistake("dice_loss", "no-eps", "epsilon is missing: what is 0 / 0 where a class is neither "
-            "there nor predicted?", _no_eps),
-    Mistake("dice_loss", "thresholded", "You turn the probabilities into a mask first. Its "
-            "gradient is 0 everywhere; soft Dice uses the probabilities.", _thresholded),
+    Mistake("dice_loss", "minus-coefficient", "This is minus the coefficient. What does a perfect "
+            "mask cost?", _minus_coefficient),
+    *(Mistake("dice_loss", "no-eps", "epsilon is missing: what is 0 / 0 where a class is neither "
+              "there nor predicted?", loss) for loss in (_no_eps, _no_eps_but_zero)),
+    *(Mistake("dice_loss", "thresholded", "You turn the probabilities into a mask first. Its "
+              "gradient is 0 everywhere; soft Dice uses the probabilities.", loss)
+      for loss in (_thresholded, _thresholded_at_half)),
     Mistake("dice_loss_backward", "below-constant", "p stands below the line, too: your gradient "
             "treats the denominator as a constant.", _below_constant),
     Mistake("dice_loss_backward", "above-constant", "Your gradient treats the numerator as a "
             "constant. Where else does p stand?", _above_constant),
     Mistake("dice_loss_backward", "square-not-doubled", "What is the derivative of p^2?",
             _square_not_doubled),
+    Mistake("dice_loss_backward", "two-forgotten", "Above the line the sum has the factor 2, and "
+            "so has its derivative.", _quotient(above=1)),
+    Mistake("dice_loss_backward", "signs", "The quotient rule subtracts one part from the other: "
+            "predicting more of what is there lowers the loss.", _quotient(above=-2)),
+    Mistake("dice_loss_backward", "not-squared", "Below the line p stands squared.",
+            _quotient(below=1, power=1)),
+    Mistake("dice_loss_backward", "classes-together", "Your sums also run over the classes; each "
+            "class has its own fraction.", _quotient(axes=(0, 1, 2, 3))),
+    Mistake("dice_loss_backward", "means", "You take means where the formula has sums.",
+            _backward_means),
     Mistake("dice_loss_backward", "quotient-rule", "In the quotient rule the part that comes from "
             "the denominator is divided by its square.", _below_not_squared),
     Mistake("dice_loss_backward", "divided-once", "The quotient rule divides by the square of what "
@@ -229,10 +323,11 @@ MISTAKES = (
             "comes from above, g of that class.", _g_forgotten),
     Mistake("dice_loss_backward", "divided-by-classes", "You divide by the number of classes, but "
             "the loss takes no mean.", _divided_by_classes),
-    Mistake("dice_loss_backward", "no-eps", "epsilon is missing in your gradient.",
-            _backward_no_eps),
-    Mistake("dice_loss_backward", "per-image", "Your sums run over each image by itself; one "
-            "fraction of a class holds all images.", _backward_per_image),
+    *(Mistake("dice_loss_backward", "no-eps", "epsilon is missing in your gradient.", wrong)
+      for wrong in (_backward_no_eps, _quotient(eps_above=0), _quotient(eps_below=0))),
+    *(Mistake("dice_loss_backward", "per-image", "Your sums run over each image by itself; one "
+              "fraction of a class holds all images.", wrong)
+      for wrong in (_backward_per_image, _each_image_backward)),
 )
 
 
