@@ -127,7 +127,7 @@ def run_replay(args) -> int:
 
 def run_diff(args) -> int:
     """Print what changed; 0 where nothing did, else 1, as diff does."""
-    from tinyvision.grading.inspecting import diff
+    from tinyvision.grading.comparing import diff
     lines = diff(args.first, args.second)
     print("\n".join(lines) or "no mark changed")
     return 1 if lines else 0
