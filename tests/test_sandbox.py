@@ -186,6 +186,23 @@ def test_rights_grow_with_the_version():
         == [13, 14, 15, 15, 16, 16]
 
 
+@LANDLOCK
+@SECCOMP
+def test_at_medium_the_worst_programs_earn_nothing_and_reach_nothing(tmp_path):
+    worst = ("04", "08", "12", "14", "15", "16", "17", "19", "20", "35", "36", "38")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in (Path(__file__).parent / "hostile").glob("*.py"):
+        if path.stem[:2] in worst:
+            (folder / path.name).write_bytes(path.read_bytes())
+    records = grader.grade(folder, tmp_path / "out", isolation="medium", jobs=2, seed="threats",
+                           progress=False).records
+    assert len(records) == len(list(folder.iterdir())) > 12
+    assert {record["score"] for record in records} == {0.0}
+    assert not os.path.exists("/tmp/tinyvision-owned")
+    assert not os.path.exists("/root/tinyvision-was-here")
+
+
 # ---- what is left --------------------------------------------------------------------------------
 
 @pytest.mark.skipif(not worker.CAN_FORK, reason="no fork here")
