@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def recall_and_precision(scores, right, positives):
@@ -151,25 +151,98 @@ def _points(places, over=np.greater_equal, reached_only=False, envelope=_envelop
     return wrong
 
 
-def _interpolated(recall, precision):
+def _as_it_is(precision):
+    return precision
+
+
+def _interpolated(envelope=_as_it_is, right=0.0, start=None):
+    """Straight lines, after the last point at a height of `right`; from (0, start) if not None."""
+    def wrong(recall, precision):
+        if not len(recall):
+            return np.float64(0)
+        heights = envelope(precision)
+        if start is not None:
+            recall, heights = np.append(0, recall), np.append(start, heights)
+        return np.interp(TENTHS, recall, heights, right=right).mean()
+    return wrong
+
+
+def _last_up_to(envelope=_as_it_is, reached=True):
+    """The precision of the last detection whose recall is at most r; 0 beyond the last recall if
+    `reached`."""
+    def wrong(recall, precision):
+        heights = envelope(precision)
+        found = [heights[recall <= r][-1:].sum() * (not reached or (recall >= r).any())
+                 for r in TENTHS]
+        return np.mean(found)
+    return wrong
+
+
+def _best_up_to(recall, precision):
+    return np.mean([precision[recall <= r].max(initial=0) for r in TENTHS])
+
+
+def _nearest(recall, precision):
     if not len(recall):
         return np.float64(0)
-    return np.interp(TENTHS, recall, precision, right=0.0).mean()
+    return precision[np.abs(recall - TENTHS[:, None]).argmin(axis=1)].mean()
 
 
-def _area(envelope=_envelope, trapezoids=False, first=0.0):
-    """The area under the curve, wrongly."""
+def _rest_as_the_last(recall, precision):
+    return eleven_point_ap(np.append(recall, 1.0), np.append(precision, precision[-1:].sum()))
+
+
+def _area(envelope=_envelope, trapezoids=False, first=0.0, start=None):
+    """The area under the curve, wrongly; trapezoids: from a height of `start`, or of the first
+    precision where it is None."""
     def wrong(recall, precision):
         heights = envelope(precision)
         if trapezoids:
-            heights = (heights + np.concatenate([heights[:1], heights[:-1]])) / 2
+            before = heights[:1] if start is None else [start] * min(len(heights), 1)
+            heights = (heights + np.concatenate([before, heights[:-1]])) / 2
         return np.sum(np.diff(recall, prepend=recall[:1] if first is None else first) * heights)
     return wrong
 
 
-def _at_right_ones(recall, precision):
-    steps = np.diff(recall, prepend=0) > 0
-    return precision[steps].mean() if steps.any() else np.float64(0)
+def _height_before(start=None):
+    """The area under the saw with the height at the beginning of each step."""
+    def wrong(recall, precision):
+        heights = np.append(np.zeros(0) if start is None else start, precision)
+        steps = np.diff(recall, prepend=np.zeros(0) if start is None else 0)
+        return np.sum(steps * heights[:len(steps)])
+    return wrong
+
+
+def _at_right_ones(envelope=_as_it_is):
+    def wrong(recall, precision):
+        steps = np.diff(recall, prepend=0) > 0
+        return envelope(precision)[steps].mean() if steps.any() else np.float64(0)
+    return wrong
+
+
+def _of_all_detections(envelope=_as_it_is):
+    return lambda recall, precision: envelope(precision).sum() / max(len(precision), 1)
+
+
+def _as_they_came(scores, right, positives):
+    """The right numbers, where the detections stood before they were sorted."""
+    answers = np.empty((2, len(scores)))
+    answers[:, np.argsort(-scores, kind="stable")] = recall_and_precision(scores, right, positives)
+    return tuple(answers)
+
+
+def _counted_afterwards(scores, right, positives, late=0):
+    found, seen = _counted(scores, right)
+    before = np.append(0, found[:-1])
+    return before / positives, before / np.maximum(seen - late, 1)
+
+
+def _with_a_start(precision):
+    """One more point, at a recall of 0."""
+    def wrong(*args):
+        recall, rest = recall_and_precision(*args)
+        return np.append(0.0, recall), np.append(precision, rest)
+    return wrong
 
 
 def _rest_too(recall, precision):
@@ -209,26 +282,71 @@ MISTAKES = (
     Mistake("eleven_point_ap", "reached-only", "Recalls that are never reached count with "
             "precision 0; there are always eleven.", _points(TENTHS, reached_only=True)),
     Mistake("eleven_point_ap", "interpolated", "You draw straight lines between the points. The "
-            "envelope is made of steps: the best precision to the right.", _interpolated),
+            "envelope is made of steps: the best precision to the right.", _interpolated()),
     Mistake("eleven_point_ap", "all-points", "That is the area under the envelope, VOC's rule "
             "from 2010 on.", all_point_ap),
     Mistake("eleven_point_ap", "hundred-and-one", "That is the mean at 101 recalls, COCO's rule.",
             _points(np.arange(101) / 100)),
     Mistake("all_point_ap", "no-envelope", "That is the area under the saw. A higher recall may "
             "have a better precision.", _area(envelope=lambda precision: precision)),
-    Mistake("all_point_ap", "trapezoids", "Trapezoids under the saw are not the area under its "
-            "envelope.", _area(envelope=lambda precision: precision, trapezoids=True)),
+    Mistake("all_point_ap", "trapezoids", "Trapezoids are not the area under the envelope, which "
+            "is made of steps.", _area(envelope=lambda precision: precision, trapezoids=True)),
     Mistake("all_point_ap", "best-so-far", "Your envelope is the best precision at this recall or "
             "a lower one.", _area(envelope=np.maximum.accumulate)),
     Mistake("all_point_ap", "first-step-missing", "The recall rises from 0 to the first one, too.",
             _area(first=None)),
     Mistake("all_point_ap", "mean-precision", "You average the precisions of the right "
-            "detections. How much recall does each of them stand for?", _at_right_ones),
+            "detections. How much recall does each of them stand for?", _at_right_ones()),
     Mistake("all_point_ap", "up-to-one", "Recalls that are never reached have precision 0, not the "
             "last one.", _rest_too),
     Mistake("all_point_ap", "eleven-points", "That is the mean at eleven recalls, the rule of "
             "2007.", eleven_point_ap),
+    Mistake("recall_and_precision", "as-they-came", "The answer begins with the best detection; "
+            "yours is in the order in which the detections came.", _as_they_came),
+    Mistake("recall_and_precision", "counted-afterwards", "The numbers after a detection count "
+            "this detection, too.", _counted_afterwards),
+    Mistake("recall_and_precision", "one-point-more", "There is one point for each detection, and "
+            "none before the first.", _with_a_start(1.0)),
+    Mistake("eleven_point_ap", "best-so-far", "You take the best precision at this recall or a "
+            "lower one.", _best_up_to),
+    Mistake("eleven_point_ap", "up-to-one", "Recalls that are never reached have precision 0, not "
+            "the last one.", _rest_as_the_last),
+    Mistake("eleven_point_ap", "by-ten", "There are eleven recalls: 0, too.",
+            lambda recall, precision: eleven_point_ap(recall, precision) * 1.1),
+    Mistake("all_point_ap", "hundred-and-one", "That is the mean at 101 recalls, COCO's rule.",
+            _points(np.arange(101) / 100)),
+    Mistake("all_point_ap", "mean-of-detections", "You average over the detections. How much "
+            "recall does each of them stand for?", _of_all_detections()),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("recall_and_precision", "worst-first"): (
+        _curve(lambda s: np.argsort(-s, kind="stable")[::-1]),),
+    ("recall_and_precision", "counted-afterwards"): (
+        lambda *args: _counted_afterwards(*args, late=1),),
+    ("recall_and_precision", "one-point-more"): (_with_a_start(0.0),),
+    ("eleven_point_ap", "no-envelope"): (_last_up_to(), _last_up_to(reached=False), _nearest,
+                                         _points(TENTHS, over=np.greater, envelope=_as_it_is)),
+    ("eleven_point_ap", "best-so-far"): (
+        _points(TENTHS, envelope=np.maximum.accumulate),
+        _last_up_to(envelope=np.maximum.accumulate)),
+    ("eleven_point_ap", "ten-points"): (
+        lambda recall, precision: _points(TENTHS[1:])(recall, precision) * 10 / 11,),
+    ("eleven_point_ap", "not-to-one"): (
+        lambda recall, precision: _points(TENTHS[:-1])(recall, precision) * 10 / 11,),
+    ("eleven_point_ap", "interpolated"): (
+        _interpolated(right=None), _interpolated(start=0.0), _interpolated(right=None, start=0.0),
+        _interpolated(_envelope, start=0.0), _interpolated(_envelope, right=None, start=0.0)),
+    # From the envelope, trapezoids and steps of the height before are right: it never falls where
+    # recall rises.
+    ("all_point_ap", "no-envelope"): (_height_before(1.0), _height_before(), _area(
+        first=None, envelope=_as_it_is)),
+    ("all_point_ap", "trapezoids"): (
+        _area(_as_it_is, True, None), _area(_as_it_is, True, start=0.0),
+        _area(_envelope, True, start=0.0)),
+    ("all_point_ap", "mean-precision"): (_at_right_ones(_envelope),),
+    ("all_point_ap", "mean-of-detections"): (_of_all_detections(_envelope),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -256,6 +374,7 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand, top = (1, 0, 1, 1), rng.integers(1, 4)
     sawing = (1,) * top + (0, 0, 0, 1, 1, 1, 0, 1)[:8 - top] + (0, 1, 1)
+    half = (1,) + (0,) * top + (1,) + (0,) * (3 - top)
     slow = (1, 1) + (0,) * top + (1, 0, 1, 0, 0, 1, 0, 1, 1) + (0,) * (3 - top)
     tied = np.array([0.5, 0.75, 0.5, 0.25, 0.5, 0.75]) + rng.integers(0, 3)
     return [
@@ -264,7 +383,8 @@ def cases(rng):
         Case("recall_and_precision", "many detections", (*_scored(
             rng, rng.permutation(np.arange(17) < 6).astype(np.int64)), 9), 1.5),
         Case("eleven_point_ap", "2007, by hand", _ranked(hand, 4), 0.5),
-        Case("eleven_point_ap", "2007, all found", _ranked(slow, 7)),
+        Case("eleven_point_ap", "2007, half of them found", _ranked(half, 4), 0.5),
+        Case("eleven_point_ap", "2007, all found", _ranked(slow, 7), 0.5),
         Case("eleven_point_ap", "2007, many detections", _random(rng, 19, 13, 8), 1.5),
         Case("all_point_ap", "2010, by hand", _ranked(hand, 4), 0.5),
         Case("all_point_ap", "2010, a saw", _ranked(sawing, 9)),
