@@ -38,7 +38,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import given, then
 
 
 def axis_weights(start, length, bins, samples, size):
@@ -240,6 +241,177 @@ def _backward_nearest(g, boxes, input_shape, output_size, scale, samples, aligne
     return gx
 
 
+# ---- versions: other points or weights, forward and backward -------------------------------------
+
+def _region(box, scale, aligned, half=0.5, least=1.0):
+    """(x0, y0) and (width, height) on the map."""
+    corners = box * scale - half * aligned
+    size = corners[2:] - corners[:2]
+    return corners[:2], size if aligned else np.maximum(size, least)
+
+
+def _tables(box, size, output_size, scale, samples, aligned, region=_region, axis=axis_weights):
+    """`box_weights` with another region or other weights along an axis."""
+    start, lengths = region(box, scale, aligned)
+    return [axis(start[1 - i], lengths[1 - i], output_size[i], samples, size[i]) for i in (0, 1)]
+
+
+def _read(**how):
+    """`roi_align` with other weights."""
+    def align(x, boxes, output_size, *rest):
+        y = np.empty((len(boxes), x.shape[1], *output_size))
+        for k, roi in enumerate(boxes):
+            rows, columns = _tables(roi[1:], x.shape[2:], output_size, *rest, **how)
+            y[k] = rows @ x[int(roi[0])] @ columns.T
+        return y
+    return align
+
+
+def _back(**how):
+    """`roi_align_backward` with other weights."""
+    def back(g, boxes, input_shape, *rest):
+        gx = np.zeros(input_shape)
+        for k, roi in enumerate(boxes):
+            rows, columns = _tables(roi[1:], input_shape[2:], *rest, **how)
+            gx[int(roi[0])] += rows.T @ g[k] @ columns
+        return gx
+    return back
+
+
+def _before_the_scale(box, scale, aligned):
+    return _region((box - 0.5 * aligned) * scale, 1.0, aligned, half=0.0)
+
+
+def _one_corner(box, scale, aligned):
+    """Half a pixel less at the upper left corner only."""
+    start, size = _region(box, scale, aligned)
+    return start, size + 0.5 * aligned
+
+
+def _half_always(box, scale, aligned):
+    """Half a pixel less also where aligned is False, which keeps the least size."""
+    start, size = _region(box, scale, aligned)
+    return start - 0.5 * (not aligned), size
+
+
+def _end_included(box, scale, aligned):
+    return _region(box + np.array([0, 0, 1, 1]) / scale, scale, aligned)
+
+
+def _rounded_by(round):
+    return lambda box, scale, aligned: _region(round(box * scale), 1.0, aligned)
+
+
+def _points(offsets):
+    """Weights of points at offsets(samples) of a bin's length."""
+    def axis(start, length, bins, samples, size):
+        steps = (np.arange(bins)[:, None] + offsets(samples)).ravel() / bins
+        return _joined(start + steps * length, bins, size)
+    return axis
+
+
+def _joined(places, bins, size, weigh=None):
+    """The means of each bin's points' weights."""
+    weigh = weigh or (lambda p, size: axis_weights(p, 0.0, 1, 1, size)[0])
+    return np.stack([weigh(p, size) for p in places]).reshape(bins, -1, size).mean(axis=1)
+
+
+def _inside(first, behind):
+    """A point reads 0 where it is before first, or behind(size); else it is moved to a pixel."""
+    return _axis(lambda p, size: _tent(np.clip(p, 0, size - 1), size) * (
+        first <= p <= behind(size)))
+
+
+def _two(low, share):
+    """Weights of pixel low(place) and of the next one, share(part) and the rest."""
+    def weigh(place, size):
+        table = np.zeros(size)
+        if -1 <= place <= size:
+            at = low(place, size)
+            part = share(min(place, size - 1) - at)
+            table[at] += 1 - part
+            table[min(at + 1, size - 1)] += part
+        return table
+    return _axis(weigh)
+
+
+def _picked(choose):
+    """The whole weight on pixel choose(place)."""
+    return _axis(lambda p, size: np.eye(size)[int(np.clip(choose(p), 0, size - 1))] * (
+        -1 <= p <= size))
+
+
+def _written(g, boxes, input_shape, output_size, scale, samples, aligned):
+    """= for +=, point by point."""
+    gx = np.zeros(input_shape)
+    for k, roi in enumerate(boxes):
+        fine = [n * samples for n in output_size]
+        rows, columns = _tables(roi[1:], input_shape[2:], fine, scale, 1, aligned)
+        for a, b in np.ndindex(*fine):
+            share = g[k, :, a // samples, b // samples, None] / samples ** 2
+            for h, w in np.argwhere(np.outer(rows[a], columns[b])):
+                gx[int(roi[0]), :, h, w] = share[:, 0] * rows[a, h] * columns[b, w]
+    return gx
+
+
+def _as_sizes(boxes):
+    """x1 and y1 read as the box's width and height."""
+    return np.concatenate([boxes[:, :3], boxes[:, 1:3] + boxes[:, 3:]], axis=1)
+
+
+def _bins_exchanged(x, boxes, output_size, *rest):
+    return roi_align(x, boxes, output_size[::-1], *rest)
+
+
+EITHER_WAY = {          # versions that the forward and the backward share
+    "rounded": (dict(region=_rounded_by(np.floor)),),
+    "zeros-outside": (dict(axis=_inside(0, lambda size: size - 1)),
+                      dict(axis=_inside(0, lambda size: size))),
+    "nearest-pixel": (dict(axis=_picked(np.floor)),),
+}
+FURTHER = (             # name, hint, versions
+    ("half-pixel-added", "Your points are half a pixel too far to the bottom right, and more: half "
+     "a pixel is subtracted.", (dict(region=lambda *args: _region(*args, half=-0.5)),)),
+    ("half-pixel-before-the-scale", "Half a pixel of the map is subtracted, not of the image: "
+     "after the multiplication by the scale.", (dict(region=_before_the_scale),)),
+    ("half-pixel-at-one-corner", "Half a pixel is subtracted from both corners; in your code the "
+     "box becomes larger.", (dict(region=_one_corner),)),
+    ("end-pixel-included", "Your regions are a pixel too large: a box is as wide as x1 - x0.",
+     (dict(region=_end_included),)),
+    ("points-not-in-the-middle", "Your points lie elsewhere in the bin: each stands in the middle "
+     "of one of S equal parts.",
+     (dict(axis=_points(lambda samples: np.arange(samples) / samples)),
+      dict(axis=_points(lambda samples: np.arange(1, samples + 1) / (samples + 1))),
+      dict(axis=_points(lambda samples: np.linspace(0, 1, samples))))),
+    ("weights-exchanged", "The nearer pixel counts less in your code: the two weights along an "
+     "axis are exchanged.",
+     (dict(axis=_two(lambda p, size: int(np.clip(p, 0, size - 1)),
+                     lambda part: 1 - max(part, 0))),)),
+    ("extrapolated", "Just before the first pixel your weights are more than 1 and less than 0: a "
+     "point outside is first moved to the nearest pixel.",
+     (dict(axis=_two(lambda p, size: int(min(p, size - 1)), lambda part: part)),)),
+    ("wrapped-around", "A point just before the first pixel reads the last one in your code: row "
+     "-1 is the last row in NumPy.",
+     (dict(axis=_two(lambda p, size: int(np.floor(min(p, size - 1))), lambda part: part)),)),
+)
+BACKWARD = (            # the backward of mistakes whose forward is above
+    ("always-aligned", "You subtract half a pixel also where aligned is False.",
+     (dict(region=lambda box, scale, aligned: _region(box, scale, True)),
+      dict(region=_half_always))),
+    ("rounded", "You round the box to whole pixels, as RoI Pool does.",
+     (dict(region=_rounded_by(lambda corners: np.floor(corners + 0.5))),)),
+    ("one-point-a-bin", "Only the middle of each bin gives back its gradient. What does the "
+     "sampling ratio say?", (dict(axis=_points(lambda samples: np.full(1, 0.5))),)),
+    ("zeros-outside", "A point just outside the map gives back too little: it is first moved to "
+     "the nearest pixel.", (dict(axis=_axis(_tent)),)),
+    ("never-zero", "A point more than one pixel outside has read nothing: the border gets no "
+     "gradient from it.", (dict(axis=_axis(
+         lambda p, size: _tent(np.clip(p, 0, size - 1), size))),)),
+    ("no-least-size", "With aligned=False no box is smaller than one pixel of the map.",
+     (dict(region=lambda *args: _region(*args, least=-np.inf)),)),
+)
+
+
 MISTAKES = (
     Mistake("roi_align", "half-pixel-forgotten", "With aligned=True pixel i's value stands at "
             "i + 0.5. Your points are half a pixel too far to the bottom right.", _never_aligned),
@@ -280,7 +452,30 @@ MISTAKES = (
             "the first number of a box's row?", _backward_first_image),
     Mistake("roi_align_backward", "nearest-pixel", "The whole gradient of a point goes to the "
             "nearest pixel. Four pixels were read.", _backward_nearest),
+    *(Mistake("roi_align", name, hint, _read(**how))
+      for name, hint, several in FURTHER for how in several),
+    *(Mistake("roi_align", "bins-exchanged", "The numbers of bins are exchanged: output_size is "
+              "(down, across).", version)
+      for version in (_bins_exchanged, then(_bins_exchanged, lambda y: y.swapaxes(2, 3)))),
+    Mistake("roi_align", "corners-as-sizes", "You read x1 and y1 as a width and a height; they are "
+            "the lower right corner.", given(roi_align, 1, _as_sizes)),
+    *(Mistake("roi_align_backward", name, hint, _back(**how))
+      for name, hint, several in (*BACKWARD, *FURTHER) for how in several),
 )
+
+MISTAKES += versions(MISTAKES, {
+    **{("roi_align", name): tuple(_read(**how) for how in several)
+       for name, several in EITHER_WAY.items()},
+    **{("roi_align_backward", name): tuple(_back(**how) for how in several)
+       for name, several in EITHER_WAY.items()},
+    ("roi_align", "always-aligned"): (_read(region=_half_always),),
+    ("roi_align", "scale-forgotten"): (given(roi_align, 3, lambda scale: 1 / scale),),
+    ("roi_align", "sum"): (lambda *args: roi_align(*args) * args[4],),
+    ("roi_align_backward", "scale-forgotten"): (
+        given(roi_align_backward, 4, lambda scale: 1 / scale),),
+    ("roi_align_backward", "not-divided"): (lambda *args: roi_align_backward(*args) * args[5],),
+    ("roi_align_backward", "overlap-overwritten"): (_written,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -343,7 +538,7 @@ def cases(rng):
              (small(1, 1, 1, 2), wide, (1, 1, 2, 3), (1, 2), 1.0, 1, True)),
         _case(rng, "backward, one box", 1, (1, 2, 5, 6), INSIDE[:1], ((3, 4), 1.0, 2, True),
               backward=True),
-        _case(rng, "backward, boxes over the border", 1, (1, 3, 6, 7), OVER,
+        _case(rng, "backward, small boxes and boxes over the border", 1, (1, 3, 6, 7), OVER + THIN,
               ((4, 5), 0.5, 2, False), backward=True),
         _case(rng, "backward, two images", 1, (2, 3, 9, 8), INSIDE, ((5, 6), 0.25, 3, True),
               backward=True),
