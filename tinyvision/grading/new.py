@@ -5,6 +5,7 @@ What is written is the instructor's from then on: text, solutions and points are
 from __future__ import annotations
 
 import inspect
+import json
 import pprint
 import re
 import textwrap
@@ -71,9 +72,9 @@ def assignment_text(name: str, parts: list[str], vary: int | None = None) -> str
              "# %%\nimport numpy as np"]
     for exercise in exercises:
         cells += _part(exercise, made, vary, used)
-    points = pprint.pformat({e.name: round(e.points, 2) for e in exercises}, width=84,
-                            sort_dicts=False).replace("\n", "\n           ")
-    cells.append(TAIL.format(name=name, parts=list(parts), points=points,
+    points = textwrap.fill(", ".join(f'"{e.name}": {e.points:g}' for e in exercises), 84)
+    cells.append(TAIL.format(name=name, parts=json.dumps(list(parts)),
+                             points="{" + points.replace("\n", "\n            ") + "}",
                              vary="" if vary is None else f", vary={vary}"))
     return "\n\n".join(cells)
 
