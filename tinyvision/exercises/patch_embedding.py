@@ -34,7 +34,8 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.slips import part
 
 
 def patchify(x, patch_size):
@@ -135,6 +136,36 @@ def _size_exchanged(x, patch_size):
     return patchify(x[:, :, :H // J * J, :W // I * I], (J, I))
 
 
+def _both_by_column(x, patch_size):
+    return _split(x, patch_size, (0, 4, 2, 1, 5, 3))
+
+
+def _channels_last_by_column(x, patch_size):
+    return _split(x, patch_size, (0, 2, 4, 5, 3, 1))
+
+
+def _rows_of_channels(x, patch_size):
+    return _split(x, patch_size, (0, 2, 4, 3, 1, 5))
+
+
+def _read_channels_last(x, patch_size):
+    """The memory read as if the channels were the image's last axis."""
+    (N, C, H, W), (I, J) = x.shape, patch_size
+    parts = x.reshape(N, H // I, I, W // J, J, C).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(N, (H // I) * (W // J), C * I * J)
+
+
+def _each_channel_alone(x, patch_size):
+    N, C, H, W = x.shape
+    return patchify(x.reshape(N * C, 1, H, W), patch_size).reshape(N, -1, np.prod(patch_size))
+
+
+def _overlapping(x, patch_size):
+    windows = np.lib.stride_tricks.sliding_window_view(x, patch_size, axis=(2, 3))
+    N, C, A, B, I, J = windows.shape
+    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(N, A * B, C * I * J)
+
+
 # ---- mistakes: the tokens ------------------------------------------------------------------------
 
 def _embed(x, weight, bias, class_token, positions, patch_size, patches=patchify):
@@ -217,6 +248,70 @@ def _tokens_shifted(g, x, weight, bias, class_token, positions, patch_size):
     return *wrong[:3], g[:, 0].sum(axis=0), g.sum(axis=0)
 
 
+def _tokens_of(patches):
+    """`patch_embedding` with other patches."""
+    def embed(x, weight, bias, class_token, positions, patch_size):
+        front, tokens = _embed(x, weight, bias, class_token, positions, patch_size, patches)
+        return np.concatenate([front, tokens], axis=1) + positions
+    return embed
+
+
+def _class_added(x, weight, bias, class_token, positions, patch_size):
+    front, tokens = _embed(x, weight, bias, class_token, positions, patch_size)
+    return tokens + front + positions[1:]
+
+
+def _first_positions(x, weight, bias, class_token, positions, patch_size):
+    tokens = _embed(x, weight, bias, class_token, positions, patch_size)[1]
+    return tokens + positions[:-1]
+
+
+def _gradients_of(patches):
+    """The backward of `_tokens_of(patches)`."""
+    def back(g, x, weight, bias, class_token, positions, patch_size):
+        gx, tokens = np.zeros(x.size), g[:, 1:]
+        places = patches(np.arange(x.size).reshape(x.shape), patch_size)
+        gx[places.ravel()] = (tokens @ weight).ravel()
+        gweight = np.einsum("ntd,ntk->dk", tokens, patches(x, patch_size))
+        return gx.reshape(x.shape), gweight, tokens.sum(axis=(0, 1)), g[:, 0].sum(axis=0), g.sum(
+            axis=0)
+    return back
+
+
+def _patches_in_a_row(g, x, weight, bias, class_token, positions, patch_size):
+    """The patch axes before the pixel axes, for (A, I) and (B, J)."""
+    (N, C, H, W), (I, J) = x.shape, patch_size
+    gpatches = (g[:, 1:] @ weight).reshape(N, H // I, W // J, C, I, J)
+    gx = gpatches.transpose(0, 3, 1, 2, 4, 5).reshape(x.shape)
+    return gx, *patch_embedding_backward(g, x, weight, bias, class_token, positions, patch_size)[1:]
+
+
+def _class_from_the_end(g, *rest):
+    return *_tokens_shifted(g, *rest)[:3], g[:, -1].sum(axis=0), g.sum(axis=0)
+
+
+def _tokens_total(total):
+    return part(patch_embedding_backward, 2, lambda _, g, *rest: total(g[:, 1:]))
+
+
+def _weight_per_image(gweight, g, x, weight, bias, class_token, positions, patch_size):
+    return np.einsum("ntd,ntk->ndk", g[:, 1:], patchify(x, patch_size))
+
+
+PATCHES = (             # other patches of the same shape, for the tokens and their gradients
+    ("not-transposed", "You reshape without moving an axis, so a patch holds pixels that follow "
+     "each other in memory: a piece of a row, not a rectangle.", (_not_transposed,)),
+    ("patches-column-by-column", "You count the patches column by column; they are counted row by "
+     "row.", (_patches_by_column, _both_by_column)),
+    ("pixels-column-by-column", "Inside a patch you count the pixels column by column; they are "
+     "counted row by row.", (_pixels_by_column,)),
+    ("every-nth-pixel", "The pixels of your patches lie apart. When H is split in two axes, which "
+     "of them counts the patches?", (_every_nth,)),
+    ("image-read-channels-last", "You read the image's memory as if its channels were the last "
+     "axis. They are the second one.", (_read_channels_last,)),
+)
+
+
 MISTAKES = (
     Mistake("patchify", "not-transposed", "You reshape without moving an axis, so a patch holds "
             "pixels that follow each other in memory: a piece of a row, not a rectangle.",
@@ -261,7 +356,45 @@ MISTAKES = (
             _pixels_in_patch_order),
     Mistake("patch_embedding_backward", "tokens-shifted", "You take the class token's g for the "
             "first patch's. Where do the patches' tokens begin?", _tokens_shifted),
+    Mistake("patchify", "image-read-channels-last", "You read the image's memory as if its "
+            "channels were the last axis. They are the second one.", _read_channels_last),
+    Mistake("patchify", "each-channel-alone", "Your patches hold one channel each. A patch has all "
+            "channels of its pixels.", _each_channel_alone),
+    Mistake("patchify", "overlapping", "Your patches begin at every pixel. Each pixel is in "
+            "exactly one patch.", _overlapping),
+    Mistake("patch_embedding", "class-token-added", "You add the class token to the patches' "
+            "tokens. It is a token of its own.", _class_added),
+    *(Mistake("patch_embedding", name, hint, _tokens_of(version))
+      for name, hint, several in PATCHES for version in several),
+    *(Mistake("patch_embedding_backward", name, hint, _gradients_of(version))
+      for name, hint, several in PATCHES for version in several),
+    *(Mistake("patch_embedding_backward", "channels-last", "The weights' gradients meet the wrong "
+              "pixels: a patch's vector is channel by channel.", _gradients_of(version))
+      for version in (_channels_last, _channels_last_by_column, _rows_of_channels)),
+    Mistake("patch_embedding_backward", "bias-per-image", "The bias's gradient still has a batch "
+            "axis. One bias serves all images.", _tokens_total(lambda g: g.sum(axis=1))),
+    Mistake("patch_embedding_backward", "bias-per-token", "The bias's gradient still has an axis "
+            "of the patches. One bias serves all of them.", _tokens_total(lambda g: g.sum(axis=0))),
+    Mistake("patch_embedding_backward", "bias-mean", "The bias's gradient is a mean over the "
+            "patches. What arrives at one place is summed.",
+            _tokens_total(lambda g: g.mean(axis=(0, 1)))),
+    Mistake("patch_embedding_backward", "weight-per-image", "The weight's gradient still has a "
+            "batch axis. One weight serves all images.",
+            part(patch_embedding_backward, 1, _weight_per_image)),
+    Mistake("patch_embedding_backward", "positions-without-class", "The class token has a position "
+            "too, and it gets a gradient.",
+            part(patch_embedding_backward, 4, lambda gpositions, *args: gpositions[1:])),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("patchify", "channels-last"): (_channels_last_by_column, _rows_of_channels),
+    ("patchify", "patches-column-by-column"): (_both_by_column,),
+    ("patch_embedding", "class-token-forgotten"): (_first_positions,),
+    ("patch_embedding", "channels-last"): tuple(map(_tokens_of, (_channels_last_by_column,
+                                                                 _rows_of_channels))),
+    ("patch_embedding_backward", "pixels-in-patch-order"): (_patches_in_a_row,),
+    ("patch_embedding_backward", "tokens-shifted"): (_class_from_the_end,),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
