@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def confusion_matrix(labels, predictions, num_classes, ignore_index):
@@ -122,12 +122,65 @@ def _divide(a, b, empty=0.0):
 
 
 def _mean(a, b, occurs):
-    return _divide(a, b)[occurs].mean()
+    return _divide(a, b)[occurs].mean() if occurs.any() else np.nan
 
 
-def _per_image(labels, predictions, *how):
-    pairs = zip(labels.reshape(-1, *labels.shape[-2:]), predictions.reshape(-1, *labels.shape[-2:]))
-    return np.mean([mean_iou(a, b, *how) for a, b in pairs if (a != how[1]).any()])
+def _known_labels(labels, predictions, num_classes, ignore_index):
+    """Leaves out only labels that are no class, such as -1 and 255."""
+    kept = (labels >= 0) & (labels < num_classes)
+    return confusion_matrix(labels[kept], predictions[kept], num_classes, num_classes)
+
+
+def _row_cleared(labels, predictions, num_classes, ignore_index):
+    """Counts all and then clears row ignore_index; -1 is the last one."""
+    counts = _nothing_ignored(labels, predictions, num_classes, ignore_index)
+    if ignore_index < num_classes:
+        counts[ignore_index] = 0
+    return counts
+
+
+def _row_and_column_cleared(*args):
+    counts = _row_cleared(*args)
+    if args[-1] < len(counts):
+        counts[:, args[-1]] = 0
+    return counts
+
+
+def _of_objects_only(*args):
+    counts = _without_background(*args)
+    counts[:, 0] = 0
+    return counts
+
+
+def _of_classes(right, true, predicted):
+    return _mean(right, true + predicted - right, true + predicted > 0)
+
+
+def _per_image(images):
+    """The mean over ``images`` of labels or predictions; those where no pixel counts left out."""
+    def wrong(labels, predictions, *how):
+        pairs = zip(images(labels), images(predictions))
+        return np.mean([mean_iou(a, b, *how) for a, b in pairs if (a != how[1]).any()])
+    return wrong
+
+
+def _planes(labels):
+    return labels.reshape(-1, *labels.shape[-2:])
+
+
+def _per_class_and_image(labels, predictions, num_classes, ignore_index):
+    """Each class's mean over the images in which it occurs, then the mean of these."""
+    ious = []
+    for pair in zip(_planes(labels), _planes(predictions)):
+        counts = confusion_matrix(*pair, num_classes, ignore_index)
+        right, union = np.diag(counts), counts.sum(axis=0) + counts.sum(axis=1) - np.diag(counts)
+        ious.append(_divide(right, union, np.nan))
+    seen = ~np.isnan(ious)
+    return _mean(np.nansum(ious, axis=0), seen.sum(axis=0), seen.any(axis=0))
+
+
+def _all_pixels_right(labels, predictions, num_classes, ignore_index):
+    return np.mean(labels == predictions)
 
 
 def _unmasked(labels, predictions, num_classes, ignore_index):
@@ -181,14 +234,50 @@ MISTAKES = (
     Mistake("mean_iou", "without-background", "Class 0 is a class like the others.",
             _from(lambda o, t, p: _mean(o[1:], (t + p - o)[1:], (t + p)[1:] > 0))),
     Mistake("mean_iou", "mean-of-images", "You average the images' mean IoUs. Count the pixels of "
-            "all images together first.", _per_image),
+            "all images together first.", _per_image(_planes)),
     Mistake("mean_iou", "nothing-ignored", "Pixels with the label ignore_index are counted.",
-            _from(lambda o, t, p: _mean(o, t + p - o, t + p > 0), _nothing_ignored)),
+            _from(_of_classes, _nothing_ignored)),
     Mistake("mean_iou", "predicted-at-ignored", "What was predicted at ignored pixels is in your "
             "union.", _predicted_at_ignored),
     Mistake("mean_iou", "never-masked", "Ignored pixels are in your union, what they are as well "
             "as what was predicted there.", _unmasked),
+    Mistake("confusion_matrix", "row-cleared", "You count all pixels and clear row ignore_index "
+            "afterwards; row -1 of an array is that of its last class.", _row_cleared),
+    Mistake("mean_iou", "absent-are-nan", "What is 0 / 0? A class that does not occur should not "
+            "count.", _from(lambda o, t, p: _divide(o, t + p - o, np.nan).mean())),
+    Mistake("mean_iou", "predicted-classes-only", "A class that is true somewhere but was never "
+            "predicted occurs, too: its IoU is 0.", _from(lambda o, t, p: _mean(o, t + p - o,
+                                                                                p > 0))),
+    Mistake("mean_iou", "found-classes-only", "A class of which no pixel is right has IoU 0; it "
+            "counts where it occurs.", _from(lambda o, t, p: _mean(o, t + p - o, o > 0))),
+    Mistake("mean_iou", "of-the-predicted", "You divide by the predicted pixels alone: true ones "
+            "that were missed cost nothing.", _from(lambda o, t, p: _mean(o, p, p > 0))),
+    Mistake("mean_iou", "shared-part-lost", "You subtract the right pixels twice: they belong to "
+            "the union.", _from(lambda o, t, p: _mean(o, t + p - 2 * o, t + p > 0))),
 )
+
+MISTAKES += tuple(Mistake("mean_iou", one.name, one.hint, _from(_of_classes, one.implementation))
+                  for one in MISTAKES if one.name in (
+                      "ignored-by-prediction", "ignored-in-both", "pairs-once", "right-only",
+                      "row-cleared"))
+
+MISTAKES += versions(MISTAKES, {
+    ("confusion_matrix", "nothing-ignored"): (_known_labels,),
+    ("confusion_matrix", "row-cleared"): (_row_and_column_cleared,),
+    ("mean_iou", "row-cleared"): (_from(_of_classes, _row_and_column_cleared),),
+    ("confusion_matrix", "without-background"): (_of_objects_only,),
+    ("mean_iou", "nothing-ignored"): (_from(_of_classes, _known_labels),),
+    ("mean_iou", "without-background"): (_from(_of_classes, _without_background),
+                                         _from(_of_classes, _of_objects_only)),
+    ("mean_iou", "class-accuracy"): (_from(lambda o, t, p: _mean(o, t, t + p > 0)),
+                                     _from(lambda o, t, p: _divide(o, t).mean())),
+    ("mean_iou", "of-the-predicted"): (_from(lambda o, t, p: _mean(o, p, t + p > 0)),
+                                       _from(lambda o, t, p: _divide(o, p).mean())),
+    ("mean_iou", "pixel-accuracy"): (_all_pixels_right,),
+    ("mean_iou", "mean-of-images"): (_per_image(list), _per_class_and_image),
+    ("mean_iou", "dice"): (_from(lambda o, t, p: _divide(2 * o, t + p).mean()),),
+    ("mean_iou", "union-counts-twice"): (_from(lambda o, t, p: _divide(o, t + p).mean()),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -211,6 +300,13 @@ def _maps(rng, shape, classes, absent=(), ignore=-1):
     return labels, predictions
 
 
+def _in_one_image(labels, predictions, k):
+    """The same maps, with class k in the first image only; in the others it becomes 0."""
+    for where in (labels, predictions):
+        where[1:][where[1:] == k] = 0
+    return labels, predictions
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand = [[0, 0, 1], [1, 2, -1]], [[0, 1, 1], [1, 1, 3]]
@@ -227,7 +323,8 @@ def cases(rng):
         Case("mean_iou", "mean, a class predicted only where nothing counts", (*_shuffled(
             rng, [[0, 0, 1, 1, one, one]], [[5, 5, 1, 1, one, 1]]), 7, 0)),
         Case("mean_iou", "mean, class 2 ignored", (*_maps(rng, (2, 7, 5), 6, (4,), 2), 6, 2), 1.5),
-        Case("mean_iou", "mean, three images", (*_maps(rng, (3, 6, 7), 7, (3, 5)), 7, -1), 2),
+        Case("mean_iou", "mean, three images", (
+            *_in_one_image(*_maps(rng, (3, 6, 7), 7, (3, 5)), 6), 7, -1), 2),
     ]
 
 
