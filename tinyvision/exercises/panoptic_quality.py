@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def count_segments(truth, truth_labels, prediction, prediction_labels, num_classes):
@@ -95,20 +95,36 @@ def panoptic_quality(counts):
 
 # ---- mistakes ------------------------------------------------------------------------------------
 
+def _iou(both, mine, true):
+    return both / (mine + true - both)
+
+
 def _count(truth, truth_labels, prediction, prediction_labels, num_classes, keep_void=False,
            any_class=False, excused=lambda void, area: void > area / 2, fits=lambda iou: iou > 0.5,
-           score=lambda both, mine, true: both / (mine + true - both)):
-    """`count_segments` with one piece exchanged."""
+           score=_iou, overlap=None, gaps=False, of_prediction=False, best=False, in_vain=None):
+    """`count_segments` with one piece exchanged.
+
+    score: what is matched by; overlap: what is summed, if it is another; gaps: pixels without a
+    prediction are taken out of true segments; of_prediction: a match counts for the predicted
+    class; best: only the best partner of each true segment; in_vain: FP of (matched, excused).
+    """
     M, L = len(truth_labels), len(prediction_labels)
     shared = np.bincount((truth * (L + 1) + prediction).ravel(), minlength=(M + 1) * (L + 1))
     shared = shared.reshape(M + 1, L + 1)
     both, area, void = shared[1:, 1:], shared[:, 1:].sum(axis=0), shared[0, 1:]
-    ious = score(both, area - void * (not keep_void), shared[1:].sum(axis=1)[:, None])
-    matched = fits(ious) & (any_class | (truth_labels[:, None] == prediction_labels))
+    true = shared[1:].sum(axis=1)[:, None] - gaps * shared[1:, :1]
+    scores = score(both, area - void * (not keep_void), true)
+    alike = any_class | (truth_labels[:, None] == prediction_labels)
+    matched = fits(scores) & alike
+    if best:
+        matched &= scores * alike == (scores * alike).max(axis=1, initial=0, keepdims=True)
+    summed = scores if overlap is None else overlap(both, area - void, true)
     counts = np.zeros((num_classes, 4))
-    np.add.at(counts, truth_labels, np.stack([
-        (ious * matched).sum(1), matched.sum(1), 0 * ious.sum(1), ~matched.any(1)], axis=1))
-    np.add.at(counts[:, 2], prediction_labels, ~matched.any(0) & ~excused(void, area))
+    classes = np.where(of_prediction, prediction_labels, truth_labels[:, None])
+    np.add.at(counts, classes, np.stack([summed * matched, matched, 0 * summed, 0 * summed], -1))
+    np.add.at(counts[:, 3], truth_labels, ~matched.any(1))
+    wrong = ~matched.any(0) if in_vain is None else in_vain(matched.any(0))
+    np.add.at(counts[:, 2], prediction_labels, wrong & ~excused(void, area))
     return counts
 
 
@@ -157,13 +173,57 @@ def _all_classes(counts):
     return panoptic_quality(counts) * counts[:, 1:].any(axis=1).mean()
 
 
+def _over(classes):
+    """The means over other classes; of (sum of IoU, TP, FP, FN)."""
+    def wrong(counts):
+        mine = counts[classes(*counts.T)]
+        return panoptic_quality(mine) if len(mine) else np.full(3, np.nan)
+    return wrong
+
+
+def _divided_by_all(counts):
+    with np.errstate(invalid="ignore"):
+        return np.array([part.mean() for part in _whole(*counts.T, half=0.5)])
+
+
 def _together(counts):
     return panoptic_quality(counts.sum(axis=0, keepdims=True))
 
 
-def _whole(overlap, right, wrong, missed):
-    rq = right / (right + wrong + missed)
+def _whole(overlap, right, wrong, missed, half=1.0, other=None):
+    """FP counted `half`, FN `other` (or `half`, too)."""
+    rq = right / (right + half * wrong + (half if other is None else other) * missed)
     return overlap / np.maximum(right, 1) * rq, overlap / np.maximum(right, 1), rq
+
+
+def _whole_in_rq(overlap, right, wrong, missed):
+    pq, sq, _ = _parts(overlap, right, wrong, missed)
+    return pq, sq, _whole(overlap, right, wrong, missed)[2]
+
+
+def _nan_sq(overlap, right, wrong, missed):
+    pq, sq, rq = _parts(overlap, right, wrong, missed)
+    return pq, np.where(right > 0, sq, np.nan), rq
+
+
+def _nan_sq_and_pq(overlap, right, wrong, missed):
+    pq, sq, rq = _parts(overlap, right, wrong, missed)
+    return np.where(right > 0, pq, np.nan), np.where(right > 0, sq, np.nan), rq
+
+
+def _found_only(overlap, right, wrong, missed):
+    pq, sq, rq = _parts(overlap, right, wrong, missed)
+    return pq[right > 0], sq[right > 0], rq
+
+
+def _sum_of_iou(overlap, right, wrong, missed):
+    pq, _, rq = _parts(overlap, right, wrong, missed)
+    return pq, overlap, rq
+
+
+def _product_of_sum(overlap, right, wrong, missed):
+    _, _, rq = _parts(overlap, right, wrong, missed)
+    return overlap * rq, overlap, rq
 
 
 def _sq_of_found(overlap, right, wrong, missed):
@@ -208,7 +268,48 @@ MISTAKES = (
             "left out of the mean.", _quality(_sq_of_found)),
     Mistake("panoptic_quality", "order", "The order is PQ, SQ, RQ.",
             lambda counts: panoptic_quality(counts)[[0, 2, 1]]),
+    Mistake("count_segments", "of-the-prediction", "You divide by the predicted segment's area "
+            "instead of the union.", _but(score=lambda both, mine, true: both / np.maximum(mine,
+                                                                                           1))),
+    Mistake("count_segments", "union-counts-twice", "Your union counts the shared pixels twice.",
+            _but(score=lambda both, mine, true: both / (mine + true))),
+    Mistake("count_segments", "any-overlap", "Segments that overlap a little are no match: their "
+            "IoU has to be greater than 1/2.", _but(fits=lambda iou: iou > 0)),
+    Mistake("count_segments", "gaps-left-out", "A pixel where nothing was predicted is still a "
+            "part of its true segment.", _but(gaps=True)),
+    Mistake("count_segments", "all-are-in-vain", "A predicted segment that has a partner is no "
+            "FP.", _but(in_vain=lambda matched: matched | True)),
+    Mistake("count_segments", "only-void-excuses", "A predicted segment needs not lie on void as "
+            "a whole: more than half is enough.",
+            _but(excused=lambda void, area: void == area)),
+    Mistake("panoptic_quality", "nan", "What is the SQ of a class without TP? 0 / 0 is nothing "
+            "that one can average.", _quality(_nan_sq)),
+    Mistake("panoptic_quality", "absent-are-nan", "What is 0 / 0? A class that does not occur "
+            "should not count.", _divided_by_all),
+    Mistake("panoptic_quality", "true-classes-only", "A class that was only predicted in vain "
+            "occurs, too.", _over(lambda overlap, right, wrong, missed: right + missed > 0)),
+    Mistake("panoptic_quality", "found-classes-only", "A class without TP occurs, too, if it has "
+            "an FP or an FN.", _over(lambda overlap, right, wrong, missed: right > 0)),
+    Mistake("panoptic_quality", "sum-of-iou", "SQ is the mean IoU of the matches, not their sum.",
+            _quality(_sum_of_iou)),
 )
+
+MISTAKES += versions(MISTAKES, {
+    ("count_segments", "any-class"): (_but(any_class=True, of_prediction=True),),
+    ("count_segments", "dice"): (
+        _but(score=lambda both, mine, true: 2 * both / (mine + true), overlap=_iou),
+        _but(overlap=lambda both, mine, true: 2 * both / (mine + true))),
+    ("count_segments", "of-the-truth"): (
+        _but(score=lambda both, mine, true: both / true, overlap=_iou),),
+    ("count_segments", "any-overlap"): (_but(fits=lambda iou: iou > 0, best=True),),
+    ("count_segments", "void-kept"): (_but(keep_void=True, overlap=_iou),),
+    ("panoptic_quality", "nan"): (_quality(_nan_sq_and_pq),),
+    ("panoptic_quality", "no-halves"): (
+        _quality(lambda *counts: _whole(*counts, half=1.0, other=0.5)),
+        _quality(lambda *counts: _whole(*counts, half=0.5, other=1.0)), _quality(_whole_in_rq)),
+    ("panoptic_quality", "sq-of-found-classes"): (_quality(_found_only),),
+    ("panoptic_quality", "sum-of-iou"): (_quality(_product_of_sum),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -254,15 +355,18 @@ def cases(rng):
              4)
     void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3]], [2, 0, 0],
             [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5]], [2, 0, 0, 2, 1], 3)
+    apart = ([[1] * 5 + [2] * 2 + [3] * 7 + [0] * 2], [2, 2, 0],
+             [[1, 1, 1, 0, 0, 2, 2, 1, 1, 2, 2, 2, 2, 2, 3, 3]], [2, 2, 0], 3)
     return [
         Case("count_segments", "by hand", _pair(rng, *hand)),
         Case("count_segments", "exactly one half", _pair(rng, *half), 0.5),
         Case("count_segments", "another class", _pair(rng, *other), 0.5),
         Case("count_segments", "void", _pair(rng, *void)),
+        Case("count_segments", "small overlaps, all on void", _pair(rng, *apart), 0.5),
         Case("count_segments", "nothing predicted", _pair(
             rng, [[1, 0, 2], [1, 2, 2]], [1, 0], np.zeros((2, 3), np.int64), np.zeros(0, np.int64),
             5), 0.5),
-        Case("count_segments", "many segments", _random(rng, (9, 30), [0, 1, 3, 1, 1, 0], 5), 2),
+        Case("count_segments", "many segments", _random(rng, (9, 30), [0, 1, 3, 1, 1, 0], 5), 1.5),
         Case("panoptic_quality", "one class", _counts(rng, [0.75], [1], [1], [2])),
         Case("panoptic_quality", "a class that does not occur", _counts(
             rng, [0.6, 0], [3, 0], [1, 0], [4, 0]), 0.5),
