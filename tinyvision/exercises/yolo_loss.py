@@ -102,28 +102,59 @@ def _corner_iou(mine, box, S):
     return centred_iou(centred(mine), centred(box))
 
 
+def _other_iou(grown=1.0, areas_grown=1.0, union=1.0, clipped=0.0):
+    """The IoU of boxes in the image with sides (or areas) grown, with another share of the
+    intersection taken from the two areas, or with sides below 0."""
+    def iou(mine, box):
+        half, other = grown * mine[:, 2:4] / 2, grown * box[2:] / 2
+        low = np.maximum(mine[:, :2] - half, box[:2] - other)
+        high = np.minimum(mine[:, :2] + half, box[:2] + other)
+        both = np.maximum(high - low, clipped).prod(axis=1)
+        areas = areas_grown * (mine[:, 2:4].prod(axis=1) + box[2:].prod())
+        return both / (areas - union * both)
+    return iou
+
+
+def _of_classes(p, label):
+    return ((p - (np.arange(len(p)) == label)) ** 2).sum()
+
+
+def _squares(a, b):
+    return ((a - b) ** 2).sum()
+
+
+def _centres(mine, box, cell, S):
+    return _squares(mine, box * S - cell)
+
+
+def _sizes(mine, box):
+    return _squares(np.sqrt(mine), np.sqrt(box))
+
+
 def _loss(chosen=lambda iou, mine: iou.argmax(),
-          wanted=lambda iou: iou, root=np.sqrt, others=lambda others, objects: others,
-          target=lambda box, offset: offset, in_image=_in_image,
-          iou_of=None, summed=lambda line, B: line):
+          wanted=lambda iou: iou, sizes=_sizes, others=lambda others, objects: others,
+          centres=_centres, in_image=_in_image, iou_of=None, iou_in_image=centred_iou,
+          of_classes=_of_classes, turned=1, summed=lambda line, B: line,
+          empty=lambda classes: 0.0):
     """The loss with some of its parts changed."""
     def loss(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
-        S, C = len(prediction), prediction.shape[2] - 5 * B
+        S = len(prediction)
         predicted = prediction[..., :5 * B].reshape(S, S, B, 5)
         sums, free, objects = np.zeros(5), np.ones((S, S, B), bool), np.zeros((S, S), bool)
         for box, label in zip(boxes, labels):
-            column, row = (box[:2] * S).astype(int)
+            column, row = (box[:2] * S).astype(int)[::turned]
             at = row, column
             mine = predicted[at]
-            iou = centred_iou(in_image(mine, row, column, S), box) if iou_of is None else (
+            iou = iou_in_image(in_image(mine, row, column, S), box) if iou_of is None else (
                 iou_of(mine, box, S))
             objects[at] = True
             for k in np.atleast_1d(chosen(iou, mine)):
                 free[*at, k] = False
-                sums[0] += ((mine[k, :2] - target(box, box[:2] * S - [column, row])) ** 2).sum()
-                sums[1] += ((root(mine[k, 2:4]) - root(box[2:])) ** 2).sum()
+                sums[0] += centres(mine[k, :2], box[:2], np.array([column, row]), S)
+                sums[1] += sizes(mine[k, 2:4], box[2:])
                 sums[2] += (mine[k, 4] - wanted(iou[k])) ** 2
-            sums[4] += ((prediction[at][5 * B:] - (np.arange(C) == label)) ** 2).sum()
+            sums[4] += of_classes(prediction[at][5 * B:], label)
+        sums[4] += empty(prediction[~objects][:, 5 * B:])
         sums[3] = (predicted[others(free, objects[..., None])][:, 4] ** 2).sum()
         return summed(sums, B) * [lambda_coord, lambda_coord, 1, lambda_noobj, 1]
     return loss
@@ -134,10 +165,17 @@ _first_box = _loss(chosen=lambda iou, mine: 0)
 _all_boxes = _loss(chosen=lambda iou, mine: np.arange(len(iou)))
 _last_of_equal = _loss(chosen=lambda iou, mine: len(iou) - 1 - iou[::-1].argmax())
 _confidence_one = _loss(wanted=lambda iou: 1.0)
-_no_root = _loss(root=lambda size: size)
+_no_root = _loss(sizes=_squares)
+_root_of_difference = _loss(sizes=lambda mine, box: np.abs(mine - box).sum())
+_none_touches = _loss(chosen=lambda iou, mine: [iou.argmax()][:int(iou.max() > 0)])
+_all_exchanged = _loss(turned=-1)
+_centre_without_cell = _loss(centres=lambda mine, box, cell, S: _squares(mine, box * S))
+_centres_both_in_image = _loss(centres=lambda mine, box, cell, S: _squares((mine + cell) / S, box))
+_right_class_only = _loss(of_classes=lambda p, label: (1 - p[label]) ** 2)
+_classes_everywhere = _loss(empty=lambda classes: (classes ** 2).sum())
 _empty_cells = _loss(others=lambda free, objects: free & ~objects)
 _every_box = _loss(others=lambda free, objects: free | True)
-_centre_in_image = _loss(target=lambda box, offset: box[:2])
+_centre_in_image = _loss(centres=lambda mine, box, cell, S: _squares(mine, box))
 _iou_of_cell = _loss(iou_of=lambda mine, box, S: centred_iou(
     mine[:, :4], np.array([*(box[:2] * S % 1), *box[2:]])))
 _iou_not_moved = _loss(in_image=lambda mine, row, column, S: mine[:, :4])
@@ -148,6 +186,28 @@ _classes_for_each_box = _loss(summed=lambda sums, B: sums * [1, 1, 1, 1, B])
 
 def _cells_exchanged(prediction, *others):
     return yolo_loss(prediction.swapaxes(0, 1), *others)
+
+
+def _interleaved(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
+    """The x of all boxes lie together, then their y, and so on."""
+    order = np.arange(5 * B).reshape(5, B).T.reshape(-1)
+    return yolo_loss(np.concatenate([prediction[..., order], prediction[..., 5 * B:]], -1), boxes,
+                     labels, B, lambda_coord, lambda_noobj)
+
+
+def _total(*args):
+    return yolo_loss(*args).sum()
+
+
+def _coord_not_weighted(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
+    return yolo_loss(prediction, boxes, labels, B, 1.0, lambda_noobj)
+
+
+def _confidence_weighted(weights):
+    """The loss whose third sum is weighted, too: by weights(lambda_coord, lambda_noobj)."""
+    def loss(prediction, boxes, labels, B, *lambdas):
+        return yolo_loss(prediction, boxes, labels, B, *lambdas) * [1, 1, weights(*lambdas), 1, 1]
+    return loss
 
 
 def _lambdas_exchanged(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
@@ -182,6 +242,8 @@ def _classes_first(prediction, boxes, labels, B, lambda_coord, lambda_noobj):
 MISTAKES = (
     Mistake("yolo_loss", "row-and-column-exchanged", "y chooses the row, and the row is the first "
             "index of the prediction.", _cells_exchanged),
+    Mistake("yolo_loss", "row-and-column-exchanged", "y chooses the row, and the row is the first "
+            "index of the prediction.", _all_exchanged),
     Mistake("yolo_loss", "responsible-by-confidence", "The responsible box is the one that fits "
             "the object best, not the one that is most confident.", _by_confidence),
     Mistake("yolo_loss", "first-box-responsible", "You always take a cell's first box.",
@@ -194,12 +256,17 @@ MISTAKES = (
             "fits.", _confidence_one),
     Mistake("yolo_loss", "no-root", "Sizes are compared by their roots, so that an error counts "
             "more in a small box.", _no_root),
+    Mistake("yolo_loss", "root-of-difference", "The roots of the sizes are subtracted; yours is "
+            "the root of a difference.", _root_of_difference),
+    Mistake("yolo_loss", "none-responsible", "Where no box touches the object the IoU is 0 for "
+            "all of them, and the first one is responsible.", _none_touches),
     Mistake("yolo_loss", "only-empty-cells", "A box that is not responsible should have the "
             "confidence 0 in a cell with an object, too.", _empty_cells),
     Mistake("yolo_loss", "responsible-without-object", "The fourth sum leaves out the responsible "
             "boxes.", _every_box),
-    Mistake("yolo_loss", "centre-in-image", "A box's x and y count from its cell's corner in units "
-            "of a cell; you compare them with those of the image.", _centre_in_image),
+    *(Mistake("yolo_loss", "centre-in-image", "A box's x and y count from its cell's corner in "
+              "units of a cell, and so they are compared. Yours count otherwise.", loss)
+      for loss in (_centre_in_image, _centre_without_cell, _centres_both_in_image)),
     Mistake("yolo_loss", "iou-in-two-units", "Your IoU takes the centre in units of the cell and "
             "the size in units of the image.", _iou_of_cell),
     Mistake("yolo_loss", "iou-not-in-image", "Before you compare a predicted box with an object, "
@@ -210,13 +277,32 @@ MISTAKES = (
             "the cell has a place in the image.", _iou_of_corners),
     Mistake("yolo_loss", "classes-for-each-box", "A cell has one set of class probabilities, "
             "however many boxes it has.", _classes_for_each_box),
+    Mistake("yolo_loss", "classes-everywhere", "The fifth sum is over the cells with an object "
+            "alone.", _classes_everywhere),
+    Mistake("yolo_loss", "right-class-only", "All classes of the cell are compared: the others' "
+            "probabilities should be 0.", _right_class_only),
+    *(Mistake("yolo_loss", "iou-twice-as-large", "From the centre to a side is half of the width.",
+              _loss(iou_in_image=_other_iou(2.0, areas))) for areas in (4.0, 1.0)),
+    Mistake("yolo_loss", "iou-of-areas", "Two areas together count the intersection twice; the "
+            "union counts it once.", _loss(iou_in_image=_other_iou(union=0.0))),
+    Mistake("yolo_loss", "iou-not-clipped", "Boxes that lie apart in both directions have two "
+            "negative sides, whose product is positive.",
+            _loss(iou_in_image=_other_iou(clipped=-np.inf))),
     Mistake("yolo_loss", "lambdas-exchanged", "The two lambdas are exchanged.", _lambdas_exchanged),
     Mistake("yolo_loss", "no-lambdas", "The sums are not weighted by the lambdas.", _no_lambdas),
     Mistake("yolo_loss", "noobj-not-weighted", "lambda_noobj is not used.", _noobj_not_weighted),
+    Mistake("yolo_loss", "coord-not-weighted", "lambda_coord is not used.", _coord_not_weighted),
+    *(Mistake("yolo_loss", "confidence-weighted", "The third sum has no lambda.",
+              _confidence_weighted(weights))
+      for weights in (lambda coord, noobj: coord, lambda coord, noobj: noobj,
+                      lambda coord, noobj: 1 - noobj)),
+    Mistake("yolo_loss", "total", "Return the five sums, not their total.", _total),
     Mistake("yolo_loss", "sizes-not-weighted", "The sum of sizes is weighted by lambda_coord, "
             "too.", _sizes_not_weighted),
     Mistake("yolo_loss", "confidence-first", "A box's confidence is the last of its five numbers.",
             _confidence_first),
+    Mistake("yolo_loss", "numbers-interleaved", "The five numbers of a box lie together, and one "
+            "box behind the other.", _interleaved),
     Mistake("yolo_loss", "classes-first", "The class probabilities come behind the boxes.",
             _classes_first),
 )
