@@ -45,7 +45,7 @@ def equal(a, b):
 
 
 def closer(a, b):
-    """Too alike for a version of a mistake: a floor of 1e-12 or 1e-15 is another version."""
+    """Too alike for a version, or for a mistake: 1e-12 too much is another version than 1e-10."""
     return len(parts(a)) == len(parts(b)) and all(
         u.shape == v.shape and np.allclose(u, v, rtol=1e-14, atol=0, equal_nan=True)
         for u, v in zip(parts(a), parts(b)))
@@ -317,7 +317,7 @@ def test_mistakes_are_caught_and_told_apart(name, seed):
         bank += [(m.name, m.implementation) for m in exercise.mistakes if m.function == function]
         answers = [(who, [exercise.answer(case, f) for case in mine]) for who, f in bank]
         for (one, first), (two, second) in itertools.combinations(answers, 2):
-            alike = closer if one == two else equal
+            alike = closer if one == two or one == "right" else equal
             assert not all(map(alike, first, second)), f"{one} and {two} answer alike"
 
 

@@ -104,8 +104,16 @@ def _scale_without_root(query, key, attn_mask):
     return attention_weights(query / query.shape[2] ** 0.5, key, attn_mask)
 
 
-def _scale_by_keys(query, key, attn_mask):
-    return attention_weights(query * (query.shape[2] / key.shape[1]) ** 0.5, key, attn_mask)
+def _scale_by(length):
+    """The weights whose scores are divided by the root of another length(query, key)."""
+    def weights(query, key, attn_mask):
+        return attention_weights(query * (query.shape[2] / length(query, key)) ** 0.5, key,
+                                 attn_mask)
+    return weights
+
+
+def _times_root(query, key, attn_mask):
+    return attention_weights(query * query.shape[2], key, attn_mask)
 
 
 def _over_queries(query, key, attn_mask):
@@ -114,6 +122,17 @@ def _over_queries(query, key, attn_mask):
     scores = np.where(seen, scores, -1e9)
     e = np.exp(scores - scores.max(1, keepdims=True)) * seen
     return e / np.maximum(e.sum(1, keepdims=True), 1)
+
+
+def _over_all(axes):
+    """The softmax over the axes (query, key), or over all heads as well."""
+    def weights(query, key, attn_mask):
+        scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        seen = np.ones(scores.shape, bool) & (True if attn_mask is None else attn_mask)
+        largest = np.where(seen, scores, -np.inf).max(axes, keepdims=True)
+        e = np.where(seen, np.exp(scores - largest), 0)
+        return e / e.sum(axes, keepdims=True)
+    return weights
 
 
 def _no_mask(query, key, attn_mask):
@@ -145,12 +164,47 @@ def _nan_if_blind(query, key, attn_mask):
     return attention_weights(query, key, attn_mask) + np.where(blind, np.nan, 0)
 
 
-def _overflow(query, key, attn_mask):
-    scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
-    with np.errstate(over="ignore", invalid="ignore"):
-        e = np.exp(scores) * (1 if attn_mask is None else attn_mask)
-        total = e.sum(2, keepdims=True)
-        return e / np.where(total == 0, 1, total)
+def _blind_added(least):
+    """Hidden scores get a large negative number added: a blind query's scores remain, rounded."""
+    def weights(query, key, attn_mask):
+        scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        scores = scores + (0 if attn_mask is None else np.where(attn_mask, 0.0, least))
+        e = np.exp(scores - scores.max(2, keepdims=True))
+        return e / e.sum(2, keepdims=True)
+    return weights
+
+
+def _exponentials(subtracted, guarded):
+    """Weights by exponentials that become infinite, or all 0; 0 / 0 stands or becomes 0."""
+    def weights(query, key, attn_mask):
+        scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        with np.errstate(over="ignore", invalid="ignore"):
+            e = np.exp(scores - subtracted(scores)) * (1 if attn_mask is None else attn_mask)
+            total = e.sum(2, keepdims=True)
+            return e / np.where((total == 0) & guarded, 1, total)
+    return weights
+
+
+def _sum_enlarged(least):
+    """The weights whose sum has a small number added, against 0 / 0."""
+    def weights(query, key, attn_mask):
+        scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        seen = np.ones(scores.shape, bool) & (True if attn_mask is None else attn_mask)
+        scores = np.where(seen, scores, -1e30)
+        e = np.exp(scores - scores.max(2, keepdims=True)) * seen
+        return e / (e.sum(2, keepdims=True) + least)
+    return weights
+
+
+def _not_normalised(subtracted):
+    """The exponentials themselves."""
+    def weights(query, key, attn_mask):
+        scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        seen = np.ones(scores.shape, bool) & (True if attn_mask is None else attn_mask)
+        with np.errstate(over="ignore"):
+            largest = np.where(seen, scores, -1e30).max(2, keepdims=True) if subtracted else 0
+            return np.where(seen, np.exp(scores - largest), 0)
+    return weights
 
 
 def _no_softmax(query, key, attn_mask):
@@ -162,7 +216,10 @@ def _no_softmax(query, key, attn_mask):
 
 def _with(weights):
     """The attention that has other weights."""
-    return lambda query, key, value, attn_mask: weights(query, key, attn_mask) @ value
+    def attention(query, key, value, attn_mask):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return weights(query, key, attn_mask) @ value
+    return attention
 
 
 def _changed(gscores_of):
@@ -183,7 +240,24 @@ _no_mean = _changed(lambda p, gp, E: p * gp / E ** 0.5)
 _plain_mean = _changed(lambda p, gp, E: p * (gp - gp.mean(2, keepdims=True)) / E ** 0.5)
 _no_weights = _changed(lambda p, gp, E: (gp - (p * gp).sum(2, keepdims=True)) / E ** 0.5)
 _backward_no_scale = _changed(lambda p, gp, E: _softmax_backward(p, gp))
+_backward_without_root = _changed(lambda p, gp, E: _softmax_backward(p, gp) / E)
+_mean_over_queries = _changed(lambda p, gp, E: p * (gp - (p * gp).sum(1, keepdims=True)) / E ** 0.5)
+_mean_added = _changed(lambda p, gp, E: p * (gp + (p * gp).sum(2, keepdims=True)) / E ** 0.5)
 _softmax_forgotten = _changed(lambda p, gp, E: gp / E ** 0.5)
+
+
+def _backward_with(weights_of):
+    """The backward of other weights."""
+    def backward(g, query, key, value, attn_mask):
+        p = weights_of(query, key, attn_mask)
+        gscores = _softmax_backward(p, g @ value.swapaxes(1, 2)) / query.shape[2] ** 0.5
+        return gscores @ key, gscores.swapaxes(1, 2) @ query, p.swapaxes(1, 2) @ g
+    return backward
+
+
+def _gquery_scale_only(g, query, key, value, attn_mask):
+    gquery, gkey, gvalue = scaled_dot_product_attention_backward(g, query, key, value, attn_mask)
+    return gquery, gkey * query.shape[2] ** 0.5, gvalue
 
 
 def _gkey_scale_only(g, query, key, value, attn_mask):
@@ -210,9 +284,16 @@ WEIGHTS = (                             # wrong in the weights, and so in what i
     ("not-scaled", "The scores are divided by the root of E, else long vectors make the softmax "
      "choose one key alone.", _no_scale),
     ("scaled-without-root", "The scores are divided by the root of E.", _scale_without_root),
-    ("scaled-by-keys", "E is the length of a query, not the number of keys.", _scale_by_keys),
+    ("scaled-by-keys", "E is the length of a query, not the number of keys.",
+     _scale_by(lambda query, key: key.shape[1])),
+    ("scaled-by-queries", "E is the length of a query, not the number of queries.",
+     _scale_by(lambda query, key: query.shape[1])),
+    ("multiplied-by-the-root", "The scores are divided by the root of E; yours are multiplied.",
+     _times_root),
     ("softmax-over-queries", "Your softmax runs over the queries. Whose weights should sum to 1?",
      _over_queries),
+    *(("softmax-over-all", "Your softmax runs over all queries together. The weights of each query "
+       "sum to 1.", _over_all(axes)) for axes in ((1, 2), (0, 1, 2))),
     ("mask-ignored", "The mask is not used.", _no_mask),
     ("mask-reversed", "True means that a query may look there.", _mask_reversed),
     ("mask-after-softmax", "You hide keys after the softmax, so the weights that remain do not sum "
@@ -221,12 +302,27 @@ WEIGHTS = (                             # wrong in the weights, and so in what i
      "score has the weight 0?", _mask_scores_zero),
     ("blind-query-uniform", "A query that may look nowhere takes all keys alike in your code; it "
      "should take none.", _uniform_if_blind),
+    *(("blind-query-sees", "A query that may look nowhere takes the keys as if there were no mask: "
+       "adding the same number to all scores changes no weight.", _blind_added(least))
+      for least in (-1e4, -1e6, -1e9, -1e10)),
+    *(("sum-enlarged", "A small number added to the sum avoids 0 / 0, but then the weights do not "
+       "sum to 1.", _sum_enlarged(10.0 ** -n)) for n in (5, 6, 7, 8, 9, 10, 12)),
     ("blind-query-nan", "A query that may look nowhere gets NaN: what is its sum of exponentials?",
      _nan_if_blind),
     ("overflow", "With large scores your exponentials are infinite. What can be subtracted from "
-     "all scores without changing a weight?", _overflow),
+     "all scores without changing a weight?", _exponentials(lambda scores: 0, True)),
+    ("overflow", "With large scores your exponentials are infinite. What can be subtracted from "
+     "all scores without changing a weight?", _exponentials(lambda scores: 0, False)),
+    *(("one-maximum", "You subtract the largest of all scores, so the exponentials of a query with "
+       "small scores are all 0. Each query has its own largest.",
+       _exponentials(np.max, guarded)) for guarded in (True, False)),
+    *(("not-normalised", "These are the exponentials. Their sum is not 1 yet.",
+       _not_normalised(subtracted)) for subtracted in (True, False)),
     ("no-softmax", "These are the scores. What makes weights of them?", _no_softmax),
 )
+
+THROUGH = ("softmax-over-queries", "mask-reversed", "mask-after-softmax", "hidden-score-zero",
+           "blind-query-uniform", "blind-query-nan", "blind-query-sees")
 
 MISTAKES = (
     *(Mistake("attention_weights", *mistake) for mistake in WEIGHTS),
@@ -246,14 +342,24 @@ MISTAKES = (
             "the weights to the scores as if there were no softmax.", _softmax_forgotten),
     Mistake("scaled_dot_product_attention_backward", "not-scaled", "The scores were divided by the "
             "root of E; so is their gradient.", _backward_no_scale),
+    Mistake("scaled_dot_product_attention_backward", "scaled-without-root", "The scores were "
+            "divided by the root of E, not by E.", _backward_without_root),
+    Mistake("scaled_dot_product_attention_backward", "mean-over-queries", "What is subtracted in "
+            "the softmax's gradient is a mean over the keys of one query.", _mean_over_queries),
+    Mistake("scaled_dot_product_attention_backward", "mean-added", "The weighted mean is "
+            "subtracted: what one key wins the others lose.", _mean_added),
     Mistake("scaled_dot_product_attention_backward", "gquery-not-scaled", "Your dL/dkey is scaled, "
             "your dL/dquery is not.", _gkey_scale_only),
+    Mistake("scaled_dot_product_attention_backward", "gkey-not-scaled", "Your dL/dquery is scaled, "
+            "your dL/dkey is not.", _gquery_scale_only),
     Mistake("scaled_dot_product_attention_backward", "query-and-key-exchanged", "dL/dquery and "
             "dL/dkey are exchanged.", _gkey_gquery_exchanged),
     Mistake("scaled_dot_product_attention_backward", "gvalue-of-scores", "The values were weighted "
             "by P, not by the scores.", _gvalue_of_scores),
     Mistake("scaled_dot_product_attention_backward", "mask-ignored", "The mask is not used.",
             _backward_no_mask),
+    *(Mistake("scaled_dot_product_attention_backward", name, hint, _backward_with(weights))
+      for name, hint, weights in WEIGHTS if name in THROUGH),
 )
 
 

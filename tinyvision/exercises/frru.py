@@ -70,6 +70,16 @@ def _average_pool(z, factor):
     return z.reshape(N, D, H // factor, factor, W // factor, factor).mean((3, 5))
 
 
+def _pool_of_strides(z, factor):
+    """The maximum over pixels that lie H (or W) apart: the two axes of a reshape exchanged."""
+    N, D, H, W = z.shape
+    return z.reshape(N, D, factor, H // factor, factor, W // factor).max((2, 4))
+
+
+def _min_pool(z, factor):
+    return -_max_pool(-z, factor)
+
+
 def _nearest(a, factor):
     return a.repeat(factor, 2).repeat(factor, 3)
 
@@ -82,16 +92,20 @@ def _relu(a):
     return np.maximum(a, 0)
 
 
-def _unit(pool=_max_pool, up=_nearest, join=_join, act=_relu, pad="constant",
-          residual=lambda a: a, add=lambda z, a: z + a):
+def _both_sides(I, J):
+    return (I // 2, I // 2), (J // 2, J // 2)
+
+
+def _unit(pool=_max_pool, up=_nearest, join=_join, act=_relu, pad="constant", shown=lambda a: a,
+          residual=lambda a: a, add=lambda z, a: z + a, sides=_both_sides):
     """The unit with some of its parts changed."""
     def unit(y, z, weight, bias, residual_weight, residual_bias, factor):
         both, (I, J) = join(y, pool(z, factor)), weight.shape[2:]
-        padded = np.pad(both, ((0, 0), (0, 0), (I // 2, I // 2), (J // 2, J // 2)), mode=pad)
+        padded = np.pad(both, ((0, 0), (0, 0), *sides(I, J)), mode=pad)
         windows = np.lib.stride_tricks.sliding_window_view(padded, (I, J), axis=(2, 3))
         y = act(np.einsum("nchwij,ocij->nohw", windows, weight) + bias[:, None, None])
         a = np.einsum("do,nohw->ndhw", residual_weight, y) + residual_bias[:, None, None]
-        return y, add(z, up(residual(a), factor))
+        return shown(y), add(z, up(residual(a), factor))
     return unit
 
 
@@ -99,6 +113,18 @@ def _nails(a, factor):
     out = np.zeros((*a.shape[:2], factor * a.shape[2], factor * a.shape[3]))
     out[:, :, ::factor, ::factor] = a
     return out
+
+
+def _corners(a, factor):
+    """Nails in the last pixel of each block."""
+    return _nails(a[:, :, ::-1, ::-1], factor)[:, :, ::-1, ::-1]
+
+
+def _z_pooled(y, z, *others):
+    """z' is made of the pooled z."""
+    factor = others[-1]
+    y, new = frru(y, z, *others)
+    return y, new - z + _nearest(_max_pool(z, factor), factor)
 
 
 def _y_only(y, z, weight, bias, *others):
@@ -114,6 +140,16 @@ def _no_bias(y, z, weight, bias, residual_weight, residual_bias, factor):
     return frru(y, z, weight, bias, residual_weight, 0 * residual_bias, factor)
 
 
+def _no_biases(y, z, weight, bias, *others):
+    return _no_bias(y, z, weight, 0 * bias, *others)
+
+
+def _relu_before(y, z, *others):
+    """The ReLU stands before the convolution."""
+    unit = _unit(act=lambda a: a, join=lambda y, pooled: _relu(_join(y, pooled)))
+    return unit(y, z, *others)
+
+
 def _no_first_bias(y, z, weight, bias, *others):
     return frru(y, z, weight, 0 * bias, *others)
 
@@ -121,31 +157,54 @@ def _no_first_bias(y, z, weight, bias, *others):
 MISTAKES = (
     Mistake("frru", "average-pool", "Your pooling takes the mean of a block; the unit takes its "
             "maximum.", _unit(pool=_average_pool)),
-    Mistake("frru", "one-pixel-of-a-block", "You take one pixel of each block; the others may hold "
-            "the maximum.", _unit(pool=lambda z, k: z[:, :, ::k, ::k])),
+    Mistake("frru", "min-pool", "Your pooling takes the minimum of a block; the unit takes its "
+            "maximum.", _unit(pool=_min_pool)),
+    Mistake("frru", "blocks-of-strides", "The pixels of your blocks are not neighbours. Into which "
+            "two axes is H divided, and which of them runs within a block?",
+            _unit(pool=_pool_of_strides)),
+    *(Mistake("frru", "one-pixel-of-a-block", "You take one pixel of each block; the others may "
+              "hold the maximum.", _unit(pool=pool))
+      for pool in (lambda z, k: z[:, :, ::k, ::k],
+                   lambda z, k: z[:, :, k // 2::k, k // 2::k])),
     Mistake("frru", "z-not-seen", "The pooled residual stream does not reach y' in your code. What "
             "is put together before the convolution?", _y_only),
     Mistake("frru", "z-first", "The channels of y come first, then those of the pooled z.",
             _unit(join=lambda y, pooled: np.concatenate([pooled, y], 1))),
     Mistake("frru", "no-relu", "The ReLU is missing: y' is never negative.",
             _unit(act=lambda a: a)),
+    Mistake("frru", "relu-before-the-convolution", "The ReLU stands behind the first convolution: "
+            "y' is never negative.", _relu_before),
+    Mistake("frru", "residual-before-relu", "The residual is made of y' as it is after the ReLU.",
+            _unit(act=lambda a: a, shown=_relu)),
     Mistake("frru", "relu-of-the-residual", "The residual passes through a ReLU in your code, so "
             "it can never take anything away.", _unit(residual=_relu)),
     Mistake("frru", "relu-of-the-sum", "You cut z' at 0. The residual stream is a clean path: "
             "units only add to it.", _unit(add=lambda z, a: _relu(z + a))),
     Mistake("frru", "not-added", "Your z' is the residual alone; it is added to z.",
             _unit(add=lambda z, a: a)),
-    Mistake("frru", "tiled", "You repeat the whole map. Enlarging repeats each pixel, beside "
-            "itself.", _unit(up=lambda a, k: np.tile(a, (1, 1, k, k)))),
-    Mistake("frru", "bed-of-nails", "Three of four pixels of a block get nothing (for factor 2). "
-            "Nearest neighbour fills the block.", _unit(up=_nails)),
+    Mistake("frru", "subtracted", "The residual is added to z.", _unit(add=lambda z, a: z - a)),
+    Mistake("frru", "z-pooled", "Your z' is made of the pooled z. The residual stream keeps every "
+            "pixel.", _z_pooled),
+    *(Mistake("frru", "tiled", "You repeat the whole map. Enlarging repeats each pixel, beside "
+              "itself.", _unit(up=up))
+      for up in (lambda a, k: np.tile(a, (1, 1, k, k)),
+                 lambda a, k: np.tile(a, (1, 1, k, 1)).repeat(k, 3),
+                 lambda a, k: np.tile(a, (1, 1, 1, k)).repeat(k, 2))),
+    *(Mistake("frru", "bed-of-nails", "Three of four pixels of a block get nothing (for factor 2). "
+              "Nearest neighbour fills the block.", _unit(up=up)) for up in (_nails, _corners)),
     Mistake("frru", "edge-padding", "You repeat the border's pixels; the padding is 0.",
             _unit(pad="edge")),
+    Mistake("frru", "wrapped-padding", "Your map goes on at its other side; the padding is 0.",
+            _unit(pad="wrap")),
+    *(Mistake("frru", "padding-on-one-side", "The zeros stand on both sides, so that a kernel's "
+              "middle lies on its pixel.", _unit(sides=sides))
+      for sides in (lambda I, J: ((I - 1, 0), (J - 1, 0)), lambda I, J: ((0, I - 1), (0, J - 1)))),
     Mistake("frru", "kernel-flipped", "Your kernel is turned by 180 degrees.", _kernel_flipped),
     Mistake("frru", "residual-bias-forgotten", "The bias of the 1x1 convolution is missing.",
             _no_bias),
     Mistake("frru", "bias-forgotten", "The bias of the first convolution is missing.",
             _no_first_bias),
+    Mistake("frru", "no-biases", "Both biases are missing.", _no_biases),
 )
 
 
