@@ -171,6 +171,27 @@ def _down_then_right(top, left):
     return _run(_run(top, 2, True) + left, 3, True)
 
 
+def _edge_left_out(down, across):
+    """Maxima that never see the last row, or the last column."""
+    def pool(top, left):
+        t, l = _run(top, 2, True), _run(left, 3, True)
+        if down:
+            t = np.concatenate([_run(top[:, :, :-1], 2, True), top[:, :, -1:]], axis=2)
+        if across:
+            l = np.concatenate([_run(left[..., :-1], 3, True), left[..., -1:]], axis=3)
+        return t + l
+    return pool
+
+
+def _smallest(top, left):
+    return -top_left_pool(-top, -left)
+
+
+def _turned_one_way(bottom, right):
+    """Each map turned along its own axis, their sum turned back along both."""
+    return top_left_pool(bottom[:, :, ::-1], right[..., ::-1])[:, :, ::-1, ::-1]
+
+
 def _not_turned_back(bottom, right):
     return top_left_pool(bottom[:, :, ::-1, ::-1], right[:, :, ::-1, ::-1])
 
@@ -323,11 +344,22 @@ MISTAKES = (
     *(Mistake("top_left_pool", "only-left", "The map `top` is missing in your result.", version)
       for version in (lambda top, left: _run(left, 3, True),
                       lambda top, left: _run(left, 2, True) + _run(left, 3, True))),
+    *(Mistake("top_left_pool", "edge-left-out", "Your loop leaves out the map's last row or "
+              "column. Where does the running maximum begin?", _edge_left_out(*which))
+      for which in ((True, True), (True, False), (False, True))),
+    Mistake("top_left_pool", "minimum", "You take the smallest values; the largest are asked for.",
+            _smallest),
     Mistake("top_left_pool", "running-sums", "You add up what lies ahead; the largest value is "
             "asked for.", _sums),
     *(Mistake("bottom_right_pool", "not-turned-back", "You turn the maps or the result, but not "
               "both: what was turned has to be turned back.", version)
-      for version in (_not_turned_back, _turned_afterwards)),
+      for version in (_not_turned_back, _turned_afterwards, _turned_one_way,
+                      lambda bottom, right: top_left_pool(bottom[:, :, ::-1], right[..., ::-1]))),
+    *(Mistake("bottom_right_pool", "edge-left-out", "Your loop leaves out the map's first row or "
+              "column. Where does the running maximum begin?", _turned(_edge_left_out(*which)))
+      for which in ((True, True), (True, False), (False, True))),
+    Mistake("bottom_right_pool", "minimum", "You take the smallest values; the largest are asked "
+            "for.", _turned(_smallest)),
     Mistake("bottom_right_pool", "one-neighbour", "Your maximum sees only the next pixel. It "
             "should reach to the edge.", _turned(_one_neighbour)),
     Mistake("bottom_right_pool", "bottom-not-turned", "`right` looks to the left, as it should, "

@@ -281,6 +281,15 @@ def _divided_by_height(g, indices, shape):
     return gx
 
 
+def _row_and_column_exchanged(g, indices, shape):
+    gx = np.zeros(shape)
+    for n, c, a, b in np.ndindex(g.shape):
+        column, row = divmod(int(indices[n, c, a, b]), shape[3])
+        if row < shape[2] and column < shape[3]:
+            gx[n, c, row, column] += g[n, c, a, b]
+    return gx
+
+
 def _counted(g, indices, shape):
     return max_pool2d_backward(np.ones(g.shape), indices, shape)
 
@@ -366,6 +375,7 @@ MISTAKES += versions(MISTAKES, {
         _indexed(lambda h, w, H, W, P, Q: (h + P) * W + w + Q)),
     ("max_pool2d", "indices-in-the-window"): (_in_the_part,),
     ("max_pool2d_backward", "across-channels"): (_everywhere,),
+    ("max_pool2d_backward", "column-by-column"): (_row_and_column_exchanged,),
 })
 
 

@@ -298,6 +298,10 @@ def _as_sizes(boxes):
     return np.concatenate([boxes[:, :3], boxes[:, 1:3] + boxes[:, 3:]], axis=1)
 
 
+def _from_zero(start, end, *rest, **how):
+    return edges(0, end - start, *rest, **how)
+
+
 BIN_MISTAKES = (        # name, hint, what is different
     ("bins-apart", "Your bins never overlap. Where the length is not divisible, a bin ends at the "
      "next whole pixel: one end is rounded down, the other up.",
@@ -310,6 +314,8 @@ BIN_MISTAKES = (        # name, hint, what is different
      "first.", (dict(round=lambda corners: corners, bins=not_rounded),)),
     ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
      (dict(edge=a_pixel_longer),)),
+    ("start-forgotten", "Your bins are counted from the map's first pixel. Where does the region "
+     "begin?", (dict(bins=_from_zero),)),
     ("negative-slices", "A slice that begins before pixel 0 counts from the map's other end in "
      "NumPy. What lies outside is left out.", (dict(bins=_from_the_other_end),)),
     ("divided-by-the-whole-bin", "You divide by a number that counts pixels outside of the map. "
@@ -373,6 +379,10 @@ MISTAKES = (
             "number of a box's row?", given(ps_roi_pool, 1, lambda boxes: boxes * [0, 1, 1, 1, 1])),
     Mistake("ps_roi_pool", "corners-as-sizes", "You read x1 and y1 as a width and a height; they "
             "are the lower right corner.", given(ps_roi_pool, 1, _as_sizes)),
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
+              "two corners, not two intervals.",
+              given(function, 1, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
+      for function in (ps_roi_pool, ps_roi_pool_backward)),
     Mistake("ps_roi_pool", "height-for-width", "You count p P + q within a channel. How many bins "
             "has a row of bins?", _reads(_height_for_width)),
     *(Mistake("ps_roi_pool_backward", name, hint, _back(**how))

@@ -457,6 +457,10 @@ MISTAKES = (
     *(Mistake("roi_align", "bins-exchanged", "The numbers of bins are exchanged: output_size is "
               "(down, across).", version)
       for version in (_bins_exchanged, then(_bins_exchanged, lambda y: y.swapaxes(2, 3)))),
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
+              "two corners, not two intervals.",
+              given(function, 1, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
+      for function in (roi_align, roi_align_backward)),
     Mistake("roi_align", "corners-as-sizes", "You read x1 and y1 as a width and a height; they are "
             "the lower right corner.", given(roi_align, 1, _as_sizes)),
     *(Mistake("roi_align_backward", name, hint, _back(**how))

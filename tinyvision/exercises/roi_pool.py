@@ -297,6 +297,26 @@ def _as_sizes(boxes):
     return np.concatenate([boxes[:, :3], boxes[:, 1:3] + boxes[:, 3:]], axis=1)
 
 
+def _slices_exchanged(function, boxes_at, size_at, *answers):
+    """Rows read with the slices of columns: x and y are exchanged, the bins are not."""
+    def wrong(*args):
+        args = [a.swapaxes(2, 3) if i in answers else a for i, a in enumerate(args)]
+        args[boxes_at] = args[boxes_at][:, [0, 2, 1, 4, 3]]
+        args[size_at] = args[size_at][::-1]
+        y = function(*args)
+        return y if answers else y.swapaxes(2, 3)
+    return wrong
+
+
+def _from_zero(start, end, *rest, **how):
+    return edges(0, end - start, *rest, **how)
+
+
+def _by_the_bins_height(region):
+    row, column = divmod(int(region.argmax()), region.shape[0])
+    return {(row, column): 1.0}
+
+
 EITHER_WAY = {          # versions that the forward and the backward share: other bins
     "rounded-down": (dict(round=np.trunc),),
     "bins-apart": tuple(dict(edge=apart) for apart in APART),
@@ -311,6 +331,8 @@ BIN_MISTAKES = (        # further ones: name, hint, what is different
      tuple(dict(round=lambda corners: corners, bins=not_rounded, extra=k) for k in (0, 1))),
     ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
      (dict(edge=a_pixel_longer),)),
+    ("start-forgotten", "Your bins are counted from the map's first pixel. Where does the region "
+     "begin?", (dict(bins=_from_zero),)),
     ("negative-slices", "A slice that begins before pixel 0 counts from the map's other end in "
      "NumPy. What lies outside is left out.", (dict(clip=False),)),
 )
@@ -377,11 +399,19 @@ MISTAKES = (
     Mistake("roi_pool_backward", "offset-forgotten", "argmax counts from the beginning of the bin. "
             "Where in the map is that?",
             _back(place=lambda row, column, *where: (row, column))),
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
+              "two corners, not two intervals.",
+              given(function, at, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
+      for function, at in ((roi_pool, 1), (roi_pool_backward, 2))),
+    Mistake("roi_pool_backward", "height-for-width", "You take an index of the bin apart with its "
+            "height. How many pixels has a row of the bin?", _back(_by_the_bins_height)),
     Mistake("roi_pool_backward", "width-of-the-map", "You take an index of the bin apart with the "
             "width of the map. How wide is the bin?", _by_the_maps_width),
 )
 
 MISTAKES += versions(MISTAKES, {
+    ("roi_pool", "xy-swapped"): (_slices_exchanged(roi_pool, 1, 2),),
+    ("roi_pool_backward", "xy-swapped"): (_slices_exchanged(roi_pool_backward, 2, 3, 0),),
     ("roi_pool", "scale-forgotten"): (given(roi_pool, 3, lambda scale: 1 / scale),),
     ("roi_pool_backward", "scale-forgotten"): (
         given(roi_pool_backward, 4, lambda scale: 1 / scale),),
