@@ -380,6 +380,7 @@ MISTAKES += versions(MISTAKES, {
     ("conv2d_backward", "batch-mean"): (_all_means,),
     ("conv2d_backward", "gx-not-cropped"): (
         _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
+    ("conv2d_backward", "gbias-per-image"): (_gbias(lambda g: g.sum(axis=(1, 2, 3))),),
     ("conv2d_backward", "gbias-mean"): (_gbias(lambda g: g.mean(axis=(2, 3)).sum(axis=0)),),
     ("conv2d_backward", "gx-overwritten"): (
         _gx_written("windows", np.s_[-1:]), _gx_written("taps"), _gx_written("taps", np.s_[-1:]),

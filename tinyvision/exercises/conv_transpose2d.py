@@ -352,6 +352,8 @@ MISTAKES += versions(MISTAKES, {
         _written(True), _written(True, np.s_[-1:]), _written(False, np.s_[-1:])),
     ("conv_transpose2d", "kernel-flipped"): (given(conv_transpose2d, 1, np.flip),),
     ("conv_transpose2d_backward", "batch-mean"): (_all_means,),
+    ("conv_transpose2d_backward", "gbias-per-image"): (
+        _gbias(lambda g: g.sum(axis=(1, 2, 3))),),
     ("conv_transpose2d_backward", "gbias-mean"): (
         _gbias(lambda g: g.mean(axis=(2, 3)).sum(axis=0)),),
 })

@@ -394,6 +394,8 @@ MISTAKES += versions(MISTAKES, {
         _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
     ("depthwise_conv2d_backward", "gx-overwritten"): (
         _gx_written(True, True), _gx_written(True, False), _gx_written(False, False)),
+    ("depthwise_conv2d_backward", "gbias-per-image"): (
+        _gbias(lambda g, x: g.sum(axis=(1, 2, 3))),),
     ("depthwise_conv2d_backward", "gbias-mean"): (
         _gbias(lambda g, x: g.mean(axis=(2, 3)).sum(axis=0)),),
 })

@@ -393,6 +393,8 @@ MISTAKES += versions(MISTAKES, {
     ("patch_embedding", "channels-last"): tuple(map(_tokens_of, (_channels_last_by_column,
                                                                  _rows_of_channels))),
     ("patch_embedding_backward", "pixels-in-patch-order"): (_patches_in_a_row,),
+    ("patch_embedding_backward", "positions-per-image"): (
+        part(patch_embedding_backward, 4, lambda gpositions, g, *rest: g.sum(axis=1)),),
     ("patch_embedding_backward", "tokens-shifted"): (_class_from_the_end,),
 })
 
