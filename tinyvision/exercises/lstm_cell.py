@@ -122,13 +122,53 @@ def _one_bias(input, h, c, w_ih, w_hh, b_ih, b_hh):
     return lstm_cell(input, h, c, w_ih, w_hh, b_ih, 0 * b_hh)
 
 
-def _past_forgotten(input, h, c, w_ih, w_hh, b_ih, b_hh):
-    return lstm_cell(input, 0 * h, c, w_ih, w_hh, b_ih, b_hh)
+def _weighted(*factors):
+    """The cell with other factors of w_ih, w_hh, b_ih and b_hh."""
+    def cell(input, h, c, *weights):
+        return lstm_cell(input, h, c, *(k * w for k, w in zip(factors, weights)))
+    return cell
+
+
+def _all_tanh(input, h, c, *weights):
+    """Every gate by tanh, where sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+    i, f, g, o = gates_of(input, h, *weights)
+    i, f, o = (np.tanh(2 * np.arctanh(2 * gate - 1)) for gate in (i, f, o))
+    c = f * c + i * g
+    return o * np.tanh(c), c
+
+
+def _forget_bias(input, h, c, w_ih, w_hh, b_ih, b_hh):
+    """TensorFlow's cell adds 1 to the bias of f."""
+    is_f = np.arange(len(b_ih)) // h.shape[1] == 1
+    return lstm_cell(input, h, c, w_ih, w_hh, b_ih + is_f, b_hh)
+
+
+def _h_for_c(input, h, c, *weights):
+    return lstm_cell(input, h, h, *weights)
 
 
 def _new_and_kept(i, f, g, o, c):
     new = (1 - i) * c + i * g
     return o * np.tanh(new), new
+
+
+def _kept_and_new(i, f, g, o, c):
+    new = f * c + (1 - f) * g
+    return o * np.tanh(new), new
+
+
+def _memory_squashed(i, f, g, o, c):
+    new = np.tanh(f * c + i * g)
+    return o * new, new
+
+
+def _added_shown(i, f, g, o, c):
+    return o * np.tanh(i * g), f * c + i * g
+
+
+def _squashed_first(i, f, g, o, c):
+    new = f * c + i * g
+    return np.tanh(o * new), new
 
 
 def _old_memory_shown(i, f, g, o, c):
@@ -167,24 +207,26 @@ def _c_first(i, f, g, o, c):
 
 # ---- mistakes: backward --------------------------------------------------------------------------
 
-def _backward(keep=1.0, direct=1.0, slope=lambda t: 1 - t ** 2, s=lambda p: p * (1 - p),
-              t=lambda g: 1 - g ** 2, memory=None):
+def _backward(keep=1.0, direct=1.0, slope=lambda t, new: 1 - t ** 2, s=lambda p: p * (1 - p),
+              t=lambda g: 1 - g ** 2, memory=lambda c, f, i, g: c, shown_by=np.tanh,
+              past=lambda h, new: h, own=False, order="ifgo"):
     """The backward with some of its parts changed."""
     def backward(gh, gc, input, h, c, w_ih, w_hh, b_ih, b_hh):
         i, f, g, o = gates_of(input, h, w_ih, w_hh, b_ih, b_hh)
-        shown = np.tanh(f * c + i * g)
-        gc = direct * gc + keep * gh * o * slope(shown)
-        old = c if memory is None else memory(c, f, i, g)
-        before = np.concatenate([gc * g * s(i), gc * old * s(f), gc * i * t(g),
-                                 gh * shown * s(o)], axis=1)
-        gb = before.sum(0)
+        new = f * c + i * g
+        gc = direct * gc + keep * gh * o * slope(np.tanh(new), new)
+        others = (i, f, g) if own else (g, memory(c, f, i, g), i)
+        parts = [gc * others[0] * s(i), gc * others[1] * s(f), gc * others[2] * t(g),
+                 gh * shown_by(new) * s(o)]
+        before = np.concatenate([parts["ifgo".index(gate)] for gate in order], axis=1)
+        gb, h = before.sum(0), past(h, o * np.tanh(new))
         return before @ w_ih, before @ w_hh, gc * f, before.T @ input, before.T @ h, gb, gb
     return backward
 
 
 _gc_ignored = _backward(direct=0.0)
 _through_h_forgotten = _backward(keep=0.0)
-_tanh_forgotten = _backward(slope=lambda t: 1.0)
+_tanh_forgotten = _backward(slope=lambda t, new: 1.0)
 _sigmoid_forgotten = _backward(s=lambda p: 1.0)
 _g_as_sigmoid = _backward(t=lambda g: g * (1 - g))
 _g_not_undone = _backward(t=lambda g: 1.0)
@@ -215,11 +257,27 @@ MISTAKES = (
             "then all of f.", _interleaved),
     Mistake("lstm_cell", "sigmoid-for-g", "g is what may be added to the memory, also negative: "
             "which function has values from -1 to 1?", _sigmoid_for_g),
-    Mistake("lstm_cell", "one-bias", "There are two biases, b_ih and b_hh.", _one_bias),
-    Mistake("lstm_cell", "past-forgotten", "The gates do not depend on h in your code.",
-            _past_forgotten),
-    Mistake("lstm_cell", "gates-coupled", "You keep 1 - i of the memory (as a GRU does); an LSTM "
-            "has the gate f for that.", _changed(_new_and_kept)),
+    Mistake("lstm_cell", "tanh-for-gates", "A gate lets through from nothing to everything: which "
+            "function has values from 0 to 1?", _all_tanh),
+    *(Mistake("lstm_cell", "one-bias", "There are two biases, b_ih and b_hh.", _weighted(*factors))
+      for factors in ((1, 1, 1, 0), (1, 1, 0, 1), (1, 1, 0, 0))),
+    *(Mistake("lstm_cell", "past-forgotten", "The gates do not depend on h in your code.",
+              _weighted(*factors)) for factors in ((1, 0, 1, 1), (1, 0, 1, 0))),
+    *(Mistake("lstm_cell", "input-forgotten", "The gates do not depend on the input in your code.",
+              _weighted(*factors)) for factors in ((0, 1, 1, 1), (0, 1, 0, 1))),
+    Mistake("lstm_cell", "forget-bias", "You add 1 to the gate f, as TensorFlow does; here its "
+            "biases say all.", _forget_bias),
+    Mistake("lstm_cell", "h-for-c", "What f keeps is the memory c, not what was shown of it.",
+            _h_for_c),
+    *(Mistake("lstm_cell", "gates-coupled", "One of your gates is 1 minus the other (as in a GRU); "
+              "in an LSTM i and f are by themselves.", _changed(combine))
+      for combine in (_new_and_kept, _kept_and_new)),
+    Mistake("lstm_cell", "memory-squashed", "tanh is part of what is shown; the memory itself may "
+            "grow above 1.", _changed(_memory_squashed)),
+    Mistake("lstm_cell", "only-the-new-shown", "h' shows the whole memory, also what was kept.",
+            _changed(_added_shown)),
+    Mistake("lstm_cell", "gate-within-tanh", "o multiplies tanh of the memory; it does not stand "
+            "within.", _changed(_squashed_first)),
     Mistake("lstm_cell", "nothing-forgotten", "f is not used: the memory is kept whole.",
             _changed(_all_kept)),
     Mistake("lstm_cell", "all-let-in", "i is not used: all of g is added to the memory.",
@@ -239,6 +297,16 @@ MISTAKES = (
             "of its gradient is missing.", _through_h_forgotten),
     Mistake("lstm_cell_backward", "tanh-forgotten", "Between c' and h' there is a tanh: where is "
             "its derivative?", _tanh_forgotten),
+    Mistake("lstm_cell_backward", "tanh-of-memory", "The slope of tanh is 1 - t * t: is t what "
+            "goes in, or what comes out?", _backward(slope=lambda t, new: 1 - new ** 2)),
+    Mistake("lstm_cell_backward", "o-by-memory", "o was multiplied by tanh of the memory, not by "
+            "the memory.", _backward(shown_by=lambda new: new)),
+    Mistake("lstm_cell_backward", "own-factor", "The slope of a product a b by a: is it a or b?",
+            _backward(own=True)),
+    *(Mistake("lstm_cell_backward", "order-of-gates", "The rows of the weights are those of i, f, "
+              "g, o, in this order.", _backward(order="".join(order))) for order in ORDERS),
+    Mistake("lstm_cell_backward", "new-h", "w_hh was multiplied by h as it was before the step.",
+            _backward(past=lambda h, new: new)),
     Mistake("lstm_cell_backward", "sigmoid-forgotten", "Your gradients of the gates stop behind "
             "the sigmoid. What is its derivative?", _sigmoid_forgotten),
     Mistake("lstm_cell_backward", "sigmoid-for-g", "g is a tanh, and its derivative is "
