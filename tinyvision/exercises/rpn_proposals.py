@@ -35,9 +35,12 @@ their indices among the N, int64 (P,).
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.box_iou import borrowed
+from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
 def decode(codes, anchors):
@@ -99,22 +102,37 @@ def _clipped(boxes, size):
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2))
 
 
+def _best_first(scores):
+    return np.argsort(-scores, kind="stable")
+
+
 def _proposals(codes, scores, anchors, size, min_size, before, threshold, after, decode=decode,
                clip=_clipped, large=lambda sides, least: (sides >= least).all(axis=1),
-               best=lambda scores: np.argsort(-scores, kind="stable"), nms=nms, early=False,
-               cut_first=False, unclipped_sides=False):
-    """`rpn_proposals` with one piece exchanged."""
+               best=_best_first, nms=nms, early=False, cut_first=False, unclipped_sides=False,
+               large_last=None, clip_last=False, again=lambda left, scores: left, answer=None):
+    """`rpn_proposals` with one piece exchanged.
+
+    early: `before` comes before the small boxes are dropped; large_last: they are dropped at the
+    end, "before" or "after" the cut; again: the order of what goes into NMS; answer: the indices
+    of (what went into NMS, the places kept).
+    """
     whole = decode(codes, anchors)
     boxes = clip(whole, size)
-    measured = whole if unclipped_sides else boxes
-    fine = large(measured[:, 2:] - measured[:, :2], min_size)
+    measured = whole if unclipped_sides or clip_last else boxes
+    fine = large(measured[:, 2:] - measured[:, :2], min_size) | (large_last is not None)
     left = best(scores)
     left = left[:before][fine[left[:before]]] if early else left[fine[left]][:before]
+    left = again(left, scores)
     if cut_first:
         left = left[:after]
     with np.errstate(invalid="ignore"):                      # of two empty boxes
-        left = left[nms(boxes[left], threshold)][:after]
-    return boxes[left], left
+        places = nms((whole if clip_last else boxes)[left], threshold)
+    if large_last:
+        places = places[:len(places) if large_last == "before" else after]
+        ends = boxes[left[places]]
+        places = places[large(ends[:, 2:] - ends[:, :2], min_size)]
+    places = places[:after]
+    return boxes[left[places]], (left[places] if answer is None else answer(left, places))
 
 
 def _but(**how):
@@ -136,8 +154,62 @@ def _no_exp(codes, anchors):
     return decode(np.concatenate([codes[:, :2], np.log1p(codes[:, 2:])], axis=1), anchors)
 
 
+def _half_difference(codes, anchors):
+    sides = anchors[:, 2:] - anchors[:, :2]
+    centres, halves = sides / 2 + codes[:, :2] * sides, sides * np.exp(codes[:, 2:]) / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def _decoded(grow=np.exp, extra=0.0, half=0.5, moved=lambda sides, grown: sides):
+    """`decode` with one piece exchanged."""
+    def wrong(codes, anchors):
+        sides = anchors[:, 2:] - anchors[:, :2] + extra
+        grown = sides * grow(codes[:, 2:])
+        centres = anchors[:, :2] + sides / 2 + codes[:, :2] * moved(sides, grown)
+        return np.concatenate([centres - grown * half, centres + grown * half], axis=1)
+    return wrong
+
+
+def _clip_but(low=True, high=True, less=0):
+    """Clips to only one end, or to the last pixel."""
+    def wrong(boxes, size):
+        boxes = np.maximum(boxes, 0) if low else boxes
+        return np.minimum(boxes, np.array([size[1], size[0]] * 2) - less) if high else boxes
+    return wrong
+
+
 def _at_threshold(boxes, threshold):
     return nms(boxes, np.nextafter(threshold, 0))
+
+
+def _table_nms(overlap, every=False):
+    """NMS by a wrong IoU, or one in which every better box drops others."""
+    def wrong(boxes, threshold):
+        hit, kept = overlap(boxes, boxes) > threshold, []
+        for j in range(len(boxes)):
+            if not hit[range(j) if every else kept, j].any():
+                kept.append(j)
+        return np.array(kept, np.int64)
+    return wrong
+
+
+def _right_iou(boxes, others):
+    return np.array([iou(box, others) for box in boxes]).reshape(len(boxes), len(others))
+
+
+def _empty_kept(boxes, threshold):
+    """NMS for which empty boxes overlap nothing."""
+    return _table_nms(lambda a, b: np.nan_to_num(_right_iou(a, b)))(boxes, threshold)
+
+
+def _sorted_by_index(*args):
+    boxes, indices = rpn_proposals(*args)
+    return boxes[np.argsort(indices)], np.sort(indices)
+
+
+def _cut_after_nms(codes, scores, anchors, size, least, before, limit, after):
+    return rpn_proposals(codes, scores, anchors, size, least, len(codes), limit,
+                         min(before, after))
 
 
 def _places_among_the_left(codes, scores, anchors, size, min_size, *rest):
@@ -187,7 +259,54 @@ MISTAKES = tuple(Mistake("rpn_proposals", name, hint, wrong) for name, hint, wro
     ("no-exp", "The sides grow linearly with d_w and d_h in your code.", _but(decode=_no_exp)),
     ("places-among-the-left", "The boxes are right; the indices count only the boxes that were "
      "left after step 3. They should count all N.", _places_among_the_left),
+    ("last-pixel", "The image ends at W and H: coordinates are continuous, no - 1.",
+     _but(clip=_clip_but(less=1))),
+    ("small-area", "Both sides are to be long enough, not the area.",
+     _but(large=lambda sides, least: sides.prod(axis=1) >= least ** 2)),
+    ("small-dropped-last", "The small boxes are dropped before NMS: after it they have suppressed "
+     "others. Mind the order of the steps.", _but(large_last="before")),
+    ("clipped-last", "The boxes are clipped before NMS: what lies outside the image counts in "
+     "your IoUs. Mind the order of the steps.", _but(clip_last=True)),
+    ("by-index", "The right proposals, sorted by index. They are ordered by score.",
+     _sorted_by_index),
+    ("dropped-boxes-drop", "A box that was itself dropped still drops others in your code.",
+     _but(nms=_table_nms(_right_iou, every=True))),
+    ("whole-sides", "Your boxes are twice as wide and high: how far is a corner from the centre?",
+     _but(decode=_decoded(half=1.0))),
+    ("half-difference", "The middle of x0 and x1 is not half their difference: that is how far it "
+     "is from x0.", _but(decode=_half_difference)),
+    ("sides-exchanged", "d_x is in widths of the anchor, d_y in its heights.",
+     _but(decode=_decoded(moved=lambda sides, grown: sides[:, ::-1]))),
+    ("by-the-box", "d_x and d_y are in sides of the anchor, not of the new box.",
+     _but(decode=_decoded(moved=lambda sides, grown: grown))),
 ))
+
+_BY_WRONG_OVERLAPS = tuple(
+    replace(one, name="overlap-not-clipped") if one.name == "not-clipped" else one
+    for one in borrowed("rpn_proposals", lambda overlap: _but(nms=_table_nms(overlap))))
+
+MISTAKES += _BY_WRONG_OVERLAPS
+
+MISTAKES += versions(MISTAKES, {("rpn_proposals", name): ways for name, ways in {
+    "not-clipped": (_but(clip=_clip_but(low=False)), _but(clip=_clip_but(high=False))),
+    "small-kept": (_but(large=lambda sides, least: sides[:, 0] > -np.inf),
+                   _but(large=lambda sides, least: sides[:, 0] > -np.inf, nms=_empty_kept)),
+    "small-area": (_but(large=lambda sides, least: sides.prod(axis=1) >= least),),
+    "one-long-side": (_but(large=lambda sides, least: sides[:, 0] >= least),
+                      _but(large=lambda sides, least: sides[:, 1] >= least)),
+    "small-dropped-last": (_but(large_last="after"),),
+    "before-ignored": (_cut_after_nms,),
+    "worst-first": (
+        _but(best=lambda scores: _best_first(scores)[::-1]),
+        _but(best=lambda scores: np.argsort(scores, kind="stable"),
+             again=lambda left, scores: left[_best_first(scores[left])]),
+        _but(again=lambda left, scores: left[::-1])),
+    "unsorted": (_but(again=lambda left, scores: np.sort(left)),),
+    "no-exp": (_but(decode=_decoded(grow=lambda d: d)),),
+    "plus-one": (_but(decode=_decoded(extra=1.0)),
+                 _but(large=lambda sides, least: (sides + 1 >= least).all(axis=1))),
+    "places-among-the-left": (_but(answer=lambda left, places: places),),
+}.items()})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -209,24 +328,42 @@ def _margin(args):
 
 
 def _random(rng, count, *how, tell=()):
-    """Random anchors and codes, drawn again while rounding might decide, or while one of the
-    mistakes in `tell` answers rightly."""
-    wrong = [mistake.implementation for mistake in MISTAKES if mistake.name in tell]
+    """Random anchors and codes, drawn again while rounding might decide, or while not all of the
+    mistakes in `tell` answer differently."""
+    wrong = [rpn_proposals, *(one.implementation for one in MISTAKES if one.name in tell)]
     while True:
         centres, sides = rng.uniform(-1, 13, (count, 2)), rng.uniform(2, 7, (count, 2))
         anchors = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
         args = (rng.uniform(-0.4, 0.4, (count, 4)), rng.permutation(np.linspace(-2, 2, count)),
                 anchors, *how)
-        right = rpn_proposals(*args)[1].tolist()
-        if _margin(args) > 1e-3 and all(f(*args)[1].tolist() != right for f in wrong):
+        if _margin(args) > 1e-3 and len({tuple(f(*args)[1]) for f in wrong}) == len(wrong):
+            return args
+
+
+def _heaps(rng, heaps, each, *how):
+    """Random heaps of anchors, drawn again while rounding might decide, or while not all wrong
+    IoUs answer differently."""
+    wrong = [rpn_proposals, *(one.implementation for one in _BY_WRONG_OVERLAPS)]
+    while True:
+        corner = rng.uniform(0, 35, (heaps, 1, 2)) + rng.uniform(-1.3, 1.3, (heaps, each, 2))
+        anchors = np.concatenate([corner, corner + rng.uniform(3, 7, (heaps, each, 2))], axis=-1)
+        count = heaps * each
+        args = (rng.uniform(-0.1, 0.1, (count, 4)), rng.permutation(np.linspace(-2, 2, count)),
+                anchors.reshape(-1, 4), *how)
+        if len({tuple(f(*args)[1]) for f in wrong}) == len(wrong) and _margin(args) > 1e-3:
             return args
 
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     hand = [(-1, 0, 1, 9), (4, 3, 8, 12), (4, 3, 8, 8), (12, 2, 16, 6), (0, 5, 3, 9)]
-    over = [(-2, 3, 5, 9), (4, -3, 9, 4), (15, 2, 26, 6), (8, 6, 12, 14), (25, 2, 29, 6)]
-    narrow = [(0, 0, 2, 5), (4, 0, 5, 7), (8, 0, 14, 1), (3, 8, 9, 14), (18.5, 1, 24, 5)]
+    over = [(-2, 3, 5, 9), (4, -3, 9, 4), (15, 2, 26, 6), (8, 6, 12, 14), (25, 2, 29, 6),
+            (3, 12, 9, 15)]
+    narrow = [(0, 0, 2, 5), (4, 0, 5, 7), (8, 0, 14, 1), (3, 8, 9, 14), (18.5, 1, 24, 5),
+              (10, 5, 11.5, 5.75), (12, 5, 12.5, 9), (0, 6, 9, 6.5)]
+    # Box 5 leaves the image and lies on 2; 8, 1, 6 are a chain; 3 is small and lies on 6.
+    steps = [(13, 6, 17, 9), (2, 0, 8, 4), (15, 0, 20, 4), (4, 0, 10, 1.5), (1, 6, 5, 9),
+             (14, 0, 32, 4), (4, 0, 10, 4), (7, 6, 11, 9), (0, 0, 6, 4), (10.5, 0, 13.5, 4)]
     ties = [(3, 0, 7, 4), (3, 0, 7, 2), (1, 3, 5, 7), (1, 3, 5, 5), (14, 5, 18, 9)]
     tiny = [(0.1, 0.2, 0.7, 0.5), (0.1, 0.3, 0.7, 0.6), (1.2, 0.9, 1.7, 1.5), (2.2, 1.6, 2.9, 2.4),
             (1.3, 0.9, 1.5, 1.7)]
@@ -237,17 +374,24 @@ def cases(rng):
     return [
         Case("rpn_proposals", "by hand", _still(rng, hand, best, (10, 20), 2, 3, 0.7, 2)),
         Case("rpn_proposals", "decoding", (*decoded, (30, 40), 0.1, 9, 0.7, 9), 1.5),
-        Case("rpn_proposals", "clipping", _still(rng, over, best, (10, 20), 0.5, 9, 0.7, 9)),
-        Case("rpn_proposals", "small boxes", _still(rng, narrow, best, (10, 20), 2, 9, 0.7, 9)),
+        Case("rpn_proposals", "clipping", _still(
+            rng, over, (*best, 0.4), (10, 20), 0.5, 9, 0.7, 9)),
+        Case("rpn_proposals", "small boxes", _still(
+            rng, narrow, (*best, 0.95, 0.85, 0.75), (10, 20), 2, 9, 0.7, 9)),
         Case("rpn_proposals", "equal scores, exactly at the threshold", _still(
             rng, ties, (0.5, 0.25, 0.25, 0.25, 0.5), (10, 20), 1, 9, 0.5, 9,
             shuffle=False)),
+        Case("rpn_proposals", "the order of the steps", _still(
+            rng, steps, (0.3, 0.7, 0.9, 0.97, 0.5, 0.95, 0.6, 0.4, 0.8, 0.2), (10, 20), 2, 6, 0.3,
+            9, shuffle=False)),
         Case("rpn_proposals", "many boxes, few of them after", _random(
-            rng, 14, (12, 13), 2.0, 12, 0.2, 3, tell=("after-ignored", "after-comes-first")), 1.5),
+            rng, 20, (12, 13), 3.5, 15, 0.3, 3, tell=(
+                "after-ignored", "after-comes-first", "small-dropped-last"))),
         Case("rpn_proposals", "many boxes, few of them before", _random(
-            rng, 16, (11, 14), 3.0, 6, 0.3, 9, tell=("before-ignored", "before-comes-first")), 1.5),
+            rng, 16, (11, 14), 3.0, 6, 0.3, 9, tell=("before-comes-first",))),
+        Case("rpn_proposals", "heaps", _heaps(rng, 7, 5, (41, 43), 0.5, 99, 0.35, 99), 0.5),
         Case("rpn_proposals", "boxes smaller than 1", _still(
-            rng, tiny, best, (2, 3), 0.25, 9, 0.25, 9), 1.5),
+            rng, tiny, best, (2, 3), 0.25, 9, 0.25, 9)),
     ]
 
 
