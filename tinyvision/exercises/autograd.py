@@ -31,6 +31,7 @@ slopes, once **all** that it went into have passed theirs on to it.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 
@@ -158,6 +159,22 @@ class Value:
 
 # ---- mistakes ------------------------------------------------------------------------------------
 
+def _body(name, text):
+    """The change of a whole method's body."""
+    old = inspect.getsource(getattr(Value, name)).split("### BEGIN SOLUTION\n")[1]
+    old = old.split("        ### END")[0]
+    start = inspect.getsource(Value).split(f"def {name}(")[1].split(old)[0]
+    return f"def {name}({start}{old}", f"def {name}({start}        {text}\n"
+
+
+def _slopes_of(name, text):
+    """The change of an operation of two values; of a value and a number it stays right."""
+    right = inspect.getsource(getattr(Value, name)).split("return ")[-1].split("\n")[0]
+    return _body(name, f"""if not isinstance(other, Value):
+            return {right}
+        return {text}""")
+
+
 def _with(*changes):
     """The class with pieces of its text replaced."""
     text = inspect.getsource(Value)
@@ -166,15 +183,40 @@ def _with(*changes):
         text = text.replace(old, new)
     space = {"np": np}
     exec(text, space)
+    space["Value"].changes = changes
     return space["Value"]
 
 
-_STALE = """        for value in self.order():
-            pass
-        self.grad = 1.0
-        for value in reversed(self.order()):
+def _also_stale(mistakes):
+    """Wrong operations, in a class whose backward passes on what stands in grad: a common one."""
+    for mistake in mistakes:
+        changes = mistake.implementation.changes
+        if not any(old in _BACKWARD or old in (_BACKWARD, _WALK) for old, _ in changes):
+            yield replace(mistake, implementation=_with(*changes, (_BACKWARD, _STALE)))
+
+
+def _in_grad(seed="self.grad = 1.0", before="", step="parent.grad += slope * value.grad"):
+    """The body of a backward that passes on what stands in grad."""
+    return f"""        order = self.order()
+{before}        {seed}
+        for value in reversed(order):
+            for parent, slope in zip(value.parents, value.slopes):
+                {step}
+"""
+
+
+_STALE = _in_grad()
+_INNER_RESET = _in_grad("self.grad += 1.0", """        for value in order:
+            if value.parents:
+                value.grad = 0.0
+""")
+_NOT_ORDERED = """        left = [self]
+        self.grad += 1.0
+        while left:
+            value = left.pop({at})
             for parent, slope in zip(value.parents, value.slopes):
                 parent.grad += slope * value.grad
+                left.append(parent)
 """
 _WALK = """            if missing:
                 left += missing         # they come first; then this one is looked at again
@@ -192,38 +234,78 @@ _AS_MET = """            value = left.pop()
                 left += missing
         return found[::-1]
 """
+_AS_MET_FIRST = _AS_MET.replace("left.pop()", "left.pop(0)").replace("missing", "value.parents")
 _BACKWARD = inspect.getsource(Value.backward).split("### BEGIN SOLUTION\n")[1].split(
     "        ### END")[0]
 
-MISTAKES = (
+KNOWN = (
     Mistake("Value", "overwritten", "A value that is used twice gets a gradient from each use. "
             "What does the chain rule do with several ways?",
             _with(("total[parent] += ", "total[parent] = "))),
+    Mistake("Value", "overwritten", "A value that is used twice gets a gradient from each use. "
+            "What does the chain rule do with several ways?",
+            _with((_BACKWARD, _in_grad(step="parent.grad = slope * value.grad")))),
     Mistake("Value", "order", "A value passes its gradient on before all that it went into have "
             "given theirs. In which order must the graph be walked?",
             _with((_WALK, _AS_MET))),
+    *(Mistake("Value", "order", "A value passes its gradient on before all that it went into have "
+              "given theirs. In which order must the graph be walked?", _with(*changes))
+      for changes in ([(_WALK, _AS_MET_FIRST)], [(_WALK, _AS_MET), (_BACKWARD, _STALE)],
+                      [(_WALK, _AS_MET_FIRST), (_BACKWARD, _STALE)])),
+    *(Mistake("Value", "passed-on-twice", "A value that is met twice passes its gradient on twice, "
+              "the second time with what it had passed on before.",
+              _with((_BACKWARD, _NOT_ORDERED.format(at=at)))) for at in ("", "0")),
     Mistake("Value", "stale-gradients", "A second call of backward passes on what the first one "
             "left in grad: one call's derivatives and what they are added to are two things.",
             _with((_BACKWARD, _STALE))),
-    Mistake("Value", "second-call-resets", "A second call of backward throws away what is in grad. "
-            "It should add to it.", _with(("value.grad += ", "value.grad = "))),
+    Mistake("Value", "stale-gradients", "A second call of backward passes on what the first one "
+            "left in grad: one call's derivatives and what they are added to are two things.",
+            _with((_BACKWARD, _in_grad("self.grad += 1.0")))),
+    *(Mistake("Value", "second-call-resets", "A second call of backward throws away what is in "
+              "grad. It should add to it.", _with(change))
+      for change in (("value.grad += ", "value.grad = "), (_BACKWARD, _INNER_RESET))),
+    Mistake("Value", "leaves-only", "Every value that the result depends on has a gradient, also "
+            "those in between.", _with(("value.grad += total[value]",
+                                        "value.grad += 0.0 if value.parents else total[value]"))),
+    Mistake("Value", "result-left-out", "The result depends on itself: its own derivative is 1.",
+            _with(("value.grad += total[value]",
+                   "value.grad += 0.0 if value is self else total[value]"))),
     Mistake("Value", "same-operand-once", "In a * a both operands are one value: both slopes "
             "count.", _with(("in zip(value.parents, value.slopes):",
                              "in dict(zip(value.parents, value.slopes)).items():"))),
     Mistake("Value", "product-own-factor", "The slope of a * b by a: is it a or b?",
             _with(("(other.data, self.data)", "(self.data, other.data)"))),
+    *(Mistake("Value", "minus-lost", "Where b grows, -b falls, and so does a - b: the slope is -1.",
+              _with(change)) for change in (
+                  _slopes_of("__sub__", "Value(self.data - other.data, (self, other), (1.0, 1.0))"),
+                  _body("__neg__", "return Value(-self.data, (self,), (1.0,))"),
+                  _body("__rsub__", "return Value(number - self.data, (self,), (1.0,))"))),
+    *(Mistake("Value", "quotient-slope", "a / b is a * b ** -1: what is its slope by b?",
+              _with(_slopes_of("__truediv__", "Value(self.data / other.data, (self, other), "
+                               f"(1 / other.data, {slope}))")))
+      for slope in ("self.data / other.data ** 2", "-self.data / other.data", "-1 / other.data ** 2",
+                    "self.data")),
+    Mistake("Value", "quotient-of-a-number", "number / a is number * a ** -1: what is its slope?",
+            _with(_body("__rtruediv__", "return Value(number / self.data, (self,), "
+                        "(number / self.data ** 2,))"))),
     Mistake("Value", "power-exponent", "The slope of a ** n is n times a power of a: which one?",
             _with(("self.data ** (n - 1)", "self.data ** n"))),
     Mistake("Value", "power-factor", "The slope of a ** n: a factor is missing.",
             _with(("(n * self.data", "(self.data"))),
     Mistake("Value", "tanh-of-input", "The slope of tanh is 1 - t * t: is t what goes in, or what "
             "comes out?", _with(("1 - result ** 2", "1 - self.data ** 2"))),
+    Mistake("Value", "tanh-not-squared", "The slope of tanh is 1 minus its square.",
+            _with(("1 - result ** 2", "1 - result"))),
+    Mistake("Value", "tanh-as-sigmoid", "t * (1 - t) is the slope of the sigmoid; tanh has another.",
+            _with(("1 - result ** 2", "result * (1 - result)"))),
     Mistake("Value", "exp-of-input", "The derivative of exp is exp itself: what is it here, the "
             "number that goes in or the one that comes out?", _with(("(result,))\n        ### END",
                                                                     "(self.data,))\n        ### END"
                                                                     ))),
     Mistake("Value", "relu-passes-all", "Where relu gives 0, what does a small change of its input "
             "change?", _with(("(float(self.data > 0),)", "(1.0,)"))),
+    Mistake("Value", "relu-slope-of-value", "relu is straight where it is positive: its slope there "
+            "is 1.", _with(("(float(self.data > 0),)", "(max(self.data, 0.0),)"))),
     Mistake("Value", "relu-at-zero", "At exactly 0 relu has no derivative; by the convention the "
             "slope there is 0.", _with(("self.data > 0", "self.data >= 0"))),
     Mistake("Value", "number-minus-value", "With a number on the left, number - a is not "
@@ -231,6 +313,7 @@ MISTAKES = (
     Mistake("Value", "number-over-value", "With a number on the left, number / a is not "
             "a / number.", _with(("self ** -1 * number", "self * number ** -1"))),
 )
+MISTAKES = (*KNOWN, *_also_stale(KNOWN))
 
 
 # ---- cases ---------------------------------------------------------------------------------------

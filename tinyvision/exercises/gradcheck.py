@@ -85,8 +85,51 @@ def _comparing(compare, **how):
     def wrong(f, x, gradient):
         if gradient.shape != x.shape:
             return False
-        return bool(compare(_numerical(f, x.astype(np.float64), **how), gradient))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return bool(compare(_numerical(f, x.astype(np.float64), **how), gradient))
     return wrong
+
+
+def _lengths(numerical, gradient):
+    """Whether two gradients are about as long."""
+    return _error(np.linalg.norm(numerical), np.linalg.norm(gradient))
+
+
+def _same_size(f, x, gradient):
+    """Compares row by row of numbers, so any shape of as many will do."""
+    return gradient.size == x.size and gradcheck(f, x, gradient.reshape(x.shape))
+
+
+def _all_at_once(f, x, gradient):
+    """Moves all elements together."""
+    if gradient.shape != x.shape:
+        return False
+    x = x.astype(np.float64)
+    h = 1e-5 * np.maximum(1, np.abs(x))
+    return bool(_error((f(x + h) - f(x - h)) / (2 * h), gradient))
+
+
+def _left_moved(f, x, gradient):
+    """Each element is left below where it was, in the array that was given."""
+    if gradient.shape != x.shape:
+        return False
+    if x.dtype == np.float32:
+        x = x.astype(np.float64)
+    numerical = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        h = 1e-5 * max(1, abs(x[i]))
+        x[i] += h
+        above = f(x)
+        x[i] -= 2 * h
+        numerical[i] = (above - f(x)) / (2 * h)
+    return bool(_error(numerical, gradient))
+
+
+def _copied(f, x, gradient):
+    """Moves the elements of a copy that f never sees."""
+    if gradient.shape != x.shape:
+        return False
+    return bool(_error(np.zeros(x.shape), gradient))
 
 
 def _direction(numerical, gradient):
@@ -140,12 +183,20 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
      "and the curvature is not, that is more than the tolerance. Step to both sides.",
      _comparing(_error, forward=True)),
     ("width-forgotten", "From x - h to x + h is a step of how much?", _comparing(_error, width=1)),
+    ("not-divided", "A derivative is the change of f divided by the step.",
+     _comparing(lambda n, g: _error(n * 2e-5, g))),
+    ("step-of-a-tenth", "The error of the central difference falls with the square of the step: a "
+     "tenth is good for working by hand.",
+     _comparing(_error, step=lambda v: 0.1 * max(1, abs(v)))),
+    ("step-too-small", "A very small step is lost in rounding.",
+     _comparing(_error, step=lambda v: 1e-15 * max(1, abs(v)))),
+    ("all-at-once", "A derivative is that by one element, while the others stay.", _all_at_once),
     ("fixed-step", "At x = 1e12 a step of 1e-5 changes nothing: the next number is further away.",
      _comparing(_error, step=lambda v: 1e-5)),
     ("relative-step-only", "Where x is 0, a step that is a fraction of x is 0, too.",
      _comparing(_error, step=lambda v: 1e-5 * abs(v))),
     ("zero-over-zero", "For a constant function the largest derivative is 0: an error of 0 is "
-     "not more than 1e-4 times 0, but 0 / 0 is no number.",
+     "not more than 1e-4 times 0 (but not less either, and 0 / 0 is no number).",
      _comparing(lambda n, g: np.abs(g - n).max() / np.abs(n).max() < 1e-4)),
     ("each-by-itself", "Each element is compared with its own size. The numerical gradient's "
      "rounding error is as large for a small element as for a large one: compare with the "
@@ -154,12 +205,30 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
      "is.", _comparing(lambda n, g: np.abs(n - g).max() <= 1e-4)),
     ("allclose", "np.allclose lets every error below 1e-8 pass, whatever the numbers' size "
      "(atol). What becomes of a gradient of 1e-9?", _comparing(lambda n, g: np.allclose(g, n))),
+    ("epsilon-below", "A small number added to the largest derivative hides how wrong the gradient "
+     "of a small function is.",
+     _comparing(lambda n, g: np.abs(g - n).max() / (np.abs(n).max() + 1e-8) <= 1e-4)),
+    ("too-strict", "A numerical gradient is not exact: rounding alone changes it.",
+     _comparing(lambda n, g: _error(n, g, 1e-15))),
+    ("any-element", "The gradient is right if all its elements are, not if one is.",
+     _comparing(lambda n, g: (np.abs(g - n) <= 1e-4 * np.abs(n).max()).any())),
+    ("error-with-sign", "An error below 0 is an error, too: compare its size.",
+     _comparing(lambda n, g: (g - n).max() <= 1e-4 * np.abs(n).max())),
+    ("error-with-sign", "An error below 0 is an error, too: compare its size.",
+     _comparing(lambda n, g: (n - g).max() <= 1e-4 * np.abs(n).max())),
+    ("largest-with-sign", "The largest absolute value of derivatives is not the absolute value of "
+     "the largest, or the largest: all may be negative.",
+     _comparing(lambda n, g: np.abs(n - g).max() <= 1e-4 * n.max())),
+    ("lengths-only", "Two gradients may be as long as one another and point elsewhere.",
+     _comparing(_lengths)),
     ("too-loose", "Your tolerance lets a gradient pass that is two in a hundred too large.",
      _comparing(lambda n, g: _error(n, g, 0.1))),
     ("sums-only", "The sums of two arrays can agree where the arrays do not.",
      _comparing(lambda n, g: _error(n.sum(), g.sum()))),
     ("first-only", "Every element of x has its own derivative, not only the first.",
      _comparing(lambda n, g: _error(n.flat[0], g.flat[0]))),
+    ("last-only", "Every element of x has its own derivative, not only the last.",
+     _comparing(lambda n, g: _error(n.flat[-1], g.flat[-1]))),
     ("direction-only", "The angle between two gradients says nothing about their lengths.",
      _comparing(_direction)),
     ("unsigned", "You compare absolute values: a gradient that points uphill instead of downhill "
@@ -169,12 +238,17 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
      _comparing(lambda n, g: not np.abs(n - g).max() > 1e-4 * np.abs(n).max())),
     ("any-shape", "An array that only broadcasts to the shape of x is no gradient of x.",
      _any_shape),
+    ("same-size", "An array of as many numbers but another shape is no gradient of x.",
+     _same_size),
     ("in-float32", "In float32 a step of 1e-5 is lost in rounding: make x float64 first.",
      _in_float32),
     ("not-restored", "(x + h) - h is not always x. Keep the number, and put it back.",
      _not_restored),
+    ("not-restored", "(x + h) - h is not always x. Keep the number, and put it back.",
+     _left_moved),
     ("flattened-copy", "x.ravel() is a copy where x does not lie row by row in memory: f then "
      "never sees what you change.", _flattened),
+    ("copy-moved", "f never sees what you change: x.flatten() is a copy.", _copied),
 ))
 
 
@@ -221,7 +295,7 @@ def _swapped(gradient):
 
 
 def _line(rng):
-    linear, x = (rng.permutation([1.0, 2, 3, 4])[:3] for _ in range(2))
+    linear, x = -rng.permutation([1.0, 2, 3, 4])[:3], rng.permutation([1.0, 2, 3, 4])[:3]
     function = linear, np.zeros((3, 3)), np.zeros(3), 1.0, 1.0, x
     return *function, _claims(rng, linear, -linear, 2 * linear, _swapped(linear))
 
@@ -234,11 +308,19 @@ def _not_symmetric(rng):
         rng, right, linear + 2 * square @ x, linear + square @ x, right - linear)
 
 
+def _one_number(rng):
+    """f(x) = w sin x at 0: a step as small as you like is good, and an exact answer impossible."""
+    nothing, waves = np.zeros(1), rng.integers(2, 9, 1) * 1.0
+    return nothing, np.zeros((1, 1)), waves, 1.0, 1.0, nothing, _claims(rng, waves, -waves,
+                                                                        0 * waves)
+
+
 def _minimum(rng):
-    steep, x = rng.integers(2, 6, 3) * 1.0, rng.permutation([1.0, -2, 3]) / 1024
+    steep, x = rng.integers(2, 6, 3) * 1.0, rng.permutation([1.0, -2, 8]) / 1024
     function = np.zeros(3), np.diag(steep), np.zeros(3), 1.0, 1.0, x
     right = _gradient(*function)
-    return *function, _claims(rng, right, 1.5 * right, 0 * right)
+    return *function, _claims(rng, right, 1.5 * right, 0 * right, 2e-5 * right,
+                              right.sum() + 0 * right)
 
 
 def _one_small(rng):
@@ -277,12 +359,13 @@ def cases(rng):
     rows = [
         ("a line", 0.5, "verdicts", _line(rng)),
         ("a constant", 0.5, "verdicts", _constant(rng)),
-        ("not symmetric", 1, "verdicts", _not_symmetric(rng)),
+        ("one number", 0.5, "verdicts", _one_number(rng)),
+        ("not symmetric", 0.5, "verdicts", _not_symmetric(rng)),
         ("one element of a matrix", 1, "verdicts", _random_case(rng, (2, 3), last)),
-        ("two in a hundred", 0.5, "verdicts", _random_case(rng, (4,), large)),
+        ("two in a hundred", 0.5, "verdicts", _random_case(rng, (4,), large, scale=1e-10)),
         ("near a minimum", 1, "verdicts", _minimum(rng)),
         ("one small derivative", 0.5, "verdicts", _one_small(rng)),
-        ("a tiny gradient", 1, "verdicts", _random_case(rng, (3,), sign, scale=1e-10)),
+        ("a tiny gradient", 1, "verdicts", _random_case(rng, (3,), sign, scale=1e-14)),
         ("large numbers", 1, "verdicts", _random_case(rng, (3,), few, scale=1e20, unit=2.0 ** 40)),
         ("not a number", 1, "with_nan", _random_case(rng, (3,), few[:1])),
         ("float32", 1, "single", _random_case(rng, (3,), few)),
