@@ -45,7 +45,7 @@ class Assignment:
     @functools.cached_property
     def public(self) -> Assignment:
         """The same exercise with the numbers that students know."""
-        return prepare(self.exercise, np.random.default_rng(PUBLIC_SEED))
+        return prepare_public(self.exercise)
 
     @property
     def is_public(self) -> bool:
@@ -71,6 +71,13 @@ def prepare(exercise, rng: np.random.Generator) -> Assignment:
         expected.append(expected_of(exercise, case, answer))
     bank = [(mistake, _answers(exercise, mistake, cases)) for mistake in exercise.mistakes]
     return Assignment(exercise, cases, expected, seconds, bank, _digest(exercise, cases, expected))
+
+
+def prepare_public(exercise) -> Assignment:
+    """With the numbers that students know."""
+    made = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
+    vars(made)["public"] = made                         # what `Assignment.public` would make again
+    return made
 
 
 def run(exercise, case, function=None):

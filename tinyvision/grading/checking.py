@@ -11,12 +11,10 @@ import textwrap
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
 from tinyvision import exercises
 from tinyvision.exercises.homework import from_parts_line
 from tinyvision.grading import sandbox, submissions
-from tinyvision.grading.assignment import PUBLIC_SEED, prepare
+from tinyvision.grading.assignment import prepare_public
 from tinyvision.grading.examine import examine
 
 WIDTH = 96
@@ -53,7 +51,7 @@ def check(path=None, exercise: str | None = None, hints: int | None = None) -> C
     if Path(one.file).suffix not in submissions.SUFFIXES:
         raise ValueError(f"check: {path} is neither a .py nor a .ipynb file")
     found = _exercise(one, exercise)
-    assignment = prepare(found, np.random.default_rng(PUBLIC_SEED))
+    assignment = prepare_public(found)
     level = "medium" if sandbox.worker.CAN_FORK else "none"
     record, _ = examine(one, assignment, level, repeat=sandbox.worker.CAN_FORK, deep=True)
     if hints is None:
