@@ -316,7 +316,7 @@ def _one_number(rng):
 
 
 def _minimum(rng):
-    steep, x = rng.integers(2, 6, 3) * 1.0, rng.permutation([1.0, -2, 8]) / 1024
+    steep, x = rng.integers(2, 6, 3) * 1.0, rng.permutation([1.0, -2, 8]) / 65536
     function = np.zeros(3), np.diag(steep), np.zeros(3), 1.0, 1.0, x
     right = _gradient(*function)
     return *function, _claims(rng, right, 1.5 * right, 0 * right, 2e-5 * right,
