@@ -204,6 +204,12 @@ def _area(envelope=_envelope, trapezoids=False, first=0.0, start=None):
     return wrong
 
 
+def _closed(start):
+    """Trapezoids under the saw from (0, start) to (1, 0)."""
+    return lambda recall, precision: _area(_as_it_is, True, start=start)(
+        np.append(recall, 1.0), np.append(precision, 0.0))
+
+
 def _height_before(start=None):
     """The area under the saw with the height at the beginning of each step."""
     def wrong(recall, precision):
@@ -343,7 +349,7 @@ MISTAKES += versions(MISTAKES, {
         first=None, envelope=_as_it_is)),
     ("all_point_ap", "trapezoids"): (
         _area(_as_it_is, True, None), _area(_as_it_is, True, start=0.0),
-        _area(_envelope, True, start=0.0)),
+        _area(_envelope, True, start=0.0), _closed(0.0), _closed(None)),
     ("all_point_ap", "mean-precision"): (_at_right_ones(_envelope),),
     ("all_point_ap", "mean-of-detections"): (_of_all_detections(_envelope),),
 })

@@ -238,6 +238,9 @@ MISTAKES = (
             "before its IoU.", _but(keep_void=True)),
     Mistake("count_segments", "void-not-excused", "A predicted segment that lies mostly on void "
             "is no FP.", _but(excused=lambda void, area: void < 0)),
+    Mistake("count_segments", "void-ignored", "Void is a part of segments, and no excuse, in your "
+            "code. Two rules speak of pixels without a true segment.",
+            _but(keep_void=True, excused=lambda void, area: void < 0)),
     Mistake("count_segments", "half-void-excused", "A segment of which exactly half lies on void "
             "is an FP: more than half, or at least half?",
             _but(excused=lambda void, area: void >= area / 2)),
