@@ -283,8 +283,8 @@ KNOWN = (
     *(Mistake("Value", "quotient-slope", "a / b is a * b ** -1: what is its slope by b?",
               _with(_slopes_of("__truediv__", "Value(self.data / other.data, (self, other), "
                                f"(1 / other.data, {slope}))")))
-      for slope in ("self.data / other.data ** 2", "-self.data / other.data", "-1 / other.data ** 2",
-                    "self.data")),
+      for slope in ("self.data / other.data ** 2", "-self.data / other.data",
+                    "-1 / other.data ** 2", "self.data")),
     Mistake("Value", "quotient-of-a-number", "number / a is number * a ** -1: what is its slope?",
             _with(_body("__rtruediv__", "return Value(number / self.data, (self,), "
                         "(number / self.data ** 2,))"))),
@@ -296,7 +296,8 @@ KNOWN = (
             "comes out?", _with(("1 - result ** 2", "1 - self.data ** 2"))),
     Mistake("Value", "tanh-not-squared", "The slope of tanh is 1 minus its square.",
             _with(("1 - result ** 2", "1 - result"))),
-    Mistake("Value", "tanh-as-sigmoid", "t * (1 - t) is the slope of the sigmoid; tanh has another.",
+    Mistake("Value", "tanh-as-sigmoid", "t * (1 - t) is the slope of the sigmoid; tanh has "
+            "another.",
             _with(("1 - result ** 2", "result * (1 - result)"))),
     Mistake("Value", "exp-of-input", "The derivative of exp is exp itself: what is it here, the "
             "number that goes in or the one that comes out?", _with(("(result,))\n        ### END",
@@ -304,8 +305,8 @@ KNOWN = (
                                                                     ))),
     Mistake("Value", "relu-passes-all", "Where relu gives 0, what does a small change of its input "
             "change?", _with(("(float(self.data > 0),)", "(1.0,)"))),
-    Mistake("Value", "relu-slope-of-value", "relu is straight where it is positive: its slope there "
-            "is 1.", _with(("(float(self.data > 0),)", "(max(self.data, 0.0),)"))),
+    Mistake("Value", "relu-slope-of-value", "relu is straight where it is positive: its slope "
+            "there is 1.", _with(("(float(self.data > 0),)", "(max(self.data, 0.0),)"))),
     Mistake("Value", "relu-at-zero", "At exactly 0 relu has no derivative; by the convention the "
             "slope there is 0.", _with(("self.data > 0", "self.data >= 0"))),
     Mistake("Value", "number-minus-value", "With a number on the left, number - a is not "

@@ -305,8 +305,8 @@ MISTAKES = (
               "0, by the convention.", _cornered(at_zero)) for at_zero in (1, -1)),
     Mistake("smooth_l1_loss_backward", "absolute", "This is the absolute error's slope. What "
             "happens near 0?", _sloped(lambda d, beta: np.sign(d))),
-    *(Mistake("smooth_l1_loss_backward", "squared", "This is the parabola's slope everywhere. Which "
-              "errors should count less?", wrong)
+    *(Mistake("smooth_l1_loss_backward", "squared", "This is the parabola's slope everywhere. "
+              "Which errors should count less?", wrong)
       for wrong in (_sloped(lambda d, beta: d / beta),
                     _guarded(_sloped(lambda d, beta: d / beta), smooth_l1_loss_backward))),
     *(Mistake("smooth_l1_loss_backward", "limit-is-1", "The parabola ends at 1 in your code, "
