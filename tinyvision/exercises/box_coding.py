@@ -301,7 +301,7 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     weights = rng.permutation([0.5, 2.0, 3.0, 8.0])
     hand, moved = _whole(rng, (0, 0, 4, 8)), _whole(rng, (2, 4, 10, 8))
-    wild = rng.uniform(4.3, 6, (4, 4)) * [[1, 1, 1, 0.5], [1, -1, 1, 1], [-1, 1, -1, 1],
+    wild = rng.uniform(4.3, 6, (4, 4)) * [[1, 1, 1.7, 0.5], [1, -1, 1, 1], [-1, 1, -1, 1],
                                           [1, 1, 0.5, 0]]
     return [
         Case("encode", "by hand", (moved, hand, ONES)),
