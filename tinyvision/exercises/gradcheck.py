@@ -350,11 +350,18 @@ def _random_case(rng, shape, wrong, scale=1.0, unit=1.0):
     return *function, _claims(rng, right, *(make(right) for make in wrong))
 
 
+def _nudged(gradient):
+    """Wrong by four times what is allowed, in one of six elements: less than that on average."""
+    other = gradient.copy()
+    other.flat[gradient.size // 2] += 4e-4 * np.abs(gradient).max()
+    return other
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     large = [lambda g: _changed(g, int(np.abs(g).argmax())), lambda g: 1.02 * g, lambda g: 0.98 * g]
     sign = [lambda g: -g, lambda g: 0 * g]
-    last = [lambda g: _changed(g, 0), lambda g: _changed(g, g.size - 1), _swapped]
+    last = [lambda g: _changed(g, 0), lambda g: _changed(g, g.size - 1), _swapped, _nudged]
     few = [lambda g: _changed(g, 1), lambda g: g.mean() + 0 * g]
     rows = [
         ("a line", 0.5, "verdicts", _line(rng)),
