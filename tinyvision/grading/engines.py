@@ -14,6 +14,10 @@ class IsolationError(RuntimeError):
     """The isolation that was asked for, or that strangers' code needs, is not to be had here."""
 
 
+IDLE = 2                                # workers beside one a processor: some wait for programs that
+                                        # sleep or never end, or for a sandbox to start
+
+
 def isolation_level(wanted: str | None) -> str:
     """The level to grade at. IsolationError where it is not to be had, or where code of strangers
     would run with no isolation and nobody said that it may."""
@@ -44,7 +48,7 @@ class Threads:
     """Runs tasks on this machine, each submission in a sandbox of its own."""
 
     def __init__(self, isolation: str | None, jobs: int | None):
-        self.level, self.jobs = isolation_level(isolation), jobs or processors()
+        self.level, self.jobs = isolation_level(isolation), jobs or processors() + IDLE
         self.interrupted = False
 
     def results(self, todo: list):

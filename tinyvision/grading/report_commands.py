@@ -59,7 +59,7 @@ def run_similar(args) -> int:
 def add_grade_options(grading) -> None:
     """Add the options that say which submissions are graded, and where."""
     grading.add_argument("-j", "--jobs", type=_jobs, metavar="N",
-                         help="submissions at a time; auto: one per processor (default)")
+                         help="submissions at a time; auto: two more than processors (default)")
     grading.add_argument("--shard", metavar="I/N", type=_checked(selection.shard),
                          help="grade only part I of N; copying the folders together merges them")
     grading.add_argument("--only", metavar="ALICE,BOB", help="grade only these students")
