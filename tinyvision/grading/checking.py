@@ -19,6 +19,8 @@ from tinyvision.grading.examine import examine
 
 WIDTH = 96
 GRID = 8                                # rows and columns of a picture in a terminal
+STYLED = {'<div class="panels">': '<div style="display:flex;flex-wrap:wrap;gap:10px 22px">',
+          "<span>": '<span style="display:block;font-weight:600;margin-bottom:4px">'}
 EVERYTHING = 2                          # hints: which cases fail; the smallest call; the idea
 
 
@@ -208,9 +210,12 @@ def _indented(words: str, by: int = 4) -> list[str]:
 # ---- in a notebook -------------------------------------------------------------------------------
 
 def html(record: dict) -> str:
-    """The text, and under it the pictures of the smallest wrong cases."""
-    from tinyvision.grading.pages import pictures       # needs matplotlib
+    """The text, and under it the pictures of the smallest wrong cases. Styles stand in the elements:
+    a notebook has no sheet of ours."""
+    from tinyvision.grading.pages import pictures
     shown = "".join(pictures.figure(case["picture"], f"{case['name']}: "
                                     f"{case['picture'].get('title', '')}")
                     for case in record["cases"] if case.get("picture"))
-    return f"<pre>{escape(text(record))}</pre>{shown}"
+    for plain, styled in STYLED.items():
+        shown = shown.replace(plain, styled)
+    return f'<pre style="font-family:monospace;line-height:1.3">{escape(text(record))}</pre>{shown}'
