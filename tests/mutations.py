@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import signal
 import sys
 from contextlib import contextmanager
@@ -170,8 +171,14 @@ def numbered(tree):
     return found
 
 
+@functools.cache
 def mutants(name):
     """Every single mutation of the solution's functions, without doubles."""
+    return tuple(made(name))
+
+
+def made(name):
+    """They, one by one."""
     tree = ast.parse(solution_text(load(name)))
     tree.body = [without_doc(node) for node in tree.body[1:]]
     plain, seen = ast.unparse(tree).splitlines(), set()
@@ -261,9 +268,9 @@ def harmless():
 def survivors(name, seed=0):
     """(how many mutants there are, those that no case catches and no reason excuses)."""
     assignment = prepare(load(name), np.random.default_rng(seed))
-    excused, made = harmless(), list(mutants(name))
-    return len(made), [one for one in made
-                       if str(one) not in excused and caught(one, assignment) is None]
+    excused = harmless()
+    return len(mutants(name)), [one for one in mutants(name)
+                                if str(one) not in excused and caught(one, assignment) is None]
 
 
 if __name__ == "__main__":

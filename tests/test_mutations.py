@@ -20,4 +20,4 @@ def test_what_is_excused_exists_and_has_a_reason():
 
 
 def test_there_are_many():
-    assert sum(1 for name in names() for _ in mutations.mutants(name)) >= 300
+    assert sum(len(mutations.mutants(name)) for name in names()) >= 300
