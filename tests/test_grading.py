@@ -595,7 +595,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path, monkeyp
     real, seen = grader.examine, []
 
     def interrupting(submission, *arguments, **options):
-        if submission.student == "c":
+        if submission.student == "c" and "c" not in seen:
             threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         seen.append(submission.student)
         return real(submission, *arguments, **options)
