@@ -18,6 +18,7 @@ from tinyvision.grading.assignment import prepare_public
 from tinyvision.grading.examine import examine
 
 WIDTH = 96
+PRINTED = 8                             # lines of what a failing case printed
 GRID = 8                                # rows and columns of a picture in a terminal
 STYLED = {'<div class="panels">': '<div style="display:flex;flex-wrap:wrap;gap:10px 22px">',
           "<span>": '<span style="display:block;font-weight:600;margin-bottom:4px">'}
@@ -29,6 +30,8 @@ class Checked(dict):
 
     def __str__(self):
         return text(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self):
         return html(self)
@@ -103,7 +106,8 @@ def text(record: dict) -> str:
                  + (", everything is right" if record["verdict"] == "OK" else ""))
     hints = record.get("hints", EVERYTHING)
     if hints < EVERYTHING and record["verdict"] != "OK" and record["cases"]:
-        lines.append(f"stuck? there are hints: --hint {hints + 1}")
+        lines.append(f"stuck? there are hints: --hint {hints + 1}, in a notebook "
+                     f"check(hints={hints + 1})")
     return "\n".join(lines)
 
 
@@ -127,7 +131,7 @@ def _function_lines(function: str, cases: list[dict], record: dict) -> list[str]
 def _sign(case: dict) -> str:
     if case["verdict"] == "OK":
         return "✓"
-    return "→" if case.get("follow_through") else "✗"
+    return "→" if case.get("follow_through") else "~" if case["earned"] else "✗"
 
 
 def _alike(failing: list[dict]) -> list[tuple[dict, int]]:
@@ -148,6 +152,9 @@ def _failure_lines(found: tuple[dict, int]) -> list[str]:
                       f"{case['message']}{frame}")
     if case.get("follow_through"):
         return lines + _indented(case["follow_through"])
+    printed = case.get("printed", "").rstrip().splitlines()
+    if printed:
+        lines += ["    printed:", *(f"        {line[:WIDTH - 8]}" for line in printed[:PRINTED])]
     return lines + grids(case.get("picture"))
 
 

@@ -58,7 +58,7 @@ def of_mistake(assignment, mistake) -> dict | None:
     exercise, bank = assignment.exercise, dict(assignment.bank)[mistake]
     failing = {i: answer for i, answer in bank.items()
                if answer is not None and _verdict(answer, assignment.expected[i]) in SHRUNK}
-    for i in smallest(failing, assignment)[:1]:
+    for i in plainest(failing, assignment)[:1]:
         kind = _verdict(failing[i], assignment.expected[i])
 
         def fails(case):
@@ -78,7 +78,7 @@ def of_student(trials, function: str) -> dict | None:
     failing = [i for i in mine if verdicts[i] in SHRUNK and i not in trials.followed]
     if trials.left is not None or all(verdicts[i] is Verdict.EXCEPTION for i in mine):
         return None                     # a function that never answers has no smaller example
-    for i in smallest(failing, assignment)[:1]:
+    for i in plainest(failing, assignment)[:1]:
         last = {}
 
         def fails(case):
@@ -91,6 +91,12 @@ def of_student(trials, function: str) -> dict | None:
             case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
             return shown(exercise, case, last[id(case)])
     return None
+
+
+def plainest(failing, assignment) -> list[int]:
+    """Failing cases: those that keep to what the task promises first, the smallest first."""
+    return sorted(smallest(failing, assignment), key=lambda i: not assignment.exercise.allows(
+        assignment.cases[i].function, assignment.cases[i].args))
 
 
 def answered(trials, case, right):

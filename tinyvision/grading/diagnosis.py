@@ -223,6 +223,8 @@ PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, bord
 
 def parameter(assignment, function, mine, failing, verdicts) -> tuple[str, str] | None:
     """(name, sentence) of an argument whose value decides whether the answer is right."""
+    if any(assignment.cases[i].driver for i in mine):
+        return None                     # a driver's numbers are no options of the student's function
     passing = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
     names = assignment.exercise.parameters(assignment.cases[mine[0]])
     for position, name in enumerate(names):

@@ -11,7 +11,7 @@ from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.follow import follows, forward_of
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
-from tinyvision.grading.verdict import Verdict, credit, judge, received
+from tinyvision.grading.verdict import CREDIT, Verdict, credit, judge, received
 from tinyvision.grading.words import explain, frames_of
 
 PICTURES = 3                            # per submission
@@ -105,7 +105,8 @@ class Trials:
         self.answers[i], self.judgements[i] = answer, judgement
         if judgement.verdict is Verdict.OK and changed:
             return Verdict.MUTATED_INPUT, "the answer is right, but the call changed its input " \
-                + " and ".join(names[k] for k in changed)
+                + " and ".join(names[k] for k in changed) \
+                + f": {CREDIT[Verdict.MUTATED_INPUT]:.0%} of the points"
         return judgement.verdict, plain(judgement.message)
 
     # ---- a second time ---------------------------------------------------------------------------
