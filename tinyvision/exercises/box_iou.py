@@ -346,4 +346,5 @@ EXERCISE = Exercise(
     name="box_iou", title="Intersection over union of boxes",
     lecture="Kempten L 10.5, Evaluating Boxes", source="tinyvision/ops/box_iou.py",
     functions={"box_iou": box_iou}, cases=cases, mistakes=MISTAKES,
-    magnitude={"box_iou": _magnitude}, terms={"box_iou": lambda boxes1, boxes2: 8})
+    magnitude={"box_iou": _magnitude}, terms={"box_iou": lambda boxes1, boxes2: 8},
+    domain={"box_iou": lambda *sets: all((b[:, :2] <= b[:, 2:]).all() for b in sets)})
