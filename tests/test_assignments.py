@@ -20,7 +20,7 @@ from test_exports import results_problems
 from tinyvision import cli, exercises
 from tinyvision.exercises.homework import homework
 from tinyvision.exercises.vary import variations, varied
-from tinyvision.grading import autograder, sandbox, source, submissions
+from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
 from tinyvision.grading.assignment import prepare, run as answer_of
 from tinyvision.grading.build import BuildError, build, check_mistakes, checkable
 from tinyvision.grading.examine import examine
@@ -318,6 +318,41 @@ def test_a_notebook_with_the_solutions_gets_every_point(built):
     assert graded(exercise, text, "hw3.ipynb")["verdict"] == "OK"
     as_given = graded(exercise, (built.folder / "student" / "hw3.ipynb").read_text(), "hw3.ipynb")
     assert as_given["score"] == 0
+
+
+def test_cells_of_a_students_notebook_run_and_a_right_solution_gets_every_point(built):
+    exercise = exercises.load(str(built.folder.parents[1] / "hw3.py"))
+    book = nbformat.read(built.folder / "student" / "hw3.ipynb", 4)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert code[0].source.split("\n")[-1] == "import numpy as np"
+    scope = {}
+    for cell in code:
+        about = cell.metadata["nbgrader"]
+        if not about["grade"] and about["grade_id"] != "check":
+            exec(compile(cell.source, about["grade_id"], "exec"), scope)
+    assert scope["np"] is np and set(exercise.functions) <= set(scope)
+    answers = source.cells((built.folder / "solution" / "hw3.py").read_text())
+    helpers = "\n\n".join(cell.text for cell in answers if cell.kind == "code"
+                          and not set(source.names(cell.text)) & set(exercise.functions)
+                          and not source.is_test(cell.text))
+    for cell in code:
+        if cell.metadata["nbgrader"]["solution"]:
+            wanted = source.names(cell.source)[0]
+            cell.source = helpers + "\n\n" + next(
+                one.text for one in answers if one.kind == "code"
+                and wanted in source.names(one.text))
+    record = graded(exercise, nbformat.writes(book), "hw3.ipynb")
+    assert record["score"] == record["points"] == 27
+    assert record["remarks"] == []                  # the cell that checks is ours
+
+
+def test_build_grades_the_students_notebook_with_the_solution_in_it(tmp_path, monkeypatch):
+    path = new("hw", ["nms"], tmp_path)
+    first = notebooks._student_cell
+    monkeypatch.setattr(notebooks, "_student_cell", lambda one, text, *more: first(
+        one, text.replace("\nimport numpy as np", "import numpy as np"), *more))
+    with pytest.raises(BuildError, match="solution written into student/hw.ipynb: nms"):
+        build(path)
 
 
 def test_students_examples_run_when_the_file_is_started(built, tmp_path):

@@ -148,7 +148,10 @@ def check_texts(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
     if problems:
         return problems
     assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
-    for name, text in texts.items():
+    filled = notebooks.student_notebook(cells, exercise.name, worth(exercise),
+                                        checkable(exercise), source.solution)
+    where = f"solution written into student/{exercise.name}.ipynb"
+    for name, text in [*texts.items(), (where, filled)]:
         record = _graded(assignment, Path(name).name, text)
         if name.startswith("solution"):
             problems += [f"{name}: {case['function']}, {case['name']}: {case['verdict']}: "

@@ -60,18 +60,19 @@ def cell(grade_id: str, kind: str, text: str, about: dict) -> dict:
 
 
 def student_notebook(cells: list[Cell], name: str, points: dict[str, float],
-                     parts: str = "") -> str:
+                     parts: str = "", view=source.student) -> str:
     """The notebook that students get, which is nbgrader's release version.
 
     Arguments:
         cells: of the source.
         points: function -> what it is worth; each has one cell of tests, an empty one if need be.
         parts: see `build.checkable`; with it there is a last cell that checks.
+        view: of a cell of code; `source.solution` makes the notebook of a student who is right.
     """
     made, left = [], dict(points)
-    head = "\n".join(filter(None, [f"# tinyvision exercise: {name}", parts, ""]))
+    head = "".join(f"{line}\n" for line in (f"# tinyvision exercise: {name}", parts) if line)
     for number, one in enumerate(cells, 1):
-        text = source.student(one.text) if one.kind == "code" else one.text
+        text = view(one.text) if one.kind == "code" else one.text
         if text and not _bare(text, one.kind):
             first = one.kind == "code" and head
             made.append(_student_cell(one, head + text if first else text, number, left))

@@ -304,6 +304,8 @@ def remark(node: ast.AST) -> str | None:
         unusual = [item.name for item in node.names if item.name.split(".")[0] in UNUSUAL]
         return f"imports {', '.join(unusual)}" if unusual else None
     if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNUSUAL:
+        if (node.module, [item.name for item in node.names]) == ("tinyvision.grading", ["check"]):
+            return None                             # the last cell of every notebook that we made
         return f"imports from {node.module}"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in (
             "eval", "exec", "open", "compile", "__import__"):
