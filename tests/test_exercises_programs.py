@@ -1,5 +1,6 @@
 """Drivers, and two exercises that need one: a class, and a function that judges gradients."""
 import ast
+import doctest
 import inspect
 import json
 import sys
@@ -52,6 +53,26 @@ def test_every_driver_is_told_in_the_task():
             assert line in text
 
 
+@host
+@pytest.mark.parametrize("name", ("autograd", "gradcheck", "cuda_nms"))
+def test_a_driver_can_be_tried_as_its_text_says(name, tmp_path, monkeypatch):
+    (tmp_path / f"{name}.py").write_text(solution_text(load(name)))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    found = doctest.testmod(load(name).driver)
+    sys.modules.pop(name, None)
+    assert found.attempted >= 5 and found.failed == 0
+
+
+@fork
+def test_who_imports_the_driver_is_told_to_take_it_out():
+    text = solution_text(load("autograd")).replace(
+        "\nimport numpy as np\n", "\nimport numpy as np\n"
+        "from tinyvision.exercises.drivers.autograd import evaluate\n", 1)
+    message = graded("autograd", text)["message"]
+    assert "tinyvision is not there when your file is checked: take the import out" in message
+
+
 @fork
 @pytest.mark.parametrize("name", ("autograd", "gradcheck"))
 def test_programs_are_graded_as_files_and_as_notebooks(name):
@@ -59,7 +80,7 @@ def test_programs_are_graded_as_files_and_as_notebooks(name):
     assert failed(graded(name, text)) == {}
     book = json.loads(notebook_text(load(name)))
     blanks = [i for i, cell in enumerate(book["cells"]) if "write me" in "".join(cell["source"])]
-    book["cells"][blanks[0]]["source"] = text.split("import numpy as np\n", 1)[1]
+    book["cells"][blanks[0]]["source"] = text.split("\nimport numpy as np\n", 1)[1]
     record = graded(name, json.dumps(book), suffix="ipynb")
     assert record["score"] == 10 and len(blanks) == 1
     assert graded(name, stub(load(name)))["score"] == 0
@@ -189,6 +210,20 @@ def test_micrograd_is_right_but_for_depth_and_second_calls():
 
 
 @fork
+def test_a_backward_along_every_path_does_not_finish():
+    text = solution_text(load("autograd"))
+    walk = """        left = [(self, 1.0)]
+        while left:
+            value, g = left.pop()
+            value.grad += g
+            left += [(p, s * g) for p, s in zip(value.parents, value.slopes)]
+"""
+    record = graded("autograd", text[:text.index("        total = {value: 0.0")] + walk)
+    assert {name: verdict for name, (verdict, _) in failed(record).items()} == {
+        "sixty doublings, as many paths as 2 ** 60": "TIMEOUT"}
+
+
+@fork
 @pytest.mark.parametrize("old, new, verdict, words", [
     ("def __rmul__", "def rmul", "EXCEPTION", "unsupported operand type.*'float' and 'Value'"),
     ("value.grad += total[value]", "value.grad = None", "EXCEPTION",
@@ -245,7 +280,7 @@ def test_other_steps_and_tolerances_are_as_good(step, tolerance):
 @pytest.mark.parametrize("answer", ("True", "False", "None", "bool(gradient.sum() > 0)"))
 def test_guessing_earns_nothing(answer):
     record = graded("gradcheck", f"def gradcheck(f, x, gradient):\n    return {answer}\n")
-    assert record["score"] <= 1
+    assert record["score"] <= 2         # a sign is right by chance now and then
     if answer == "None":
         assert "gradcheck returned a NoneType, expected True or False" in record["message"]
 

@@ -27,6 +27,8 @@ slopes, once **all** that it went into have passed theirs on to it.
   So a second call, of the same or another result, adds its own derivatives to what is there.
 - An expression may be more than a thousand operations deep, and Python allows 1000 calls inside one
   another: find the order with a loop and a list of your own.
+- Each value passes its gradient on once. After y = y + y, sixty times over, there are 2 ** 60 ways
+  from the result to the first y: nobody can walk them one by one.
 """
 from __future__ import annotations
 
@@ -212,7 +214,9 @@ _INNER_RESET = _in_grad("self.grad += 1.0", """        for value in order:
 """)
 _NOT_ORDERED = """        left = [self]
         self.grad += 1.0
-        while left:
+        for _ in range(3000):           # on and on, where paths are many; a student's times out
+            if not left:
+                break
             value = left.pop({at})
             for parent, slope in zip(value.parents, value.slopes):
                 parent.grad += slope * value.grad
@@ -338,20 +342,21 @@ def _program(count, *lines):
     return np.array(rows, np.int64).reshape(-1, 4), np.array(numbers)
 
 
-def _case(name, leaves, *lines, calls=(-1,)):
+def _case(name, leaves, *lines, calls=(-1,), points=1.0):
     program, numbers = _program(len(leaves), *lines)
     return Case("Value", name, (program, np.array(leaves, float), numbers,
-                                np.array(calls, np.int64)), driver="evaluate")
+                                np.array(calls, np.int64)), points, driver="evaluate")
 
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     a, b, c = (rng.permutation([2, 3, 5]) + 3 * rng.integers(0, 3)).tolist()
     x, y = rng.uniform(0.7, 1.6, 2)
-    chain = [line for k in range(2, 1502, 2) for line in (f"{k - 1} * 1.0005", f"{k} + 0")]
+    chain = [line for k in range(2, 1102, 2) for line in (f"{k - 1} * 1.0005", f"{k} + 0")]
+    doublings = [f"{k} + {k}" for k in range(60)]
     return [
-        _case("a product and a sum", [a, b, c], "0 * 1", "3 + 2"),
-        _case("the same value twice", [a], "0 * 0", "1 + 1", "2 + 0"),
+        _case("a product and a sum", [a, b, c], "0 * 1", "3 + 2", points=0.5),
+        _case("the same value twice", [a], "0 * 0", "1 + 1", "2 + 0", points=0.5),
         _case("a diamond", [a, b], "0 * 1", "2 + 0", "2 * 3", "4 + 2"),
         _case("differences and quotients", [a, b, c], "0 - 1", "3 / 2", "neg 4", "5 - 0", "1 / 6"),
         _case("numbers on either side", [a], "2.0 * 0", "1 * 3.0", "5.0 - 2", "3 - 1.5", "4.0 + 4",
@@ -364,7 +369,8 @@ def cases(rng):
               calls=(4, 4, 2)),
         _case("a neuron", rng.uniform(0.3, 1.2, 5) * [1, -1, 1, 1, -1], "0 * 2", "1 * 3", "5 + 6",
               "7 + 4", "tanh 8", "9 - 0.5", "10 ** 2.0"),
-        _case("more than a thousand operations", [x, y], *chain)]
+        _case("more than a thousand operations", [x, y], *chain),
+        _case("sixty doublings, as many paths as 2 ** 60", [x], *doublings)]
 
 
 def _magnitude(program, leaves, numbers, calls):

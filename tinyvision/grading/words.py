@@ -48,7 +48,9 @@ def _exception(header: dict, error: dict, case, assignment) -> tuple[Verdict, st
     if error.get("signature") and case is not None:
         names = ", ".join(assignment.exercise.parameters(case))
         return Verdict.EXCEPTION, f"{case.function} {message}: ({names})"
-    if name == "ModuleNotFoundError":
+    if name == "ModuleNotFoundError" and "tinyvision" in message:
+        message += ": tinyvision is not there when your file is checked: take the import out"
+    elif name == "ModuleNotFoundError":
         message += " (only numpy and the standard library are available here)"
     if name == "EOFError":
         message += " (input() is not available here)"

@@ -2,6 +2,16 @@
 `a.tanh()`, `loss.backward()`. The checks keep these programs as rows of numbers. `evaluate` runs
 one with your class and returns the `data` of all its values, then the `grad` of all; the values are
 numbered from 0, first the leaves, then one result per row.
+
+The driver is no part of your file, and your file must not import it: tinyvision is not there when
+the file is checked. To try it, start another Python in the folder where your file lies:
+
+    >>> import numpy as np
+    >>> from autograd import Value          # your file, autograd.py
+    >>> from tinyvision.exercises.drivers.autograd import evaluate
+    >>> program = np.array([[2, 0, 0, 1]])  # operation 2 is *: value 0 times value 1
+    >>> evaluate(Value, program, np.array([2.0, 3.0]), np.zeros(0), np.array([2]))
+    (array([2., 3., 6.]), array([3., 2., 1.]))
 """
 import operator
 

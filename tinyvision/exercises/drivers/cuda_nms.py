@@ -3,6 +3,20 @@ the threads of a block really wait at `__syncthreads()`. Everything runs twice, 
 threads in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is
 NaN at first, and what is read or written beyond an array is noticed. `pairs` returns the bits that
 you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
+
+The driver is no part of your file, and your file must not import it: tinyvision is not there when
+the file is checked. To try it, start another Python in the folder where your file lies:
+
+    >>> import numpy as np
+    >>> from cuda_nms import KERNEL         # your file, cuda_nms.py
+    >>> from tinyvision.exercises import load
+    >>> from tinyvision.exercises.drivers.cuda_nms import pairs
+    >>> library = load("cuda_nms").texts["KERNEL"].library(KERNEL)          # compiled
+    >>> boxes = np.array([[0.0, 0, 4, 4], [0, 0, 4, 3], [6, 6, 8, 9]])
+    >>> pairs(library, boxes, 0.5, 4)
+    array([[0, 1, 0, 0],
+           [0, 0, 0, 0],
+           [0, 0, 0, 0]])
 """
 import ctypes
 import mmap

@@ -3,6 +3,17 @@ there are several gradients for it, right and wrong ones; `verdicts` returns wha
 The other functions call it in less usual ways: with float32, with columns side by side in memory
 (and return which elements of x are as they were), with gradients of other shapes or with NaN in
 them.
+
+The driver is no part of your file, and your file must not import it: tinyvision is not there when
+the file is checked. To try it, start another Python in the folder where your file lies:
+
+    >>> import numpy as np
+    >>> from gradcheck import gradcheck     # your file, gradcheck.py
+    >>> from tinyvision.exercises.drivers.gradcheck import verdicts
+    >>> none, product = np.zeros(2), np.array([[0.0, 1.0], [0.0, 0.0]])     # f(x) = x0 * x1
+    >>> x, gradients = np.array([2.0, 3.0]), np.array([[3.0, 2.0], [2.0, 3.0]])
+    >>> verdicts(gradcheck, none, product, none, 1.0, 1.0, x, gradients)
+    array([ True, False])
 """
 import numpy as np
 
