@@ -22,7 +22,8 @@ from tinyvision.exercises.homework import homework
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
 from tinyvision.grading.assignment import prepare, run as answer_of
-from tinyvision.grading.build import BuildError, build, check_mistakes, checkable
+from tinyvision.grading.build import (
+    BuildError, build, check_mistakes, checkable, script, secret_lines, worth)
 from tinyvision.grading.examine import examine
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
@@ -453,6 +454,36 @@ def test_build_finds_a_solution_outside_the_markers(tmp_path):
                     rpartition("### END HIDDEN TESTS")[0])
     with pytest.raises(BuildError, match="holds EXERCISE"):
         build(path)
+
+
+@pytest.mark.parametrize("vary", [None, 3])
+def test_students_get_no_line_of_any_solution_of_the_catalogue(vary):
+    """All of it: bodies and the helpers that they call; also in a file for `start`."""
+    for name in exercises.names():
+        text, exercise = assignment_text("hw", [name], vary), exercises.load(name)
+        made, cells = homework("hw", [name], vary=vary), source.cells(text)
+        secret = secret_lines(made, cells)
+        assert len(secret) >= 4
+        for shown in (script(cells, "hw", source.student), exercises.start.stub(exercise),
+                      notebooks.student_notebook(cells, "hw", worth(made)),
+                      exercises.start.notebook_text(exercise)):
+            assert not [line for line in secret if line in shown]
+            for helper, _ in exercises.start._pieces(exercise):
+                assert helper in exercise.functions or f"def {helper}(" not in shown
+
+
+def test_build_refuses_a_helper_that_students_would_see_unless_it_is_given(tmp_path):
+    path = new("hw", ["lstm_cell"], tmp_path)
+    hidden = path.read_text()
+    begins = hidden.index("### BEGIN SOLUTION NO PROMPT\n")
+    shown = (hidden[:begins] + hidden[begins:].replace("### BEGIN SOLUTION NO PROMPT\n", "", 1)
+             .replace("### END SOLUTION\n", "", 1))
+    path.write_text(shown)
+    with pytest.raises(BuildError, match=r"student/hw.ipynb shows 'return sigmoid\(i\), .* a line "
+                                         "of lstm_cell's solution"):
+        build(path)
+    path.write_text(shown.replace("# %%\ndef gates_of", "# %% given\ndef gates_of"))
+    assert "def gates_of" in (build(path).folder / "student" / "hw.py").read_text()
 
 
 # ---- Gradescope's autograder ---------------------------------------------------------------------

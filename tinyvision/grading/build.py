@@ -6,15 +6,17 @@ students' file none and holds no solution, and every known mistake is caught and
 from __future__ import annotations
 
 import ast
+import json
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinyvision.exercises import Exercise
+from tinyvision.exercises import Exercise, load
 from tinyvision.exercises.files import load_file, source_of
 from tinyvision.exercises.homework import Homework, from_parts_line, parts_line
+from tinyvision.exercises.start import solution_text, stub
 from tinyvision.grading import notebooks, sandbox, source, submissions, worker
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
 from tinyvision.grading.diagnosis import diagnose
@@ -23,6 +25,7 @@ from tinyvision.grading.store import write
 from tinyvision.grading.verdict import Verdict, judge, received
 
 SEEDS = (PUBLIC_SEED, 1, 2)             # of generators with which mistakes are tried
+SHORT = 24                              # a line of so few letters tells nothing
 CAP = 1 << 26                           # bytes of one answer of a mistake's
 
 
@@ -144,7 +147,7 @@ def _guarded(text: str, line: int) -> str:
 
 def check_texts(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
     """What is wrong with the files: the solution must get every point, the student's none."""
-    problems = _check_cases(exercise) or _check_hidden(cells, texts)
+    problems = _check_cases(exercise) or _check_hidden(exercise, cells, texts)
     if problems:
         return problems
     assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
@@ -180,13 +183,48 @@ def _check_cases(exercise: Exercise) -> list[str]:
     return problems
 
 
-def _check_hidden(cells, texts: dict[str, str]) -> list[str]:
-    """Lines of solutions that stand in a student's file: a marker in the wrong place."""
+def _check_hidden(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
+    """What of the solution or of the hidden part stands in a student's file: a marker is missing
+    or in the wrong place."""
     if not any(source.has(cell.text, "SOLUTION") for cell in cells if cell.kind == "code"):
         return ["no solution is marked; put ### BEGIN SOLUTION and ### END SOLUTION around what "
                 "students are to write"]
-    return [f"{name} holds EXERCISE: close the last part in ### BEGIN HIDDEN TESTS and ### END "
-            "HIDDEN TESTS" for name, text in texts.items() if "EXERCISE" in text]
+    problems = [f"{name} holds EXERCISE: close the last part in ### BEGIN HIDDEN TESTS and ### "
+                "END HIDDEN TESTS" for name, text in texts.items() if "EXERCISE" in text]
+    hidden = secret_lines(exercise, cells)
+    for name in [name for name in texts if name.startswith("student/")]:
+        problems += [f"{name} shows {line!r}, a line of {owner}'s solution; put ### BEGIN SOLUTION "
+                     "and ### END SOLUTION around it, or begin its cell with # %% given"
+                     for line, owner in hidden.items() if line in _lines(texts[name])]
+    return problems
+
+
+def secret_lines(exercise: Exercise, cells) -> dict[str, str]:
+    """Line -> whose it is, for the lines of solutions: of the file's own between the markers, and
+    of the catalogue's exercises, their helpers included. Short ones, signatures and what stands in
+    a cell that is given are none."""
+    found, given = {}, set()
+    for cell in (cell for cell in cells if cell.kind == "code"):
+        given |= _lines(cell.text) if cell.title.startswith("given") else set()
+        found |= dict.fromkeys(_lines(source.solution(cell.text)) - _lines(source.student(
+            cell.text)), exercise.name)
+    for part in map(load, exercise.catalogue if isinstance(exercise, Homework) else ()):
+        found |= dict.fromkeys(_lines(solution_text(part)) - _lines(stub(part)), part.name)
+    return {line: owner for line, owner in found.items() if line not in given}
+
+
+def _lines(text: str) -> set[str]:
+    """The lines of code of some length in a script or a notebook, without indents, comments,
+    signatures and docstrings."""
+    if text.startswith("{"):
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"]
+                         if cell["cell_type"] == "code")
+    said = {number for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            for number in range(node.lineno, node.end_lineno + 1)}
+    lines = {line.strip() for number, line in enumerate(text.split("\n"), 1) if number not in said}
+    return {line for line in lines
+            if len(line) > SHORT and not line.startswith(("#", "def ", "class "))}
 
 
 def _graded(assignment, name: str, text: str) -> dict:

@@ -94,9 +94,14 @@ def _part(exercise: Exercise, made: Homework, vary: int | None, used: dict) -> l
         pieces = [(v.name, _adapter(v, exercise)) for v in table.values()]
     written = {v.name for v in table.values()} or set(exercise.functions)
     for name, text in pieces:
-        cells.append(f"# %%\n{text}")
+        cells.append(f"# %%\n{text if name in written else _hidden(text)}")
         cells += [_example(made, name)] if name in written else []
     return [cell for cell in cells if cell]
+
+
+def _hidden(helper: str) -> str:
+    """A function that the solution calls: a part of it, so nothing of it is the student's."""
+    return f"{BEGIN} NO PROMPT\n{_without_markers(helper)}\n{END}"
 
 
 def _markdown(text: str) -> str:
