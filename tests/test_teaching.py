@@ -1,6 +1,8 @@
 """The teacher's side of results: lateness, roster, marks by hand, one case again, two gradings."""
+import errno
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -9,7 +11,8 @@ import pytest
 
 import small_course
 from tinyvision import cli
-from tinyvision.grading import course, grade, inspecting, late, overrides, roster
+from tinyvision.grading import (course, grade, inspecting, late, overrides, roster, selection,
+                                submissions)
 from tinyvision.grading.store import Store
 
 DUE = "2026-12-01 12:00 +01:00"
@@ -81,7 +84,6 @@ def test_one_moment_in_many_words(text):
 
 
 def test_times_come_from_gradescopes_files_too(tmp_path):
-    from tinyvision.grading import submissions
     for name in ("submission_7", "submission_8"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text("x = 1")
@@ -97,7 +99,6 @@ def test_times_come_from_gradescopes_files_too(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "yesterday", "[" * 100000, '{"created_at": 3}', "\udcff"])
 def test_a_stamp_that_is_none_is_no_stamp(tmp_path, text):
-    from tinyvision.grading import submissions
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada" / "a.py").write_text("x = 1")
     for name in ("timestamp.txt", "submission_metadata.json"):
@@ -335,6 +336,63 @@ def test_of_nbgraders_course_only_the_assignment_is_graded(tmp_path):
     grade(folder, tmp_path / "out", str(source), seed="1", progress=False)
     rows = gradebook(tmp_path / "out")
     assert set(rows) == {"ada", "ben", "cleo", "'=dan"} and rows["ada"]["score"] == "18"
+
+
+def hand_in(folder, files):
+    """Write a folder of submissions: path -> text."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_one_students_folder_of_the_assignments_name_is_no_course(tmp_path, capsys):
+    source, _ = small_course.write_course(tmp_path)
+    folder = hand_in(tmp_path / "in", dict.fromkeys(
+        ["ada.py", "ben.py", "cat/lab1/lab1.py", "dora.PY"], small_course.RIGHT))
+    with zipfile.ZipFile(folder / "kim.ZIP", "w") as archive:
+        archive.writestr("lab1/lab1.py", small_course.RIGHT)
+    (folder / "eli.txt").write_text("x = 1")
+    (folder / "hal.tar.gz").write_bytes(b"x")
+    assert run("grade", source, folder, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "not understood   eli.txt · hal.tar.gz\n" in said and "left out" not in said
+    assert {name: row["score"] for name, row in gradebook(tmp_path / "out").items()} == dict.fromkeys(
+        ["ada", "ben", "cat", "dora", "kim"], "20")
+
+
+def test_in_a_course_only_other_assignments_are_left_out_and_that_is_said(tmp_path):
+    def found(*files, folder="in"):
+        home = hand_in(tmp_path / folder, dict.fromkeys(files, "x = 1"))
+        return selection.of_assignment(submissions.find(home), "lab1", home)
+
+    many = [f"s{i}/lab1/a.py" for i in range(12)]
+    kept, others = found(*many, "s1/lab2/b.py", "eve/lab2/b.py", "late.py")
+    assert [one.file for one in kept] == sorted(["late.py", *many])
+    assert selection.left_out(kept, others) == [
+        "2 of other assignments (lab2); nothing else is there of eve"]
+    kept, others = found("ada/lab1/a.py", "ben/src/a.py", "cleo/code/a.py", folder="own")
+    assert len(kept) == 3 and not others and selection.left_out(kept, others) == []
+    kept, others = found("submitted/ada/lab1/a.py", "submitted/ben/lab2/a.py", folder="nbgrader")
+    assert [one.student for one in kept] == ["ada"] and len(others) == 1
+
+
+def test_what_the_grader_may_not_read_is_no_zero(tmp_path, monkeypatch):
+    source, handed_in = small_course.write_course(tmp_path)
+    opened = submissions.os.open
+
+    def closed(path, *more):
+        if str(path).startswith(str(handed_in / "cleo")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *more)
+
+    monkeypatch.setattr(submissions.os, "open", closed)
+    assert run("grade", source, handed_in, "-o", tmp_path / "out") == 1
+    row = gradebook(tmp_path / "out")["cleo"]
+    assert (row["verdict"], row["score"]) == ("GRADER_ERROR", "")
+    monkeypatch.undo()
+    assert run("grade", source, handed_in, "-o", tmp_path / "out") == 0
+    assert gradebook(tmp_path / "out")["cleo"]["score"] != ""
 
 
 def test_commands_name_a_folder_that_is_none(tmp_path, capsys):

@@ -84,13 +84,6 @@ def keep_times(out: Path, folder: Path, submissions) -> None:
         write(Path(out) / TIMES, text)
 
 
-def of_assignment(found: list, name: str) -> list:
-    """The submissions of one assignment where a folder holds several, as nbgrader's does:
-    ``STUDENT/ASSIGNMENT/FILE``. Where no student has a folder of that name, all of them."""
-    inside = [one for one in found if one.file.split("/")[1:-1][:1] == [name]]
-    return inside or found
-
-
 def student(out: Path, records: list[dict], word: str) -> str:
     """How the submissions call a student: the word itself, or what the roster knows of it."""
     names = [record["student"] for record in records]

@@ -54,7 +54,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
         watch: called after every case with what is known so far, a `Trials`.
         deep: look for a smallest counter-example to what nobody knows, too: a second at most.
     """
-    suffix = ".ipynb" if submission.file.endswith(".ipynb") else ".py"
+    suffix = ".ipynb" if submission.file.lower().endswith(".ipynb") else ".py"
     name = plain(submission.file.rsplit("/", 1)[-1], 80)
     runner = Runner(name if name.endswith(suffix) else "submission" + suffix,
                     submission.source, level, stopped)

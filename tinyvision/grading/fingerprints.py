@@ -59,7 +59,7 @@ def readable(source: bytes | str, file: str = "") -> str:
     if isinstance(source, bytes):
         utf16 = source[:2] in (b"\xff\xfe", b"\xfe\xff")
         source = source[:LARGEST].decode("utf-16" if utf16 else "utf-8-sig", "replace")
-    if file.endswith(".ipynb"):
+    if file.lower().endswith(".ipynb"):
         source = _cells(source)
     return source.replace("\r\n", "\n").replace("\r", "\n")
 

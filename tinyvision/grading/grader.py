@@ -5,6 +5,7 @@ import contextlib
 import functools
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from tinyvision import exercises
@@ -51,7 +52,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     if not found:
         raise ValueError(f"grade: {folder} holds no submissions; give the folder with the files "
                          "ID.py, ID.ipynb or the folders ID/")
-    found = course.of_assignment(found, Path(exercise).stem) if exercise else found
+    found, passed_over = _of(found, exercise, folder, pattern)
     engine = _cluster(dask, isolation) if dask else Threads(isolation, jobs)
     store = Store(out)
     assignments = Assignments(store.secret(seed, make=shard is None), exercise)
@@ -64,7 +65,18 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     with (Live(exercise or Path(folder).name, len(todo), progress) as live,
           _sandboxes(engine.level, fork_server, dask)):
         interrupted, lost = _run(engine, todo, live)
-    return _summary(store, engine, chosen, len(todo), interrupted, lost, start)
+    return replace(_summary(store, engine, chosen, len(todo), interrupted, lost, start),
+                   passed_over=passed_over)
+
+
+def _of(found: list, exercise: str | None, folder, pattern: str | None) -> tuple[list, dict]:
+    """(what is graded, what is not by the title that it is told under)."""
+    others = []
+    if exercise:
+        found, others = selection.of_assignment(found, Path(exercise).stem, folder)
+    strange = [one_line(name) for name in submissions.not_understood(folder, pattern)]
+    return found, {"left out": [one_line(words) for words in selection.left_out(found, others)],
+                   "not understood": strange}
 
 
 def _sandboxes(level: str, fork_server: bool, dask: str | None):

@@ -1,10 +1,66 @@
-"""Which of the submissions are graded in this run: a shard, named students, verdicts again."""
+"""Which of the submissions are graded in this run: one assignment's of a course, a shard, named
+students, verdicts again."""
 from __future__ import annotations
 
+import collections
 import difflib
 import re
+from pathlib import Path
 
 from tinyvision.grading.verdict import Verdict
+
+
+NEARLY_ALL = 0.9                        # of the students: then a folder has nbgrader's layout
+
+
+def of_assignment(found: list, name: str, folder: Path) -> tuple[list, list]:
+    """(the submissions of one assignment, those left out as other assignments').
+
+    A course of nbgrader's has ``STUDENT/ASSIGNMENT/FILE``. Whether a folder is one is seen in the
+    whole class: one student's subfolder of the assignment's name does not make it one. Where it
+    is none, nothing is left out; where it is, still nobody who has no such level at all.
+
+    Arguments:
+        found: `submissions.Submission` objects.
+        name: the assignment's.
+        folder: where they were found.
+    """
+    if not _of_nbgrader(found, name, Path(folder)):
+        return found, []
+    kept = [one for one in found if _level(one) in (name, "")]
+    return kept, [one for one in found if _level(one) not in (name, "")]
+
+
+def _level(one) -> str:
+    """The folder between a student's and the file, "" without one; archives are no folders."""
+    parts = one.file.split("/")
+    return parts[1] if len(parts) > 2 and not parts[0].lower().endswith(".zip") and not parts[
+        1].lower().endswith(".zip") else ""
+
+
+def _of_nbgrader(found: list, name: str, folder: Path) -> bool:
+    """Whether nearly every student has folders only, of names that others have, too."""
+    levels = collections.defaultdict(set)
+    for one in found:
+        if "/" in one.file or not one.problem:          # an empty folder says nothing
+            levels[one.student].add(_level(one))
+    users = collections.Counter(level for some in levels.values() for level in some)
+    course = "submitted" in (folder.name, *(path.name for path in folder.glob("submitted")))
+    fits = sum("" not in some and (course or any(level == name or users[level] > 1
+                                                 for level in some)) for some in levels.values())
+    enough = users[name] > 0 and (course or 2 * users[name] >= len(levels))
+    return enough and fits >= NEARLY_ALL * len(levels)
+
+
+def left_out(chosen: list, others: list) -> list[str]:
+    """What `of_assignment` left out, in a sentence; none where that is nothing."""
+    if not others:
+        return []
+    there = {one.student for one in chosen}
+    absent = list(dict.fromkeys(one.student for one in others if one.student not in there))
+    names = sorted({_level(one) for one in others})
+    more = f"; nothing else is there of {', '.join(absent)}" if absent else ""
+    return [f"{len(others)} of other assignments ({', '.join(names)}){more}"]
 
 
 def shard(text: str) -> tuple[int, int]:

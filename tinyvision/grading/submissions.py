@@ -18,6 +18,7 @@ files are reported instead.
 from __future__ import annotations
 
 import collections
+import errno
 import hashlib
 import os
 import re
@@ -31,6 +32,8 @@ from tinyvision.grading.verdict import Verdict
 SUFFIXES = (".py", ".ipynb")
 MOST_BYTES = 10 << 20
 DEEPEST = 4                             # folders below a student's
+OURS = {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.ENFILE,
+        errno.ENOMEM}                   # why a file cannot be read that is no student's fault
 _IN_SOURCE = re.compile(rb"#[ \t]*tinyvision exercise:[ \t]*([A-Za-z_]\w{0,60})")
 _IN_METADATA = re.compile(rb'"tinyvision"\s*:\s*\{\s*"exercise"\s*:\s*"([A-Za-z_]\w{0,60})"')
 _MOODLE = re.compile(r"(?P<student_id>.+)_(?P<number>\d+)_assignsubmission_file(_.*)?", re.S)
@@ -52,7 +55,8 @@ class Submission:
         source: its bytes; empty where ``problem`` says why it cannot be read.
         exercise: the name in its header or of the file, or None.
         problem: a sentence, or "".
-        verdict: `Verdict.UNREADABLE` or `Verdict.MISSING` where there is a problem.
+        verdict: `Verdict.UNREADABLE` or `Verdict.MISSING` where there is a problem; where the
+            grader may not read the file, `Verdict.GRADER_ERROR`, which is no zero.
         number: the student's (Canvas, Moodle) or the submission's (Gradescope) on the platform.
         timestamp: what the pattern found.
         late: whether the platform marked it as late.
@@ -86,22 +90,42 @@ def find(folder: Path, pattern: str | None = None) -> list[Submission]:
         raise ValueError(f"grade: {folder} is no folder; give the folder of submissions")
     if pattern is not None:
         return _matching(folder, _compiled(pattern))
-    if (folder / "submitted").is_dir():
-        folder = folder / "submitted"
-    found = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not entry.name.startswith((".", "__")):
-            found += _of_entry(folder, entry)
+    folder, found = _home(folder), []
+    for entry in _seen(folder):
+        found += _of_entry(folder, entry)
     return _told_apart(found)
+
+
+def not_understood(folder: Path, pattern: str | None = None) -> list[str]:
+    """Files that are no submission by their names, sorted: those that lie where a student's file
+    may lie. What else a student's folder holds is the student's own affair."""
+    folder = Path(folder) if pattern is not None else _home(Path(folder))
+    return [entry.name for entry in _seen(folder)
+            if not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+                    or _program(entry.name) or entry.name.startswith("submission_metadata."))]
+
+
+def _home(folder: Path) -> Path:
+    """Where the students are: in a course of nbgrader's its ``submitted``."""
+    return folder / "submitted" if (folder / "submitted").is_dir() else folder
+
+
+def _seen(folder: Path) -> list[os.DirEntry]:
+    return sorted((entry for entry in os.scandir(folder)
+                   if not entry.name.startswith((".", "__"))), key=lambda entry: entry.name)
+
+
+def _program(name: str) -> bool:
+    return Path(name).suffix.lower() in (*SUFFIXES, ".zip")
 
 
 def _of_entry(folder: Path, entry: os.DirEntry) -> list[Submission]:
     """The submissions in one file or folder of the folder."""
-    path, suffix = Path(entry.path), Path(entry.name).suffix
+    path = Path(entry.path)
     if entry.is_dir(follow_symlinks=False):
         who = identity(entry.name, folder)
         return [replace(one, **who) for one in _of_student(folder, path)]
-    if suffix in (*SUFFIXES, ".zip") or entry.is_symlink():
+    if _program(entry.name) or entry.is_symlink():
         who = identity(path.stem, folder)
         return [replace(one, **who) for one in read_all(path, path.stem, entry.name)]
     return []
@@ -116,12 +140,15 @@ def _of_student(folder: Path, home: Path) -> list[Submission]:
 
 
 def _below(home: Path, depth: int):
-    for entry in os.scandir(home):
-        if entry.name.startswith((".", "__")):
-            continue
+    try:
+        entries = _seen(home)
+    except OSError:                     # read as a file, it says why it cannot be read
+        yield home
+        return
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False) and depth:
             yield from _below(Path(entry.path), depth - 1)
-        elif Path(entry.name).suffix in (*SUFFIXES, ".zip"):
+        elif _program(entry.name):
             yield Path(entry.path)
 
 
@@ -207,7 +234,7 @@ def overview(found: list[Submission]) -> str:
 
 def read_all(path: Path, student: str, file: str) -> list[Submission]:
     """Read one file, or every program in an archive."""
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return [read(path, student, file)]
     try:
         programs = archives.read(_bytes(path, archives.MOST_BYTES), SUFFIXES, MOST_BYTES)
@@ -230,7 +257,9 @@ def read(path: Path, student: str, file: str) -> Submission:
 
 def _unreadable(student: str, file: str, error: Exception) -> Submission:
     words = error.strerror if isinstance(error, OSError) else error
-    return Submission(student, file, problem=f"cannot be read: {words}", verdict=Verdict.UNREADABLE)
+    ours = isinstance(error, OSError) and error.errno in OURS
+    return Submission(student, file, problem=f"cannot be read: {words}",
+                      verdict=Verdict.GRADER_ERROR if ours else Verdict.UNREADABLE)
 
 
 def _bytes(path: Path, most: int) -> bytes:
@@ -249,6 +278,7 @@ def _bytes(path: Path, most: int) -> bytes:
 
 def named_exercise(source: bytes, suffix: str) -> str | None:
     """The exercise in ``# tinyvision exercise: NAME`` or in a notebook's metadata, or None."""
+    suffix = suffix.lower()
     found = _IN_SOURCE.search(source[:1 << 20] if suffix == ".ipynb" else source[:4096])
     if found is None and source[:2] in (b"\xff\xfe", b"\xfe\xff"):
         head = source[:8192].decode("utf-16", "ignore").encode("utf-8", "ignore")

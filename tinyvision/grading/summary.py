@@ -29,6 +29,7 @@ class Summary:
         gradebook, report: the files written; None where the disk was full.
         lost: (file, why) of each record that was made and could not be written.
         groups: `similarity.Group` of what is alike.
+        passed_over: (title, items) of what is in the folder and was not graded.
     """
     records: list
     submitted: int
@@ -41,6 +42,7 @@ class Summary:
     report: Path | None
     lost: list = field(default_factory=list)
     groups: list = field(default_factory=list)
+    passed_over: dict = field(default_factory=dict)
 
     def count(self) -> dict[str, int]:
         """How many submissions have each verdict, the most frequent first."""
@@ -84,6 +86,8 @@ def summary_text(summary: Summary) -> str:
     lines += _section("look at these", _remarked(summary))
     lines += _section("similar", _alike(summary))
     lines += _ungraded(summary)
+    for title, items in summary.passed_over.items():
+        lines += _section(title, items)
     if summary.interrupted:
         lines.append("interrupted: the same command goes on from here")
     return "\n".join([*lines, *_files(summary)])
