@@ -1,4 +1,9 @@
 """The command line: every subcommand answers, and mistakes of use are one sentence."""
+import errno
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,6 +41,57 @@ def test_an_unknown_exercise_is_one_sentence(tmp_path, capsys):
 def test_gradcheck_of_an_unknown_operation(capsys):
     assert cli.main(["gradcheck", "convolution"]) == 2
     assert "convolution" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number, name, words", [
+    (errno.ENOSPC, "out/submissions.json", "out/submissions.json could not be written, the disk"),
+    (errno.ENOSPC, None, "a file could not be written"),
+    (errno.EACCES, "here/.conv2d.py.adzfbum9", "here/conv2d.py may not be written"),
+    (errno.EROFS, ".a.json.0123456789ab.part", "a.json may not be written"),
+    (errno.ENOENT, "nowhere", "there is no nowhere"),
+    (errno.ENOTDIR, "a.py/b", "a.py/b cannot be: a part of that path is a file"),
+    (errno.EEXIST, "out", "out is there already and is no folder"),
+    (errno.EISDIR, "out", "out is a folder"), (errno.ENAMETOOLONG, "x" * 300, "is too long"),
+    (errno.EIO, "disk", "disk: Input/output error"), (errno.EPERM, None, os.strerror(errno.EPERM))])
+def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, number, name, words):
+    def refuse():
+        raise OSError(number, os.strerror(number), name)
+    monkeypatch.setattr("tinyvision.exercises.commands.table", refuse)
+    assert cli.main(["exercises"]) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1 and "Errno" not in said
+
+
+def test_an_unreadable_file_is_told_from_a_place_that_cannot_be_written(monkeypatch, tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("x")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert f"{file} may not be read" in cli.refusal(PermissionError(13, "denied", str(file)))
+
+
+def test_a_sentence_of_our_own_stays():
+    assert cli.refusal(FileExistsError("nms.py exists already")) == "nms.py exists already"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("both", [False, True])
+def test_a_closed_pipe_ends_quietly(both):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "tinyvision", "exercises"], stdout=writing,
+                          stderr=writing if both else subprocess.PIPE)
+    os.close(writing)
+    assert done.returncode == cli.CLOSED and not done.stderr
+
+
+@pytest.mark.parametrize("words, joined", [
+    ("replay --notebook out bob 1.2", "replay --notebook= out bob 1.2"),
+    ("replay out bob 1.2 --notebook", "replay out bob 1.2 --notebook="),
+    ("replay out --notebook a.ipynb bob 1", "replay out --notebook=a.ipynb bob 1"),
+    ("replay out bob 1.2 --notebook=a", "replay out bob 1.2 --notebook=a"),
+    ("start nms --notebook", "start nms --notebook")])
+def test_the_name_of_a_notebook_may_be_left_away(words, joined):
+    assert cli._joined(words.split()) == joined.split()
 
 
 def test_a_gpu_that_is_not_there_is_explained():

@@ -272,7 +272,7 @@ def test_replay_has_the_bytes_of_the_grading(results, where):
 
 def test_replay_shows_prints_and_exceptions(results):
     text = inspecting.replay(results, "=dan", "bright").text()
-    assert "NameError" in text and "hello" in text and "argument 1: float64 (12,)" in text
+    assert "NameError" in text and "hello" in text and "  x: float64 (12,)" in text
 
 
 def test_replay_writes_a_notebook_that_runs(results, tmp_path):
@@ -287,6 +287,21 @@ def test_replay_writes_a_notebook_that_runs(results, tmp_path):
     again = inspecting.replay(results, "cleo", "1.2")
     assert np.array_equal(space["answer"], again.answer.parts[0])
     assert np.array_equal(space["expected"][0], again.expected[0])
+
+
+def test_replay_takes_the_option_before_its_words(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("replay", "--notebook", results, "cleo", "1.2") == 0
+    assert "the_x1 = array(" in (tmp_path / "replay_cleo_1.2.ipynb").read_text()
+
+
+def test_replay_of_a_file_that_could_not_be_read(tmp_path, capsys):
+    (tmp_path / "class" / "dora").mkdir(parents=True)
+    (tmp_path / "class" / "dora" / "conv2d.ipynb").write_text("{")
+    grade(tmp_path / "class", tmp_path / "out", "conv2d", seed="1", progress=False)
+    assert run("replay", tmp_path / "out", "dora", "1.2") == 2
+    said = capsys.readouterr().err
+    assert "no case of dora to run again: dora/conv2d.ipynb is UNREADABLE" in said
 
 
 def test_replay_says_what_it_lacks(out, capsys):

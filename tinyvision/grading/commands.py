@@ -47,7 +47,7 @@ def run_grade(args) -> int:
         summary = grade(args.where[-1], args.out, args.where[0] if len(args.where) == 2 else None,
                         args.isolation, args.jobs, args.seed, pattern=args.pattern,
                         fork_server=args.fork_server, **grade_options(args))
-    except (ValueError, OSError, IsolationError) as error:
+    except (ValueError, IsolationError) as error:
         print(error, file=sys.stderr)
         return 2
     print(summary_text(summary))
@@ -60,7 +60,7 @@ def run_check(args) -> int:
     """Check, and print what is right and what is not. 0 if everything is right, else 1 or 2."""
     try:
         record = check(args.file, args.exercise, args.hint)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     print(record)

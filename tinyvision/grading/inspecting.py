@@ -71,7 +71,7 @@ class Replay:
     def text(self) -> str:
         """What a teacher reads."""
         lines = [f"{self.record['student']} {self.number} {self.case.function}: {self.case.name}",
-                 *(f"  argument {i}: {shown(arg)}" for i, arg in enumerate(self.case.args, 1)),
+                 *(f"  {name}: {shown(arg)}" for name, arg in zip(self.names(), self.case.args)),
                  *(f"  expected: {shown(part)}" for part in self.expected),
                  *(f"  received: {shown(part)}" for part in (self.answer.parts if self.answer
                                                              else ())),
@@ -82,6 +82,11 @@ class Replay:
             lines.append(f"The record says {self.before}: the answer is not the same every time, "
                          "or the case was judged together with others.")
         return "\n".join(lines)
+
+    def names(self) -> list[str]:
+        """What the case's arguments are called; numbers where the exercise does not say."""
+        names = self.exercise.parameters(self.case)[:len(self.case.args)]
+        return names + [f"argument_{i}" for i in range(len(names) + 1, len(self.case.args) + 1)]
 
 
 def replay(out: Path, student: str, where: str, level: str | None = None) -> Replay:
@@ -103,8 +108,11 @@ def replay(out: Path, student: str, where: str, level: str | None = None) -> Rep
 
 
 def _position(record: dict, where: str) -> tuple[str, int]:
+    if not record["cases"]:
+        raise ValueError(f"replay: there is no case of {record['student']} to run again: "
+                         f"{record['file']} is {record['verdict']} ({record['message']})")
     function, case = overrides.place(record, where)
-    for i, (number, one) in enumerate(overrides.numbered(record).items()):
+    for number, one in overrides.numbered(record).items():
         if one["function"] == function and case in ("", one["name"]):
             return number, record["cases"].index(one)
     raise ValueError(f"replay: {record['student']} has no case {where!r} ({record['verdict']}: "
@@ -169,7 +177,7 @@ def replay_notebook(again: Replay, path: Path) -> Path:
     the right answer beside it."""
     name = again.record["exercise"]
     codes = [code for _, code in worker.cells_of(again.record["file"], again.source)]
-    names = [f"argument_{i}" for i in range(1, len(again.case.args) + 1)]
+    names = [f"the_{name}" for name in again.names()]       # not a name of the student's own
     arguments = [f"{n} = {_code(arg)}" for n, arg in zip(names, again.case.args)]
     texts = [f"{DECODER}\n\n" + "\n".join(arguments), *codes,
              f"{_call(again.exercise, again.case, names)}\nanswer",

@@ -28,7 +28,7 @@ def run_report(args) -> int:
     from tinyvision.grading.report import write_report
     try:
         report = write_report(args.out, args.numbers)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     for sentence in report.missing:
@@ -44,7 +44,7 @@ def run_similar(args) -> int:
     from tinyvision.grading.report import write_similar
     try:
         groups, page = write_similar(args.out)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"similar: {error}", file=sys.stderr)
         return 2
     for group in groups:

@@ -49,8 +49,9 @@ def _add_replay(subparsers) -> None:
     again.add_argument("out", metavar="OUT")
     again.add_argument("student", metavar="STUDENT")
     again.add_argument("case", metavar="CASE", help="such as 1.2, 'stride 2' or 'conv2d: stride 2'")
-    again.add_argument("--notebook", metavar="FILE", nargs="?", const="",
-                       help="write a notebook with the code, the arguments and the right answer")
+    again.add_argument("--notebook", metavar="FILE.ipynb", nargs="?", const="",
+                       help="write a notebook with the code, the arguments and the right answer; "
+                       "without a name: replay_STUDENT_CASE.ipynb")
     again.set_defaults(run=run_replay)
 
 

@@ -30,11 +30,7 @@ def add(subparsers) -> None:
 
 def run_export(args) -> int:
     """Write what was asked for; print where it is and whom it leaves out."""
-    try:
-        return _export(args, Path(args.out))
-    except OSError as error:
-        raise ValueError(f"{error.strerror}: nothing that was there has changed; make room or "
-                         "give another place with -o, then export again") from None
+    return _export(args, Path(args.out))
 
 
 def _export(args, out: Path) -> int:
