@@ -254,7 +254,7 @@ def test_a_worksheet_that_does_not_fit_is_named(results, tmp_path, header, colum
 
 def test_above_moodles_maximum_is_refused(results, tmp_path):
     out = Path(shutil.copytree(results, tmp_path / "out"))
-    assert cli.main(["override", str(out), "ada", "25", "--why", "a bonus"]) == 0
+    assert cli.main(["override", str(out), "ada", "25", "--why", "a bonus", "--bonus"]) == 0
     exported = tmp_path / "w.csv"
     exported.write_bytes(MOODLE.encode())
     with pytest.raises(ValueError, match="ada would get more than Moodle's maximum"):

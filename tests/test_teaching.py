@@ -1,4 +1,5 @@
 """The teacher's side of results: lateness, roster, marks by hand, one case again, two gradings."""
+import csv
 import errno
 import json
 import shutil
@@ -35,7 +36,6 @@ def run(*words):
 
 
 def gradebook(out):
-    import csv
     with open(out / "gradebook.csv", newline="", encoding="utf-8") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
 
@@ -229,11 +229,32 @@ def test_overrides_outlive_regrading_and_can_be_taken_back(out):
 @pytest.mark.parametrize("words, said", [
     (("eva", "3"), "no submission of 'eva'"), (("adda", "3"), "did you mean ada"),
     (("ada", "7.7", "3"), "names no cases"), (("ada", "three"), "no number"),
-    (("ada", "-3"), "from 0 to 20"), (("ada", "nan"), "from 0 to 20")])
+    (("ada", "-3"), "from 0 to 20"), (("ada", "nan"), "from 0 to 20"),
+    (("ada", "99"), "from 0 to 20, or say --bonus"), (("ada", "1.2", "9"), "from 0 to 8, or say"),
+    (("ada", "1.2", "-"), "no mark by hand for mix, a quarter to take back"),
+    (("ada", "1.9", "3"), "did you mean 1.2 (mix: a quarter)?"),
+    (("ada", "a quater", "3"), "did you mean 1.2 (mix: a quarter)?")])
 def test_an_override_that_makes_no_sense_is_refused(out, capsys, words, said):
     assert run("override", out, "--why", "x", "--", *words) == 2
     assert said in capsys.readouterr().err
     assert not (out / "course" / "overrides.json").exists()
+
+
+def test_a_bonus_is_said_so(out):
+    assert run("override", out, "ada", "25", "--why", "a bonus", "--bonus") == 0
+    assert gradebook(out)["ada"]["score"] == "25"
+    assert run("override", out, "ada", "inf", "--why", "a bonus", "--bonus") == 2
+
+
+def test_a_mark_below_a_final_one_has_no_effect_and_says_so(out, capsys):
+    run("override", out, "ada", "19", "--why", "agreed")
+    assert "no effect" not in capsys.readouterr().out
+    assert run("override", out, "ada", "1.2", "1", "--why", "an appeal") == 0
+    assert "no effect while the mark is set to 19 by hand" in capsys.readouterr().out
+    row = gradebook(out)["ada"]
+    assert row["score"] == "19" and "appeal" not in row["notes"]
+    run("override", out, "ada", "-", "--why", "withdrawn")
+    assert "appeal" in gradebook(out)["ada"]["notes"]
 
 
 def test_a_reason_is_needed(out):
@@ -351,6 +372,52 @@ def test_of_nbgraders_course_only_the_assignment_is_graded(tmp_path):
     grade(folder, tmp_path / "out", str(source), seed="1", progress=False)
     rows = gradebook(tmp_path / "out")
     assert set(rows) == {"ada", "ben", "cleo", "'=dan"} and rows["ada"]["score"] == "18"
+
+
+def test_of_two_versions_one_counts_everywhere(tmp_path, capsys):
+    source, _ = small_course.write_course(tmp_path)
+    folder = hand_in(tmp_path / "in", {"tina/lab1.py": small_course.RIGHT, "tina/a/v0.py": "x = 1",
+                                       "tina/b/lab1.py": small_course.RIGHT})
+    assert run("grade", source, folder, "-o", tmp_path / "out") == 0
+    run("override", tmp_path / "out", "tina", "17", "--why", "an oral exam")
+    with open(tmp_path / "out" / "gradebook.csv", encoding="utf-8") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert {name: (row["score"], row["points"]) for name, row in rows.items()} == {
+        "tina/lab1.py": ("17", "20"), "tina/a/v0.py": ("", ""), "tina/b/lab1.py": ("", "")}
+    assert rows["tina/a/v0.py"]["notes"] == "not counted: tina/lab1.py counts"
+    page = (tmp_path / "out" / "students" / "tina.html").read_text()
+    assert "17 <small>of 20 points" in page and page.count("not counted: tina/lab1.py") == 2
+    assert "0 not graded" not in page and [row.score for row in course.rows(tmp_path / "out")] == [17]
+
+
+def test_a_damaged_record_is_neither_a_zero_nor_nothing_handed_in(out, capsys):
+    run("roster", out, out.parent / "roster.csv")
+    record, = (path for path in (out / "results" / "ada").glob("*.json")
+               if "time" not in path.name)
+    record.write_text('{"student": "ada"')
+    capsys.readouterr()
+    assert run("report", out) == 1
+    said = capsys.readouterr()
+    assert "ada: the record" in said.err and "Ada" not in said.out.split("without a")[1]
+    row = gradebook(out)["ada"]
+    assert (row["verdict"], row["score"], row["points"]) == ("NOT_GRADED", "", "20")
+    ada, = (row for row in course.rows(out) if row.student == "ada")
+    assert ada.score is None and ada.records
+    exported = out.parent / "canvas.csv"
+    exported.write_text("Student,ID,SIS Login ID,Section,Lab 1 (77)\nx,1,ada,A,\ny,2,cleo,A,\n")
+    assert run("export", out, "--canvas", exported, "--zeros") == 0
+    lines = (out.parent / "canvas-filled.csv").read_text().splitlines()
+    assert lines[1] == "x,1,ada,A," and lines[2] != "y,2,cleo,A,"
+    assert "1 not graded, left as they were: ada" in "".join(capsys.readouterr())
+
+
+def test_pages_of_another_class_go_and_other_files_stay(out, tmp_path):
+    source, _ = small_course.write_course(tmp_path / "new")
+    (out / "students" / "own.html").write_text("<title>my own</title>")
+    folder = hand_in(tmp_path / "in", {"zoe/lab1.py": small_course.RIGHT})
+    assert run("grade", source, folder, "-o", out) == 0
+    assert {path.name for path in (out / "students").iterdir()} == {"zoe.html", "own.html"}
+    assert set(gradebook(out)) == {"zoe"}
 
 
 def hand_in(folder, files):

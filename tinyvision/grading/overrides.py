@@ -40,10 +40,13 @@ class Override:
         """What it is for: two with the same are the same mark, given twice."""
         return self.student, self.exercise, self.function, self.case
 
+    def where(self) -> str:
+        """What it is for, in words."""
+        return ", ".join(filter(None, [self.function, self.case])) or "the mark"
+
     def note(self) -> str:
         """The sentence beside the mark."""
-        where = ", ".join(filter(None, [self.function, self.case])) or "the mark"
-        return f"{where} set to {self.mark:g} by hand on {self.date}: {self.why}"
+        return f"{self.where()} set to {self.mark:g} by hand on {self.date}: {self.why}"
 
 
 def read(out: Path) -> list[Override]:
@@ -68,7 +71,7 @@ def history(out: Path) -> list[Override]:
 
 
 def add(out: Path, records: list[dict], student: str, where: str, mark: float | None, why: str,
-        today: str | None = None) -> Override:
+        today: str | None = None, bonus: bool = False) -> Override:
     """Give a mark by hand.
 
     Arguments:
@@ -77,24 +80,48 @@ def add(out: Path, records: list[dict], student: str, where: str, mark: float | 
         where: "" for the whole mark, a function, ``"FUNCTION: CASE"``, or a number such as 1.2.
         mark: points, or None to take an earlier override back.
         why: the reason.
+        bonus: whether more points than it is worth are meant.
 
-    ValueError for an unknown student, an unknown case, no reason, or a mark that is no number.
+    ValueError for an unknown student, an unknown case, no reason, a mark out of its range, or
+    nothing to take back.
     """
     why = " ".join(str(why or "").split())
     if not why:
         raise ValueError("override: give the reason with --why \"...\"; the student reads it")
     record = find(records, student)
     function, case = place(record, where)
-    most = _most(record, function, case)
-    if mark is not None and not 0 <= mark <= 10 * (most or 1e6):
-        raise ValueError(f"override: {mark:g} points for what is worth {most:g}; give a number "
-                         f"from 0 to {most:g}")
+    _check_range(mark, _most(record, function, case), bonus)
     one = Override(record["student"], record["exercise"] or "", function, case, mark, why,
                    today or date.today().isoformat())
+    if mark is None and one.about not in {other.about for other in read(out)}:
+        raise ValueError(f"override: {one.student} has no mark by hand for {one.where()} to take "
+                         f"back{_listed(out, record)}")
     said = [*history(out), one]
     write(Path(out) / FILE, json.dumps([asdict(o) for o in said], indent=1, ensure_ascii=False)
           + "\n")
     return one
+
+
+def _check_range(mark: float | None, most: float | None, bonus: bool) -> None:
+    if mark is None or 0 <= mark <= (most if most and not bonus else 1e6):
+        return
+    least = "0 or more" if bonus or not most else f"from 0 to {most:g}"
+    more = ", or say --bonus if you mean more than it is worth" if mark > (most or mark) else ""
+    raise ValueError(f"override: {mark:g} points, of {most or 0:g}; give a number {least}{more}")
+
+
+def _listed(out: Path, record: dict) -> str:
+    mine = [one.where() for one in read(out)
+            if (one.student, one.exercise) == (record["student"], record["exercise"] or "")]
+    return f"; there is one for {' and one for '.join(mine)}" if mine else ""
+
+
+def covering(out: Path, one: Override) -> Override | None:
+    """The mark by hand that makes this one have no effect: of the function, or of the whole."""
+    above = {(o.function, o.case): o for o in read(out)
+             if (o.student, o.exercise) == (one.student, one.exercise)}
+    places = [("", "")] * bool(one.function) + [(one.function, "")] * bool(one.case)
+    return next((above[place] for place in places if place in above), None)
 
 
 def find(records: list[dict], student: str, exercise: str | None = None) -> dict:
@@ -139,9 +166,23 @@ def place(record: dict, where: str) -> tuple[str, str]:
     if not record["cases"]:
         raise ValueError(f"{record['student']} has no cases to choose from ({record['verdict']}); "
                          "leave FUNCTION or CASE away to set the whole mark")
-    known = ", ".join(f"{n} ({c['function']}: {c['name']})" for n, c in cases.items())
-    raise ValueError(f"{where!r} names {len(wanted) or 'no'} cases; take a function or one of "
-                     f"{known}")
+    raise ValueError(f"{where!r} names {len(wanted) or 'no'} cases of {record['student']}'s; "
+                     f"{_nearest(cases, wanted, where)} ('tinyvision show' lists all {len(cases)})")
+
+
+def _nearest(cases: dict[str, dict], wanted: list, where: str) -> str:
+    """The one or the few that may be meant, with their numbers."""
+    import difflib
+    words = {number: f"{case['function']}: {case['name']}" for number, case in cases.items()}
+    if wanted:
+        near = [number for number, case in cases.items() if case in wanted]
+    elif where[:1].isdigit():
+        near = difflib.get_close_matches(where, list(cases), 1, 0.0)
+    else:
+        near = sorted(cases, key=lambda number: -max(difflib.SequenceMatcher(
+            None, where.lower(), text.lower()).ratio() for text in (
+                words[number], cases[number]["name"])))[:1]
+    return "did you mean " + " or ".join(f"{number} ({words[number]})" for number in near[:3]) + "?"
 
 
 def _most(record: dict, function: str, case: str) -> float | None:
@@ -157,9 +198,10 @@ def applied(record: dict, given: list[Override]) -> tuple[float | None, list[str
             if (o.student, o.exercise) == (record["student"], record["exercise"] or "")}
     if not mine:
         return record["score"], [], False
-    notes = [one.note() for one in mine.values()]
     if ("", "") in mine:
-        return mine["", ""].mark, notes, True
+        return mine["", ""].mark, [mine["", ""].note()], True
+    notes = [one.note() for (function, case), one in mine.items()
+             if not case or (function, "") not in mine]
     if record["score"] is None:
         return None, [*notes, "which waits for the submission to be graded"], False
     return round(sum(_function_score(record, mine).values()), 4), notes, False

@@ -78,6 +78,7 @@ def _add_override(subparsers) -> None:
                          help="left away: the whole mark, which is then final")
     by_hand.add_argument("mark", metavar="MARK", help="points, or - to take it back")
     by_hand.add_argument("--why", required=True, help="the reason; the student reads it")
+    by_hand.add_argument("--bonus", action="store_true", help="allow more points than it is worth")
     by_hand.set_defaults(run=run_override)
 
 
@@ -163,7 +164,11 @@ def run_override(args) -> int:
         raise ValueError(f"{args.mark!r} is no number of points; give one, or - to take a mark "
                          "by hand back") from None
     one = overrides.add(args.out, records, course.student(args.out, records, args.student),
-                        args.where, mark, args.why)
-    print("taken back" if mark is None else one.note())
+                        args.where, mark, args.why, bonus=args.bonus)
+    print(f"{one.where()}: taken back" if mark is None else one.note())
+    above = overrides.covering(args.out, one) if mark is not None else None
+    if above:
+        print(f"This has no effect while {above.where()} is set to {above.mark:g} by hand; take "
+              "that back with - to let it count.")
     print(write_report(args.out).gradebook)
     return 0
