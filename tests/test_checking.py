@@ -247,3 +247,27 @@ def test_a_cell_of_a_notebook_checks_what_was_run(monkeypatch):
 def test_without_a_notebook_a_file_is_needed():
     with pytest.raises(ValueError, match="this is no notebook"):
         check()
+
+
+# ---- one process or many -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("prints", ["", "    print('hello')\n"])
+def test_a_function_that_needs_another_call_gets_the_same_marks_everywhere(prints, conv):
+    """Whether all cases ran in one process, or each alone because it printed, shows in no mark."""
+    source = RIGHT.replace("    y = np.empty", f"{prints}    globals()['SET'] = 1\n    y = np.empty"
+                           ).replace("    gpadded, gweight", "    SET\n    gpadded, gweight")
+    alone, record = conv(source), graded(source)
+    assert alone["score"] == record["score"] == 6
+    assert {case["verdict"] for case in record["cases"][-4:]} == {"EXCEPTION"}
+
+
+def test_a_forward_that_ignores_an_argument_earns_no_easy_gradient():
+    record = graded("""
+import numpy as np
+def reparameterize(mu, logvar, eps):
+    return mu
+def reparameterize_backward(g, mu, logvar, eps):
+    return g.copy(), np.zeros_like(logvar)
+""", "vae")
+    backward = [case for case in record["cases"] if case["function"].endswith("_backward")]
+    assert not any(case["earned"] for case in backward)

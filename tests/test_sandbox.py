@@ -209,7 +209,7 @@ def test_at_medium_the_worst_programs_earn_nothing_and_reach_nothing(tmp_path):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("leave", [
     "open('left', 'w').write('x')", "os.makedirs('a/b/c'), os.symlink('/', 'a/all')",
-    "os.mkdir('closed'), open('closed/x', 'w').write('x'), os.chmod('closed', 0)"])
+    "os.mkdir('closed', 0), os.umask(0o777), open('x', 'w').write('x')"])
 def test_nothing_is_left_from_one_case_to_the_next(level, leave):
     source = (f"import os\nfound = os.listdir('.')\n{leave}\n"
               "def f():\n    raise ValueError(found)\n")
@@ -220,6 +220,17 @@ def test_nothing_is_left_from_one_case_to_the_next(level, leave):
     session.close()
     assert first == "[]"
     assert again["status"] == "crashed-worker" or again["error"]["message"] == "[]"
+
+
+@SECCOMP
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("change", [
+    "os.chmod('/', 0)", "os.chmod('/tmp', 0)", "os.utime('/')", "os.chown('/tmp', 1, 1)",
+    "os.setxattr('/tmp', 'user.x', b'x')", "os.setpriority(os.PRIO_PROCESS, 0, 19)",
+    "os.sched_setaffinity(0, {0})", "__import__('resource').prlimit(1, 1, (0, 0))",
+    "open('x', 'w'), os.chmod('x', 0)"])
+def test_nobodys_rights_times_or_limits_are_changed(level, change):
+    assert raised(change, level) in ("PermissionError", "OSError")
 
 
 @STRONG

@@ -18,7 +18,7 @@ PICTURES = 3                            # per submission
 KEPT_OUTPUT = 2000                      # characters of what a student printed
 WRONG = (Verdict.WRONG_VALUE, Verdict.NONFINITE, Verdict.WRONG_SHAPE)
 AGAIN = "a second call with the same input gave another answer"
-TOGETHER = 0.3                          # seconds for all cases in one process
+TOGETHER = 1.0                          # seconds for all cases in one process
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
 FOLLOWS = "It is right for your own {}, whose mistake is counted there: full points."
 
@@ -114,8 +114,9 @@ class Trials:
     def repeat_all(self) -> None:
         """Every case that was answered once more; another answer is told, not judged.
 
-        All calls run in one new process, before each one with the public numbers, which have the
-        same shapes: an answer that was kept by shape, or any other trace of an earlier call, shows.
+        All calls run in one new process, the last case first, before each one with the public
+        numbers, which have the same shapes: an answer that was kept by shape, a global that another
+        call has to set, or any other trace of an earlier call, shows.
         """
         if self.left is not None or not self.answers:
             return
@@ -138,7 +139,7 @@ class Trials:
     def sequence(self) -> tuple[dict, dict]:
         """(answers again, answers to public numbers): case number -> (header, blobs)."""
         known = self.assignment.public if not self.assignment.is_public else None
-        asked = [(i, source) for i in sorted(self.answers)
+        asked = [(i, source) for i in sorted(self.answers, reverse=True)
                  for source in ((known, self.assignment) if known else (self.assignment,))]
         both = self.calls(asked, 2 + 4 * sum(self.times.values()))
         found = {one: answer for one, answer in zip(asked, both)}
@@ -173,7 +174,8 @@ class Trials:
         if judge(second, self.assignment.expected[i]).verdict is not judgement.verdict:
             return False
         return judgement.verdict is Verdict.OK or first.types == second.types and all(
-            a is b or np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+            a is b or a is not None and b is not None and np.array_equal(
+                a, b, equal_nan=a.dtype.kind in "fc")
             for a, b in zip(first.parts, second.parts))
 
     def only_public(self, answers: dict) -> bool:

@@ -121,7 +121,7 @@ def received(header: dict, blobs: list[bytes]) -> tuple[Answer, list[bytes]]:
         shapes = tuple(tuple(map(int, about["shape"])) if "shape" in about else None
                        for about in described)
         return Answer(parts, types, str(header["several"])[:80], shapes), inputs
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a garbled answer: {type(error).__name__}: {error}") from None
 
 
