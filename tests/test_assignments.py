@@ -18,7 +18,7 @@ import pytest
 import small_course
 from test_exports import results_problems
 from tinyvision import cli, exercises
-from tinyvision.exercises.homework import homework
+from tinyvision.exercises.homework import TABLE_LINE, homework
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
 from tinyvision.grading.assignment import prepare, run as answer_of
@@ -188,7 +188,7 @@ def test_an_edited_solution_is_the_one_that_counts(tmp_path):
 
 @pytest.mark.parametrize("change, words", [
     (("EXERCISE = homework", "OTHER = homework"), "defines no EXERCISE"),
-    (("import numpy as np", "import numpy as np\n1 / 0"), "line 15: ZeroDivisionError: division"),
+    (("import numpy as np", "import numpy as np\n1 / 0"), "line 13: ZeroDivisionError: division"),
     (("due=None", "due='soon'"), "'soon' is no time")])
 def test_a_file_that_does_not_run_is_named(tmp_path, change, words):
     path = new("hw", ["nms"], tmp_path)
@@ -484,6 +484,80 @@ def test_build_refuses_a_helper_that_students_would_see_unless_it_is_given(tmp_p
         build(path)
     path.write_text(shown.replace("# %%\ndef gates_of", "# %% given\ndef gates_of"))
     assert "def gates_of" in (build(path).folder / "student" / "hw.py").read_text()
+
+
+OWN = """\
+# %%
+def double(x):
+    ### BEGIN SOLUTION
+    return 2 * np.asarray(x)
+    ### END SOLUTION
+
+# %%
+### BEGIN HIDDEN TESTS
+from tinyvision.exercises import Case, Exercise
+
+OWN = Exercise("double", "Twice", "lecture 1", "none", {"double": double},
+               lambda rng: [Case("double", "two numbers", (rng.standard_normal(2),), 4)], ())
+### END HIDDEN TESTS
+
+"""
+
+
+def with_an_exercise_of_ones_own(tmp_path):
+    """An assignment of nms and of an instructor's own exercise, as it would be edited."""
+    path = new("hw", ["nms"], tmp_path)
+    head, tail = path.read_text().split("# %%\n### BEGIN HIDDEN TESTS")
+    assert '["nms"], globals()' in tail
+    path.write_text(head + OWN + "# %%\n### BEGIN HIDDEN TESTS" + tail.replace(
+        '["nms"], globals()', '["nms", OWN], globals()').replace('"nms": 10', '"nms": 7'))
+    return path
+
+
+def test_the_table_of_points_is_that_of_the_assignment(tmp_path):
+    path = with_an_exercise_of_ones_own(tmp_path)
+    made = build(path)
+    table = ("| exercise | points |\n|---|---|\n"
+             f"| {exercises.load('nms').title} | 7 |\n| Twice | 4 |")
+    for folder in ("student", "solution"):
+        cells = nbformat.read(made.folder / folder / "hw.ipynb", 4).cells
+        assert [table in cell.source for cell in cells].count(True) == 1
+        commented = "\n".join(f"# {line}" for line in table.split("\n"))
+        assert commented in (made.folder / folder / "hw.py").read_text()
+    path.write_text(path.read_text().replace(f"# {TABLE_LINE}", commented.replace("| 7", "| 10")))
+    with pytest.raises(BuildError, match="says 10 [+] 4, but the points are 7 [+] 4"):
+        build(path)
+
+
+def test_check_says_what_only_the_instructor_can_check(tmp_path, capsys):
+    made = build(with_an_exercise_of_ones_own(tmp_path))
+    for suffix in ("py", "ipynb"):
+        assert cli.main(["check", str(made.folder / "solution" / "hw.py")]) == 0
+        said = capsys.readouterr().out
+        assert re.search(r"^double +\? / 4   only your instructor can check this part$", said, re.M)
+        assert said.endswith("hw: 7 of the 7 points that can be checked here (of 11 in all), "
+                             "everything that can be checked here is right\n")
+        assert cli.main(["check", str(made.folder / "student" / f"hw.{suffix}")]) == 1
+        assert "hw: 0 of the 7 points that can be checked here (of 11 in all)\n" in (
+            capsys.readouterr().out)
+
+
+def test_examples_of_functions_that_are_not_written_are_not_run(tmp_path):
+    made = build(new("hw", ["conv2d", "nms"], tmp_path), check=False)
+    text = (made.folder / "student" / "hw.py").read_text()
+
+    def ran(text):
+        (tmp_path / "mine.py").write_text(text)
+        return subprocess.run([sys.executable, tmp_path / "mine.py"], capture_output=True,
+                              text=True)
+    assert ran(text).returncode == 0 and ran(text).stdout.count("not written yet\n") == 3
+    head, nms, tail = re.split(r"(def nms\(.*?raise NotImplementedError\(\))", text, flags=re.S)
+    right = exercises.start.solution_text(exercises.load("nms")).partition("def nms(")
+    done = ran(head + right[1] + right[2] + tail)
+    assert done.returncode == 0 and re.findall("of (\\w+):.*not written", done.stdout) == [
+        "conv2d", "conv2d_backward"]
+    done = ran(head + "def nms(boxes, scores, iou_threshold):\n    return np.zeros(1)\n" + tail)
+    assert done.returncode == 1 and "AssertionError" in done.stderr
 
 
 # ---- Gradescope's autograder ---------------------------------------------------------------------

@@ -19,6 +19,10 @@ from tinyvision.exercises.exercise import Case, Exercise
 
 OWN = ("name", "title", "lecture", "source", "functions", "cases", "mistakes", "driver")
 PARTS_LINE = re.compile(rb"# tinyvision parts: ((?:\w{1,40}:[\d.]{1,9} ?){1,60})")
+ELSEWHERE_LINE = re.compile(
+    rb"# tinyvision only the instructor checks: ((?:[\w-]{1,60}:[\d.]{1,9} ?){1,60})")
+TABLE_LINE = "<!-- the table of points: build writes it here -->"
+TABLE_HEAD = "| exercise | points |\n|---|---|\n"
 FUTURE = "from __future__ import annotations"
 
 
@@ -33,6 +37,9 @@ class Homework(Exercise):
         vary: the seed of the conventions, or None for the usual ones.
         drivers: of the parts that have one.
         catalogue: points of each part that is of the catalogue.
+        rows: (title, points) of each part.
+        elsewhere: points of parts that stand only in the instructor's file, in a homework that
+            was made from a student's.
     """
     parts: tuple[str, ...] = ()
     due: str | None = None
@@ -40,6 +47,8 @@ class Homework(Exercise):
     vary: int | None = None
     drivers: tuple = ()
     catalogue: dict = field(default_factory=dict)
+    rows: tuple = ()
+    elsewhere: dict = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -85,14 +94,27 @@ def homework(name: str, parts: Sequence, functions: Mapping | None = None,
         parts=tuple(part.name for part in made), drivers=drivers, driver=_driver(drivers),
         due=due, late=dict(late or {}), vary=vary,
         catalogue={part.name: round(part.points, 4) for part, given in zip(made, parts)
-                   if isinstance(given, str)}, **_merged(made))
+                   if isinstance(given, str)},
+        rows=tuple((part.title, round(part.points, 4)) for part in made), **_merged(made))
+
+
+def points_table(exercise: Exercise) -> str:
+    """What each exercise is worth, as a table in Markdown."""
+    rows = getattr(exercise, "rows", ()) or ((exercise.title, exercise.points),)
+    return TABLE_HEAD + "\n".join(f"| {title} | {points:g} |" for title, points in rows)
 
 
 def parts_line(exercise: Homework) -> str:
-    """What a student's file says so that `check` finds the parts of the catalogue; "" for none."""
+    """What a student's file says so that `check` finds the parts of the catalogue and knows of the
+    others; "" for none of the catalogue."""
     words = [f"{name}:{points:g}" for name, points in exercise.catalogue.items()]
     words += [f"vary:{exercise.vary}"] if exercise.vary is not None else []
-    return f"# tinyvision parts: {' '.join(words)}" if exercise.catalogue else ""
+    line = f"# tinyvision parts: {' '.join(words)}"
+    own = [f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}:{points:g}"
+           for name, (_, points) in zip(exercise.parts, exercise.rows)
+           if name not in exercise.catalogue]
+    line += f"\n# tinyvision only the instructor checks: {' '.join(own)}" if own else ""
+    return line if exercise.catalogue else ""
 
 
 def from_parts_line(source: bytes, name: str) -> Homework | None:
@@ -104,7 +126,10 @@ def from_parts_line(source: bytes, name: str) -> Homework | None:
     words = [word.split(":") for word in found[1].decode().split()]
     vary = next((int(value) for key, value in words if key == "vary"), None)
     points = {key: float(value) for key, value in words if key != "vary"}
-    return homework(name, list(points), points=points, vary=vary)
+    made = homework(name, list(points), points=points, vary=vary)
+    others = ELSEWHERE_LINE.search(source[:1 << 20])
+    words = [word.split(":") for word in others[1].decode().split()] if others else []
+    return dataclasses.replace(made, elsewhere={key: float(value) for key, value in words})
 
 
 def _part(part, vary: int | None) -> Exercise:

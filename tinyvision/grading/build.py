@@ -6,7 +6,9 @@ students' file none and holds no solution, and every known mistake is caught and
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ import numpy as np
 
 from tinyvision.exercises import Exercise, load
 from tinyvision.exercises.files import load_file, source_of
-from tinyvision.exercises.homework import Homework, from_parts_line, parts_line
+from tinyvision.exercises.homework import (
+    TABLE_HEAD, TABLE_LINE, Homework, from_parts_line, parts_line, points_table)
 from tinyvision.exercises.start import solution_text, stub
 from tinyvision.grading import notebooks, sandbox, source, submissions, worker
 from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
@@ -56,7 +59,8 @@ def build(path, out=None, check: bool = True, visibility: str = "visible") -> Bu
     """
     from tinyvision.grading.autograder import archive
     path = Path(path)
-    exercise, cells = load_file(path), source.cells(source.read(path))
+    exercise = load_file(path)
+    cells = cells_of(exercise, source.read(path))
     texts = {f"{kind}/{exercise.name}.{suffix}": text
              for kind, suffix, text in _texts(exercise, cells)}
     if check:
@@ -85,9 +89,15 @@ def _texts(exercise: Exercise, cells):
 def description(exercise: Exercise) -> dict[str, str]:
     """What results keep of an assignment from a file: its source, and both of its scripts."""
     text = source_of(exercise)
-    cells = source.cells(text)
+    cells = cells_of(exercise, text)
     return {"assignment": text, "stub": script(cells, exercise.name, source.student),
             "solution": script(cells, exercise.name, source.solution)}
+
+
+def cells_of(exercise: Exercise, text: str) -> list[source.Cell]:
+    """The cells of an assignment's source, the table of points in its place."""
+    return [dataclasses.replace(cell, text=cell.text.replace(TABLE_LINE, points_table(exercise)))
+            if cell.kind == "markdown" else cell for cell in source.cells(text)]
 
 
 def worth(exercise: Exercise) -> dict[str, float]:
@@ -129,14 +139,19 @@ def script(cells, name: str, view, parts: str = "") -> str:
             pieces.append("\n".join(["# %% [markdown]", *lines]))
         else:
             tests = source.is_test(cell.text)
-            pieces.append(f"# %% {cell.title}".rstrip() + "\n" + (_guarded(text, cell.line)
+            pieces.append(f"# %% {cell.title}".rstrip() + "\n" + (_guarded(text, cell)
                                                                  if tests else text))
     return "\n\n".join(pieces) + "\n"
 
 
-def _guarded(text: str, line: int) -> str:
-    whole = 'if __name__ == "__main__":\n' + textwrap.indent(text, "    ")
-    inner = ast.parse(whole).body[0].body
+def _guarded(text: str, cell) -> str:
+    """Tests that run where the file is started, and are left out where a function is not written
+    yet: those of the others still run."""
+    line, title = cell.line, cell.title or "tests"
+    whole = (f'if __name__ == "__main__":\n    try:\n{textwrap.indent(text, " " * 8)}\n'
+             "    except NotImplementedError:\n"
+             f"        print({f'{title}: not run, a function of it is not written yet'!r})")
+    inner = ast.parse(whole).body[0].body[0].body
     if [ast.dump(node) for node in inner] != [ast.dump(node) for node in ast.parse(text).body]:
         raise BuildError(f"the tests that begin on line {line} hold a string of several lines at "
                          "their top; put it into a function")
@@ -196,7 +211,20 @@ def _check_hidden(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]
         problems += [f"{name} shows {line!r}, a line of {owner}'s solution; put ### BEGIN SOLUTION "
                      "and ### END SOLUTION around it, or begin its cell with # %% given"
                      for line, owner in hidden.items() if line in _lines(texts[name])]
-    return problems
+    return problems + _check_tables(exercise, cells)
+
+
+def _check_tables(exercise: Exercise, cells) -> list[str]:
+    """A table of points that says what they were once."""
+    rows = getattr(exercise, "rows", ()) or ((exercise.title, exercise.points),)
+    right = [points for _, points in rows]
+    tables = [cell.text.split(TABLE_HEAD)[1].split("\n\n")[0] for cell in cells
+              if cell.kind == "markdown" and TABLE_HEAD in cell.text]
+    said = [[float(n) for n in re.findall(r"\|\s*([\d.]+)\s*\|\s*$", table, re.M)]
+            for table in tables]
+    return [f"the table of points says {' + '.join(f'{n:g}' for n in numbers)}, but the points are "
+            f"{' + '.join(f'{n:g}' for n in right)}; put the line {TABLE_LINE} in its place"
+            for numbers in said if numbers not in (right, [*right, sum(right)])]
 
 
 def secret_lines(exercise: Exercise, cells) -> dict[str, str]:

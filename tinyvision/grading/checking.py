@@ -61,7 +61,7 @@ def check(path=None, exercise: str | None = None, hints: int | None = None) -> C
     record, _ = examine(one, assignment, level, repeat=sandbox.worker.CAN_FORK, deep=True)
     if hints is None:
         hints = 0 if found.stepwise else EVERYTHING
-    return Checked(record | {"hints": hints})
+    return Checked(record | {"hints": hints, "elsewhere": getattr(found, "elsewhere", {})})
 
 
 def _exercise(one, wanted: str | None):
@@ -101,14 +101,27 @@ def text(record: dict) -> str:
         lines += _function_lines(function, list(cases), record)
     if not record["cases"]:
         lines += textwrap.wrap(f"{record['verdict']}: {record['message']}", WIDTH)
-    score = f"{record['score']:g}" if record["score"] is not None else "not graded"
-    lines.append(f"{record['exercise']}: {score} of {record['points']:g} points"
-                 + (", everything is right" if record["verdict"] == "OK" else ""))
+    lines += _score_lines(record)
     hints = record.get("hints", EVERYTHING)
     if hints < EVERYTHING and record["verdict"] != "OK" and record["cases"]:
         lines.append(f"stuck? there are hints: --hint {hints + 1}, in a notebook "
                      f"check(hints={hints + 1})")
     return "\n".join(lines)
+
+
+def _score_lines(record: dict) -> list[str]:
+    """The points; of parts that stand in the instructor's file only, that nothing is known here."""
+    score = f"{record['score']:g}" if record["score"] is not None else "not graded"
+    others = record.get("elsewhere") or {}
+    lines = [f"{name:30} ? / {points:g}   only your instructor can check this part"
+             for name, points in others.items()]
+    right = ", everything is right" if record["verdict"] == "OK" else ""
+    if not others:
+        return [f"{record['exercise']}: {score} of {record['points']:g} points{right}"]
+    whole = record["points"] + sum(others.values())
+    right = ", everything that can be checked here is right" if right else ""
+    return [*lines, f"{record['exercise']}: {score} of the {record['points']:g} points that can be "
+            f"checked here (of {whole:g} in all){right}"]
 
 
 def _function_lines(function: str, cases: list[dict], record: dict) -> list[str]:

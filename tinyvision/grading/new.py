@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision.exercises import Exercise, load
-from tinyvision.exercises.homework import Homework, homework
+from tinyvision.exercises.homework import TABLE_LINE, Homework, homework
 from tinyvision.exercises.start import _pieces, _without_markers, task
 from tinyvision.exercises.vary import BOXES, IMAGES, Variation, variations
 from tinyvision.grading.store import write
@@ -27,8 +27,6 @@ INTRODUCTION = """\
 Write the functions below in plain NumPy. Nothing else but the standard library is there when they
 are graded. The tests in this file are examples; the grader has more, with other numbers and shapes.
 
-| exercise | points |
-|---|---|
 {table}"""
 TAIL = """\
 # %%
@@ -66,9 +64,8 @@ def assignment_text(name: str, parts: list[str], vary: int | None = None) -> str
     """The text of an assignment's source."""
     made, used = homework(name, parts, vary=vary), {}
     exercises = [load(part) for part in parts]
-    table = "\n".join(f"| {e.title} | {e.points:g} |" for e in exercises)
     cells = [f"# tinyvision exercise: {name}",
-             _markdown(INTRODUCTION.format(title=name, table=table)),
+             _markdown(INTRODUCTION.format(title=name, table=TABLE_LINE)),
              "# %%\nimport numpy as np"]
     for exercise in exercises:
         cells += _part(exercise, made, vary, used)
