@@ -41,7 +41,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.drivers import cuda_nms as driver
-from tinyvision.exercises.exercise import Case, CudaText, Exercise, Mistake
+from tinyvision.exercises.exercise import Case, CudaText, Exercise, Mistake, versions
 
 KERNEL = r"""
 extern "C" __global__ void kernel(const real *boxes, int N, real threshold, word *mask) {
@@ -115,6 +115,56 @@ def _first_tile(boxes, N, threshold, T):
     return hit
 
 
+def _in_row_of_blocks(blocks, threads, boxes, N, threshold, mask):
+    """All blocks of a row write to one word. On a GPU any of them may be the last; where that makes
+    a difference the driver says so, and no answer is compared."""
+    _write(_after(N) & (_iou(boxes) > threshold), threads, mask)
+    mask[np.arange(N), np.arange(N) // threads[0]] = mask[:, -1]
+    mask[np.arange(mask.shape[1]) != np.arange(N)[:, None] // threads[0]] = 0
+
+
+def _later_in_tile(boxes, N, threshold, T):
+    place = np.arange(N) % T
+    return _after(N) & (place > place[:, None]) & (_iou(boxes) > threshold)
+
+
+def _over(under):
+    """Another divisor: ``under(intersection, areas of n, areas of m)``."""
+    def hit(boxes, N, threshold, T):
+        area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        both = _iou(boxes) / (1 + _iou(boxes)) * (area[:, None] + area)
+        first, second = np.broadcast_arrays(area[:, None], area)
+        return _after(N) & (both > threshold * under(both, first, second))
+    return _wrong(hit)
+
+
+def _plus_one_in(size, area, positive=False):
+    """+ 1 in the overlap's sides, in the areas; ``positive``: only of boxes that do overlap."""
+    def iou(boxes):
+        sides = (np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+                 - np.maximum(boxes[:, None, :2], boxes[None, :, :2]))
+        there = (sides > 0).all(-1) if positive else True
+        both = np.where(there, np.maximum(sides + size, 0).prod(-1), 0)
+        areas = np.prod(boxes[:, 2:] - boxes[:, :2] + area, axis=1)
+        return both / (areas[:, None] + areas - both)
+    return iou
+
+
+def _not_before(N, T):
+    """The pairs of all blocks that do not return at once: their own tile and those to the right."""
+    tile = np.arange(N) // T
+    return tile >= tile[:, None]
+
+
+def _hits(compare, pairs=lambda N, T: _after(N), iou=_iou):
+    """A launch that compares IoUs and thresholds otherwise, for certain pairs."""
+    return _wrong(lambda b, N, t, T: pairs(N, T) & compare(iou(b), t))
+
+
+def _or_equal(iou, threshold):
+    return (iou >= threshold) & (iou > 0)
+
+
 def _as_sizes(boxes):
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
@@ -140,7 +190,37 @@ MISTAKES = tuple(Mistake("KERNEL", name, hint, wrong) for name, hint, wrong in (
      "there?", _shifted_ints),
     ("first-tile-only", "Only the pairs of the first T boxes are compared. Which boxes belong to "
      "block (x, y)?", _wrong(_first_tile)),
+    ("word-of-the-row", "You write to word [n][blockIdx.y]: all blocks of a row to the same one. "
+     "Which of x and y counts the boxes m?", _in_row_of_blocks),
+    ("later-in-every-tile", "You compare the places k and t within a tile. Box m = x T + k may "
+     "come after n = y T + t also where k is less than t.", _wrong(_later_in_tile)),
+    ("union-counts-twice", "The sum of both areas counts the part that they share twice.",
+     _over(lambda both, first, second: first + second)),
+    ("dice", "Twice the intersection over the sum of areas is the Dice coefficient, a relative of "
+     "the IoU.", _over(lambda both, first, second: (first + second) / 2)),
+    ("of-one-box", "You divide by the area of one of the two boxes. What does the U in IoU stand "
+     "for?", _over(lambda both, first, second: first)),
+    ("larger-area", "You divide by the larger box. What does the U in IoU stand for?",
+     _over(lambda both, first, second: np.maximum(first, second))),
+    ("not-divided", "You compare the intersection's area itself with the threshold.",
+     _over(lambda both, first, second: 1.0)),
 ))
+
+MISTAKES += versions(MISTAKES, {
+    ("KERNEL", "at-the-threshold"): (
+        _hits(np.greater_equal), _hits(_or_equal, _not_before),
+        _hits(_or_equal, lambda N, T: np.ones((N, N), bool)),
+        _hits(_or_equal, iou=lambda b: _iou(b, smaller=True)),
+        _hits(_or_equal, lambda N, T: _after(N) | np.eye(N, dtype=bool))),
+    ("KERNEL", "plus-one"): (
+        *(_hits(np.greater, iou=_plus_one_in(*where))
+          for where in ((1, 1, True), (1, 0), (0, 1), (1, 0, True))),),
+    ("KERNEL", "both-ways"): (
+        _hits(np.greater, lambda N, T: np.ones((N, N), bool)), _hits(np.greater, _not_before),
+        _hits(np.greater, lambda N, T: _not_before(N, T) & ~np.eye(N, dtype=bool)),
+        _hits(np.greater, lambda N, T: ~np.triu(np.ones((N, N), bool)))),
+    ("KERNEL", "of-one-box"): (_over(lambda both, first, second: second),),
+})
 
 
 # ---- cases ---------------------------------------------------------------------------------------
