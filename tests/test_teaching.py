@@ -412,6 +412,7 @@ def test_a_damaged_record_is_neither_a_zero_nor_nothing_handed_in(out, capsys):
 
 
 def test_pages_of_another_class_go_and_other_files_stay(out, tmp_path):
+    (tmp_path / "new").mkdir()
     source, _ = small_course.write_course(tmp_path / "new")
     (out / "students" / "own.html").write_text("<title>my own</title>")
     folder = hand_in(tmp_path / "in", {"zoe/lab1.py": small_course.RIGHT})

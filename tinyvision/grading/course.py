@@ -6,7 +6,8 @@ gradebook, pages or exports are made. Records are never changed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,11 +27,17 @@ class Rules:
         times: file -> when it was handed in; None where it is only known to be late.
         given: marks by hand, `overrides.Override`.
         roster: or None.
+        passed: (student, file) of a version that does not count -> the file that does.
     """
     policies: dict
     times: dict[str, datetime | None]
     given: list
     roster: Roster | None
+    passed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def counts(self, record: dict) -> bool:
+        """Whether it is the version that counts: of several for one exercise the best does."""
+        return (record["student"], record["file"]) not in self.passed
 
     def score(self, record: dict) -> tuple[float | None, list[str]]:
         """(what counts, why it is not the record's own score)."""
@@ -39,7 +46,18 @@ class Rules:
 
     def parts(self, record: dict) -> tuple[float | None, float, list[str]]:
         """(the score with marks by hand, what lateness takes off it, a sentence on each)."""
-        score, notes, final = overrides.applied(record, self.given)
+        if not self.counts(record):
+            other = self.passed[record["student"], record["file"]]
+            return None, 0.0, [f"not counted: {other} counts"]
+        return self._late(record, *overrides.applied(record, self.given))
+
+    def own(self, record: dict) -> float:
+        """What a version is worth by itself, after lateness, to find the best; what is not graded
+        may be the best."""
+        score, taken, _ = self._late(record, record["score"], [], False)
+        return math.inf if score is None else score - taken
+
+    def _late(self, record: dict, score: float | None, notes: list[str], final: bool):
         policy = self.policies.get(record["exercise"])
         if policy is None or final or score is None:
             return score, 0.0, notes
@@ -55,12 +73,30 @@ class Rules:
         return found.extra_hours if found else 0.0
 
 
-def read(out: Path) -> Rules:
-    """The rules of OUT. ValueError where one of the files is damaged."""
+def read(out: Path, records: list[dict] | None = None) -> Rules:
+    """The rules of OUT, whose records may be given where they are read already. ValueError where
+    one of the files is damaged."""
     out = Path(out)
     policies = {name: late.Policy.of(about.get("due"), about.get("late"))
                 for name, about in Store(out).exercises().items() if about.get("due")}
-    return Rules(policies, read_times(out), overrides.read(out), roster.of(out))
+    rules = Rules(policies, read_times(out), overrides.read(out), roster.of(out))
+    return replace(rules, passed=_passed(rules, Store(out).records() if records is None
+                                         else records))
+
+
+def _passed(rules: Rules, records: list[dict]) -> dict[tuple[str, str], str]:
+    """Of several files of one student for one exercise: those that do not count. The best counts,
+    of two alike the one nearer to the top of the folder."""
+    versions: dict[tuple, list[dict]] = {}
+    for record in records:
+        if record["exercise"]:
+            versions.setdefault((_owner(record, rules), record["exercise"]), []).append(record)
+    found = {}
+    for those in versions.values():
+        best = max(those, key=lambda one: (rules.own(one), -one["file"].count("/")))
+        found |= {(one["student"], one["file"]): best["file"] for one in those
+                  if one["file"] != best["file"]}
+    return found
 
 
 def read_times(out: Path) -> dict[str, datetime | None]:
@@ -130,10 +166,10 @@ class Row:
 
 def rows(out: Path) -> list[Row]:
     """A row for each student with a submission, in order; then those of the roster without one."""
-    rules, records = read(out), Store(out).records()
-    worth = _points(records)
+    records = Store(out).records()
+    rules, worth = read(out, records), _points(records)
     by_student: dict[str, list[dict]] = {}
-    for record in records:
+    for record in [*records, *ungraded(out)]:
         by_student.setdefault(_owner(record, rules), []).append(record)
     found = [_row(rules, mine, worth) for mine in by_student.values()]
     return found + [_absent_row(rules, record) for record in absent(out, records)]
@@ -163,13 +199,13 @@ def _owner(record: dict, rules: Rules) -> str:
 
 
 def _row(rules: Rules, records: list[dict], worth: dict[str, float]) -> Row:
-    best: dict = {}                     # of several files for one exercise the better one counts
-    for record in records:
+    best: dict = {}
+    for record in filter(rules.counts, records):
         score, notes = rules.score(record)
         if record["exercise"] not in best or _rank(score) > _rank(best[record["exercise"]][0]):
             best[record["exercise"]] = score, notes, record
-    if len(best) > 1:
-        best.pop(None, None)            # a file of no exercise, beside one that is
+    if len(best) > 1 and None in best and best[None][0] is not None:
+        best.pop(None)                  # a file of no exercise, beside one that is
     scores = {exercise or "": score for exercise, (score, _, _) in best.items()}
     kept = tuple(record for _, _, record in best.values())
     total = None if None in scores.values() else round(sum(scores.values()), 4)
@@ -184,24 +220,41 @@ def _rank(score: float | None) -> float:
     return float("inf") if score is None else score     # what is not graded may be the best
 
 
+def ungraded(out: Path) -> list[dict]:
+    """A record, verdict NOT_GRADED and without a score, for each submission that has none: it is
+    damaged, or not made yet. That is never a zero, nor is it nothing handed in."""
+    entries = Store(out).entries()
+    worth = _points([entry.record for entry in entries if entry.record])
+    exercise, most = next(iter(worth.items())) if len(worth) == 1 else (None, None)
+    return [{"student": plain(entry.student), "file": "", "exercise": exercise, "submission": "",
+             "isolation": "", "verdict": "NOT_GRADED", "score": None, "points": most,
+             "message": "the record is damaged" if entry.damaged else "not graded yet",
+             "cases": [], "diagnoses": [], "remarks": []}
+            for entry in entries if entry.record is None]
+
+
 def absent(out: Path, records: list[dict]) -> list[dict]:
     """A record, verdict MISSING, for each student of the roster who handed in nothing."""
-    people = roster.of(out)
-    worth = _points(records)
+    people, worth = roster.of(out), _points(records)
     return [{"student": one.id, "file": "", "exercise": " ".join(worth) or None,
              "verdict": "MISSING", "score": 0.0, "points": sum(worth.values()) or None,
              "message": "nothing was handed in", "cases": [], "diagnoses": [], "remarks": []}
-            for one in (people.absent([r["student"] for r in records]) if people else ())]
+            for one in (people.absent(_names(Store(out).entries())) if people else ())]
+
+
+def _names(entries: list) -> list[str]:
+    """Those of whom something was handed in, graded or not, each once."""
+    return list(dict.fromkeys(plain(entry.student) for entry in entries))
 
 
 def census(out: Path) -> list[str]:
     """What a teacher should know of roster and submissions, a sentence for each kind."""
-    rules, records = read(out), Store(out).records()
-    if rules.roster is None:
+    people = roster.of(out)
+    if people is None:
         return []
-    names = list(dict.fromkeys(record["student"] for record in records))
-    absent, unknown = rules.roster.absent(names), rules.roster.unknown(names)
-    lines = [f"{len(rules.roster.students)} on the roster, {len(absent)} without a submission"
+    names = _names(Store(out).entries())
+    absent, unknown = people.absent(names), people.unknown(names)
+    lines = [f"{len(people.students)} on the roster, {len(absent)} without a submission"
              + (f": {_listed([s.name or s.id for s in absent])}" if absent else "")]
     if unknown:
         plural = "" if len(unknown) == 1 else "s"

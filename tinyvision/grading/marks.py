@@ -18,20 +18,23 @@ class Mark:
 
     Attributes:
         score: points; None where there is none, which is not a zero.
-        points: how many there are; None where the exercise is not known.
+        points: how many there are; None where the exercise is not known, or it does not count.
         notes: why the score differs from the record's, a sentence each.
+        counts: whether it is part of the student's total; of several versions one is.
     """
     score: float | None
     points: float | None
     notes: tuple[str, ...] = ()
+    counts: bool = True
 
 
-def read_rules(out: Path) -> course.Rules:
-    """The rules that lie beside the results in OUT. ValueError where such a file is damaged."""
-    return course.read(out)
+def read_rules(out: Path, records: list[dict] | None = None) -> course.Rules:
+    """The rules that lie beside the results in OUT, as `course.read` gives them."""
+    return course.read(out, records)
 
 
 def mark(record: dict, rules: course.Rules) -> Mark:
     """The mark for one record: a pure function of both."""
     score, notes = rules.score(record)
-    return Mark(score, record["points"], tuple(notes))
+    counts = rules.counts(record)
+    return Mark(score, record["points"] if counts else None, tuple(notes), counts)

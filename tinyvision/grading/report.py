@@ -16,7 +16,7 @@ from tinyvision.grading.gradebook import gradebook
 from tinyvision.grading.pages import data, pictures
 from tinyvision.grading.pages.overview import class_page
 from tinyvision.grading.pages.sidebyside import similar_page
-from tinyvision.grading.pages.student import student_page
+from tinyvision.grading.pages.student import TITLE, student_page
 from tinyvision.grading.store import Store, folder_name, one_line, write
 
 
@@ -55,19 +55,34 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     missing = [f"{one_line(entry.student)}: {_why(entry, store)}" for entry in entries
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
-    absent, rules = (course.absent(store.out, [item.record for item in items]),
-                     marks.read_rules(store.out))
-    write(store.out / "gradebook.csv", gradebook(
-        [*(item.record for item in items), *absent],
-        [*(item.mark for item in items), *(marks.mark(r, rules) for r in absent)]))
+    _write_gradebook(store, items)
     notes = course.census(store.out)
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
     write(store.out / "report.html", class_page(items, groups, missing, notes))
     write(store.out / "similar.html", similar_page(groups))
+    _remove_pages(store.out / "students", {item.home for item in items})
     return Report(store.out / "gradebook.csv", store.out / "report.html", store.out / "students",
                   len(items), groups, missing, notes)
+
+
+def _write_gradebook(store: Store, items: list) -> None:
+    """A row for each record, then for each submission without one, then for the absent."""
+    records = [item.record for item in items]
+    rules = marks.read_rules(store.out, records)
+    others = [*course.ungraded(store.out), *course.absent(store.out, records)]
+    write(store.out / "gradebook.csv", gradebook(
+        [*(item.record for item in items), *others],
+        [*(item.mark for item in items), *(marks.mark(record, rules) for record in others)]))
+
+
+def _remove_pages(folder: Path, homes: set[str]) -> None:
+    """Remove the pages of those who are no longer there, as of another class before; a file that
+    is no page of ours stays."""
+    for path in folder.glob("*.html"):
+        if path.stem not in homes and TITLE.encode() in path.read_bytes()[:4096]:
+            path.unlink()
 
 
 def _remembered(store: Store, numbers: bool | None) -> bool:
@@ -90,7 +105,8 @@ def write_similar(out: Path) -> tuple[list, Path]:
 
 def read_items(store: Store, entries: list) -> list[data.Item]:
     """The records of OUT with their marks and exercises, as pages take them."""
-    about, rules = store.exercises(), marks.read_rules(store.out)
+    records = [entry.record for entry in entries if entry.record is not None]
+    about, rules = store.exercises(), marks.read_rules(store.out, records)
     return [data.Item(entry.record, marks.mark(entry.record, rules), folder_name(entry.student),
                       about.get(entry.record["exercise"], {}))
             for entry in entries if entry.record is not None]

@@ -23,16 +23,17 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str]) 
         missing: sentences on what is not graded yet or is damaged.
         notes: sentences on the roster.
     """
+    everything, items = items, [item for item in items if item.mark.counts]
     exercises = data.by_exercise(items)
     hardest = dict(sorted(exercises.items(), key=lambda one: data.mean(data.shares(one[1])) or 0.0))
-    students = data.by_student(items)
+    students = data.by_student(everything)
     levels = "; ".join(sorted({_isolation(item.record) for item in items
                                if item.record["cases"]})) or "–"
     body = (f'<p class="eyebrow">class report</p><h1>{_title(exercises, items)}</h1>'
-            f'<p class="soft">{parts.counted(len(items), "submission")} of '
+            f'<p class="soft">{parts.counted(len(everything), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
             f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
-            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(items, [*missing, *notes])}"
+            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(everything, [*missing, *notes])}"
             f"{_everybody(students, list(exercises), exercises)}")
     return parts.page("Class report", body)
 
@@ -198,8 +199,8 @@ def _everybody(students: dict, names: list[str], exercises: dict) -> str:
 
 
 def _cell(items: list, name: str) -> str:
-    """A student's marks for one exercise; of several files all are shown."""
-    found = [item for item in items if item.record["exercise"] == name]
+    """A student's marks for one exercise; of several versions the one that counts."""
+    found = [item for item in items if item.record["exercise"] == name and item.mark.counts]
     if not found:
         return "<td></td>"
     texts = " · ".join("?" if item.share is None else number(item.mark.score) for item in found)

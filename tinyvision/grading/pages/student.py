@@ -14,6 +14,7 @@ from tinyvision.grading.pages.parts import number, tag
 _FRAME = re.compile(r"(.*:\d+ in .*?): (.*)", re.S)
 NEWLINE = "\n"
 PRINTED = 800                           # characters of what a student's code printed
+TITLE = "<title>Graded work: "          # what a page of ours is known by
 SECRET = "A hidden test about: {}. Its numbers stay with your teacher."
 
 
@@ -27,7 +28,7 @@ def student_page(name: str, items: list, numbers: bool = True) -> str:
             no message, nothing printed. So are cases shown that their record calls ``hidden``.
     """
     cards = "".join(_card(item, numbers) for item in items)
-    scores = [item.mark for item in items if item.mark.score is not None]
+    scores = [item.mark for item in items if item.mark.counts and item.mark.score is not None]
     earned, points = (sum(getattr(mark, key) or 0 for mark in scores)
                       for key in ("score", "points"))
     total = (f'<div class="score">{number(earned)} <small>of {number(points)} points</small></div>'
@@ -41,7 +42,7 @@ def student_page(name: str, items: list, numbers: bool = True) -> str:
 def _card(item, numbers: bool) -> str:
     """One submission."""
     record, mark = item.record, item.mark
-    score = "not graded" if mark.score is None else number(mark.score)
+    score = _score(mark)
     of = f" <small>/ {number(mark.points)}</small>" if mark.points is not None else ""
     notes = "".join(f'<p class="hint">{escape(note)}</p>' for note in mark.notes)
     message = f"<p>{escape(record['message'])}</p>" if not record["cases"] else ""
@@ -51,6 +52,12 @@ def _card(item, numbers: bool) -> str:
             f'<p class="soft small">{escape(record["file"])} &nbsp;{tag(record["verdict"])}</p>'
             f'</div><div class="score">{score}{of}</div></div>{notes}{message}{_lines(record)}'
             f"{functions}</article>")
+
+
+def _score(mark) -> str:
+    if not mark.counts:
+        return "not counted"
+    return "not graded" if mark.score is None else number(mark.score)
 
 
 def _function(record: dict, name: str, cases: list[dict], numbers: bool) -> str:
