@@ -138,7 +138,7 @@ def test_canvas_gets_its_own_file_back_with_one_column_changed(results, exported
     said = capsys.readouterr().out
     assert "3 marks in column 'HW3 (98765)'" in said
     assert "without a submission here, left as they were: Student, Test" in said
-    assert "nothing was handed in, left as they were: zoe" in said
+    assert "nothing was handed in, left as they were: Zhou, Zoe" in said
     assert "submissions of nobody in the file: =dan" in said
 
 
@@ -155,6 +155,7 @@ def test_canvas_zeros_only_when_asked_for(results, exported):
     (CANVAS.decode().replace("10.00,20.00", "10.00,(read only)"), "98765", "read only"),
     (CANVAS.decode().replace("HW3 (9", "Final Score HW3 (9"), "98765", "Canvas ignores"),
     (CANVAS.decode().replace('"Lovelace, Ada"', '"Lovelace, Ada'), "98765", "line 4: a quote"),
+    (CANVAS.decode().replace("HW2 (11),HW3 (98765)", "HW2,HW3"), "HW3", "no gradebook that Canvas"),
     ("", "98765", "is empty")])
 def test_a_canvas_file_that_does_not_fit_is_named(results, exported, text, column, words):
     exported.write_text(text, newline="")
@@ -225,7 +226,7 @@ def test_moodle_gets_its_own_file_back_in_its_own_language(results, tmp_path):
                                                                 (2, 4): ("", "100")}
     said = " ".join(filled.notes)
     assert "scaled to Moodle's 100" in said and "locked, left as they were: Cleo" in said
-    assert "1 in the file, without a submission here, left as they were: 126" in said
+    assert "1 in the file, without a submission here, left as they were: Wer" in said
 
 
 def test_moodle_in_english(results, tmp_path):
@@ -250,6 +251,35 @@ def test_a_worksheet_that_does_not_fit_is_named(results, tmp_path, header, colum
         return
     with pytest.raises(ValueError, match=words):
         moodle.fill(exported, results, column)
+
+
+def test_a_file_of_the_other_system_is_refused(results, exported, tmp_path):
+    worksheet = tmp_path / "w.csv"
+    worksheet.write_bytes(MOODLE.encode())
+    for kind, file, column in (("--canvas", worksheet, "Bewertung"),
+                               ("--moodle", exported, "HW3 (98765)")):
+        assert export(results, kind, file, "--column", column) == 2
+        assert not list(tmp_path.glob("*-filled.csv"))
+    with pytest.raises(ValueError, match="give it with --canvas"):
+        moodle.fill(exported, results, "HW3 (98765)")
+
+
+def test_moodles_scales_are_refused_and_a_missing_maximum_is_said(results, tmp_path):
+    exported = tmp_path / "w.csv"
+    text = ("Identifier,Full name,Email address,Grade,Scale,Grade can be changed\n"
+            'Participant 1,Cleo,cleo@uni.example,,"Not yet, Passed, Excellent",Yes\n')
+    exported.write_text(text)
+    with pytest.raises(ValueError, match="with the scale 'Not yet, Passed, Excellent'"):
+        moodle.fill(exported, results)
+    exported.write_text(text.replace(',Scale', '').replace(',"Not yet, Passed, Excellent"', ""))
+    assert "no maximum grade stands" in moodle.fill(exported, results).notes[0]
+
+
+def test_names_with_commas_are_told_apart(results, exported):
+    exported.write_bytes(CANVAS + b'"O\'Neil, Pat",106,,pat,A,,,\r\n')
+    notes = canvas.fill(exported, results, "98765").notes
+    assert "2 in the file, without a submission here, left as they were: " \
+           "Student, Test; O'Neil, Pat" in notes
 
 
 def test_above_moodles_maximum_is_refused(results, tmp_path):
@@ -388,7 +418,7 @@ def test_what_the_grader_failed_on_is_no_zero_anywhere(results, tmp_path):
     exported.write_bytes(CANVAS)
     filled = canvas.fill(exported, out, "98765", zeros=True)
     assert (3, 6) not in changed(CANVAS, filled.data)
-    assert "1 not graded, left as they were: ada" in filled.notes
+    assert "1 not graded, left as they were: Lovelace, Ada" in filled.notes
     export(out, "--csv", "-o", tmp_path / "all.csv")
     export(out, "--gradescope", "-o", tmp_path / "g")
     export(out, "--nbgrader", "-o", tmp_path / "nb")

@@ -46,14 +46,17 @@ def fill(exported: Path, out: Path, column: str | None, zeros: bool = False) -> 
 def _column(table: Table, wanted: str | None) -> int:
     header = [cell.value.strip() for cell in table.rows[0]]
     assignments = [name for name in header if ASSIGNMENT.match(name)]
-    named = [name for name in header if wanted is not None and (
-        name == wanted.strip() or ASSIGNMENT.match(name)
-        and wanted.strip() in ASSIGNMENT.match(name).groups())]
+    if not assignments:                 # into another system's file nothing is written
+        raise ValueError(f"{table.name} is no gradebook that Canvas exported: no column is headed "
+                         "like 'HW3 (98765)'; export it there, or give a worksheet of Moodle's "
+                         "with --moodle")
+    named = [name for name in assignments if wanted is not None and wanted.strip() in (
+        name, *ASSIGNMENT.match(name).groups())]
     found = named if wanted is not None else assignments
     if len(found) != 1:
         asked = f"column {wanted!r}" if wanted is not None else "one assignment"
         raise ValueError(f"{table.name}: {asked} stands there {len(found)} times; say --column "
-                         f"with one of {', '.join(map(repr, assignments)) or 'its columns'}")
+                         f"with one of {', '.join(map(repr, assignments))}")
     if IGNORED.search(found[0]):
         raise ValueError(f"{table.name}: Canvas ignores columns like {found[0]!r}; give the "
                          "assignment another title there and export again")

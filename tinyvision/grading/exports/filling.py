@@ -57,7 +57,7 @@ class Index:
 
 
 def fill(table: Table, first: int, column: int, identity, index: Index, scale: float = 1.0,
-         zeros: bool = False, skipped=lambda cells: False) -> Filled:
+         zeros: bool = False, skipped=lambda cells: False, called=None) -> Filled:
     """Put marks into a column.
 
     Arguments:
@@ -67,6 +67,7 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
         scale: points of the file for one of ours.
         zeros: fill in 0 for those of whom nothing was handed in.
         skipped: says of a row's cells whether it is no student's, or may not be changed.
+        called: what a row's student is called in notes; by default the first of its words.
     """
     comma, places, unknown, doubtful = table.comma_decimals(), {}, [], []
     for at in range(first, len(table.rows)):
@@ -75,39 +76,41 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
             continue
         words = identity(cells) if callable(identity) else [cells[i] for i in identity]
         row = index.find(words)
+        name = (called(cells) if called else "") or next(filter(None, words), f"row {at + 1}")
         if row == "two":
-            doubtful.append(" ".join(filter(None, words)))
+            doubtful.append(f"{name} ({' '.join(w for w in words if w and w != name)})")
         elif row is None:
-            unknown.append(next(filter(None, words), f"row {at + 1}"))
+            unknown.append(name)
         else:
-            places.setdefault(id(row), (row, []))[1].append(at)
+            places.setdefault(id(row), (row, name, []))[2].append(at)
     filled, notes = _put(table, column, places, scale, comma, zeros, doubtful)
-    there = {id(row) for row, _ in places.values()}
+    there = {id(row) for row, _, _ in places.values()}
     absent = [row.student for row in index.rows if id(row) not in there and row.records]
-    notes += _said("in the file, without a submission here, left as they were", unknown)
-    notes += _said("submissions of nobody in the file", absent)
-    notes += _said("named like two different students, left as they were", doubtful)
+    notes += said("in the file, without a submission here, left as they were", unknown)
+    notes += said("submissions of nobody in the file", absent)
+    notes += said("named like two different students, left as they were", doubtful)
     return Filled(table.data(), filled, table.rows[first - 1][column].value
                   if first else "", tuple(notes))
 
 
 def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, list[str]]:
     filled, ungraded, missing = 0, [], []
-    for row, at in places.values():
+    for row, name, at in places.values():
         if len(at) > 1:
-            doubtful.append(row.student)
+            doubtful.append(f"{row.student} ({len(at)} rows)")
         elif row.score is None and row.records:
-            ungraded.append(row.student)
+            ungraded.append(name)
         elif row.score is None and not zeros:
-            missing.append(row.student)
+            missing.append(name)
         else:
             table.set(at[0], column, number((row.score or 0.0) * scale, comma))
             filled += 1
-    return filled, [*_said("not graded, left as they were", ungraded),
-                    *_said("nothing was handed in, left as they were", missing)]
+    return filled, [*said("not graded, left as they were", ungraded),
+                    *said("nothing was handed in, left as they were", missing)]
 
 
-def _said(what: str, names: list[str]) -> list[str]:
+def said(what: str, names: list[str]) -> list[str]:
+    """A sentence on these people, or none; between them semicolons, since "Doe, Jo" is one."""
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    shown = ", ".join(plain(name, 60) for name in names[:MOST])
+    shown = "; ".join(plain(name, 60) for name in names[:MOST])
     return [f"{len(names)} {what}: {shown}{more}"] if names else []
