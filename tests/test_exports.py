@@ -446,3 +446,16 @@ def test_a_full_disk_loses_nothing(results, exported):
 def test_the_exported_file_itself_is_never_written(results, exported):
     assert export(results, "--canvas", exported, "--column", "98765", "-o", exported) == 2
     assert exported.read_bytes() == CANVAS
+
+
+def test_hidden_numbers_stay_hidden_where_work_may_be_handed_in_again():
+    case = {"function": "f", "name": "stride 2", "points": 1, "earned": 0, "verdict": "WRONG_VALUE",
+            "message": "yours 7, expected 0.2024", "printed": "x = 0.4967"}
+    raised = case | {"verdict": "EXCEPTION", "message": "ValueError: [[0.4967]]",
+                     "frames": ["f.py:3 in f: raise ValueError(x)"]}
+    kept = case | {"verdict": "TIMEOUT", "message": "did not finish in 2 s"}
+    record = {"cases": [case, raised, kept]}
+    texts = [test["output"] for test in gradescope.tests(record, numbers=False)]
+    assert texts[0] == "wrong value" and texts[2] == "timeout: did not finish in 2 s"
+    assert texts[1] == "exception: ValueError\nf.py:3 in f: raise ValueError(x)"
+    assert "0.2024" in gradescope.tests(record)[0]["output"]
