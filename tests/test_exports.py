@@ -455,6 +455,7 @@ def test_hidden_numbers_stay_hidden_where_work_may_be_handed_in_again():
                      "frames": ["f.py:3 in f: raise ValueError(x)"]}
     kept = case | {"verdict": "TIMEOUT", "message": "did not finish in 2 s"}
     record = {"cases": [case, raised, kept]}
+    from tinyvision.grading.exports import gradescope
     texts = [test["output"] for test in gradescope.tests(record, numbers=False)]
     assert texts[0] == "wrong value" and texts[2] == "timeout: did not finish in 2 s"
     assert texts[1] == "exception: ValueError\nf.py:3 in f: raise ValueError(x)"
