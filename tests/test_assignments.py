@@ -22,13 +22,12 @@ from tinyvision.exercises.homework import TABLE_LINE, homework
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
 from tinyvision.grading.assignment import prepare, run as answer_of
-from tinyvision.grading.build import (
-    BuildError, build, check_mistakes, checkable, script, secret_lines, worth)
+from tinyvision.grading.build import BuildError, build, checkable, script, worth
 from tinyvision.grading.examine import examine
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
+from tinyvision.grading.proofs import as_received, check_mistakes, secret_lines
 from tinyvision.grading.verdict import Verdict, judge
-from tinyvision.grading.build import _answer
 
 LEVEL = "medium" if sandbox.worker.CAN_FORK else "none"
 PARTS = ["conv2d", "roi_align", "nms"]
@@ -224,7 +223,7 @@ def test_a_solution_in_other_conventions_is_right_and_a_copied_one_is_not(name):
         assert mine and function != variation.name
         for i in mine:
             case, expected = assignment.cases[i], assignment.expected[i]
-            got = _answer(answer_of(other, case))
+            got = as_received(answer_of(other, case))
             assert judge(got, expected).verdict is Verdict.OK
         if len(variation.parameters) - ("g" in variation.parameters) > 1:
             assert variation.order != variation.parameters
