@@ -35,7 +35,25 @@ def test_start_then_check(tmp_path, capsys):
 def test_an_unknown_exercise_is_one_sentence(tmp_path, capsys):
     assert cli.main(["start", "conv3d", "-o", str(tmp_path)]) == 2
     message = capsys.readouterr().err.strip()
-    assert "conv3d" in message and "conv2d" in message and "\n" not in message
+    assert "conv3d" in message and "did you mean 'conv2d'?" in message and len(message) < 120 and "\n" not in message
+
+
+def test_a_typo_in_the_marker_is_told_the_nearest(tmp_path, capsys):
+    for name, hint in (("conv_2d", "(or did you mean conv2d?)"), ("hw3", "")):
+        file = tmp_path / "mine.py"
+        file.write_text(f"# tinyvision exercise: {name}\nx = 1\n")
+        assert cli.main(["check", str(file)]) == 2
+        said = capsys.readouterr().err
+        assert "only your instructor can check" in said and hint in said
+        assert ("did you mean" in said) == bool(hint)
+
+
+def test_the_invented_class_asks_for_its_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for words, said in (([], "FOLDER"), ([str(tmp_path / "file")], "cannot be: a part of")):
+        done = subprocess.run([sys.executable, "-m", "tinyvision.grading.classroom", *words],
+                              capture_output=True, text=True)
+        assert done.returncode and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_gradcheck_of_an_unknown_operation(capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
 
-__all__ = ["Case", "Exercise", "Mistake", "load", "names"]
+__all__ = ["Case", "Exercise", "Mistake", "load", "names", "nearest"]
 
 _NAMES = (
     "conv2d", "dilated_conv2d", "depthwise_conv2d", "conv_matrix", "conv_transpose2d",
@@ -38,10 +38,15 @@ def load(name: str) -> Exercise:
         if file:
             from tinyvision.exercises.files import load_file
             return load_file(file)
-        near = difflib.get_close_matches(str(name).lower(), _NAMES, 1, 0.0)[0]
-        raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}, of the exercises "
-                         f"{', '.join(_NAMES)}?")
+        near = nearest(name) or nearest(name, 0.0)
+        raise ValueError(f"there is no exercise {name!r}: did you mean {near!r}? "
+                         f"'tinyvision exercises' lists all {len(_NAMES)}")
     return importlib.import_module(f"{__name__}.{name}").EXERCISE
+
+
+def nearest(name, least: float = 0.75) -> str | None:
+    """The exercise that a mistyped name may mean (``conv_2d``), or None where none is that like."""
+    return next(iter(difflib.get_close_matches(str(name).lower(), _NAMES, 1, least)), None)
 
 
 def assignment_file(name) -> Path | None:

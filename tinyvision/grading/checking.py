@@ -73,8 +73,10 @@ def _exercise(one, wanted: str | None):
     if wanted is not None or name in exercises.names():
         return exercises.load(name)
     if name is not None:
-        raise ValueError(f"check: {one.file} is for the assignment {name!r}, which only your "
-                         "instructor can check; run the file to see its own examples")
+        near = exercises.nearest(name)
+        hint = f" (or did you mean {near}?)" if near else ""
+        raise ValueError(f"check: {one.file} is for the assignment {name!r}{hint}, which only "
+                         "your instructor can check; run the file to see its own examples")
     raise ValueError(f"check: {one.file} names no exercise; begin it with a line like "
                      f"'# tinyvision exercise: {exercises.names()[0]}'")
 
