@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from tinyvision import exercises
 from tinyvision.grading import late, overrides, roster, submissions
 from tinyvision.grading.roster import Roster, Student
-from tinyvision.grading.store import Store, plain, write
+from tinyvision.grading.store import Store, one_line, plain, write
 
 TIMES = "course/times.json"
 
@@ -27,6 +28,7 @@ class Rules:
         times: file -> when it was handed in; None where it is only known to be late.
         given: marks by hand, `overrides.Override`.
         roster: or None.
+        unread: file -> what should tell its time and cannot be understood.
         passed: (student, file) of a version that does not count -> the file that does.
     """
     policies: dict
@@ -34,6 +36,7 @@ class Rules:
     given: list
     roster: Roster | None
     passed: dict[tuple[str, str], str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def counts(self, record: dict) -> bool:
         """Whether it is the version that counts: of several for one exercise the best does."""
@@ -61,6 +64,9 @@ class Rules:
         policy = self.policies.get(record["exercise"])
         if policy is None or final or score is None:
             return score, 0.0, notes
+        if record["file"] in self.unread:
+            return score, 0.0, [*notes, f"{self.unread[record['file']]} tells no time that can be "
+                                "read: taken as handed in on time"]
         if self.times.get(record["file"], 0) is None:
             return score, 0.0, [*notes, "marked as late by the platform, which does not say how "
                                 "late: nothing is taken off"]
@@ -79,7 +85,8 @@ def read(out: Path, records: list[dict] | None = None) -> Rules:
     out = Path(out)
     policies = {name: late.Policy.of(about.get("due"), about.get("late"))
                 for name, about in Store(out).exercises().items() if about.get("due")}
-    rules = Rules(policies, read_times(out), overrides.read(out), roster.of(out))
+    rules = Rules(policies, read_times(out), overrides.read(out), roster.of(out),
+                  unread=_read_unread(out))
     return replace(rules, passed=_passed(rules, Store(out).records() if records is None
                                          else records))
 
@@ -102,22 +109,47 @@ def _passed(rules: Rules, records: list[dict]) -> dict[tuple[str, str], str]:
 def read_times(out: Path) -> dict[str, datetime | None]:
     """File -> when it was handed in, as `keep_times` wrote it."""
     path = Path(out) / TIMES
-    if not path.exists():
-        return {}
     try:
-        return {file: None if text == late.LATE else late.time(text) for file, text in
-                json.loads(path.read_text(encoding="utf-8")).items()}
+        return {file: None if text == late.LATE else late.time(text)
+                for file, text in _stated(path) if not text.startswith(late.UNREAD)}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); 'tinyvision grade' with the same folders "
                          "writes it again") from None
 
 
-def keep_times(out: Path, folder: Path, submissions) -> None:
-    """Note in OUT when the submissions of a folder came, as far as it says so."""
+def _read_unread(out: Path) -> dict[str, str]:
+    return {file: text[len(late.UNREAD):] for file, text in _stated(Path(out) / TIMES)
+            if text.startswith(late.UNREAD)}
+
+
+def _stated(path: Path) -> list[tuple[str, str]]:
+    return list(json.loads(path.read_text(encoding="utf-8")).items()) if path.exists() else []
+
+
+def keep_times(out: Path, folder: Path, submissions) -> list[str]:
+    """Note in OUT when the submissions of a folder came, as far as it says so; a sentence where
+    it says so in words that cannot be understood."""
+    unread = late.unread(folder, submissions)
     found = {plain(file): moment for file, moment in late.times(folder, submissions).items()}
+    found |= {plain(file): late.UNREAD + one_line(what) for file, what in unread.items()}
     if found or (Path(out) / TIMES).exists():
         text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         write(Path(out) / TIMES, text)
+    names = _listed([one_line(what) for what in dict.fromkeys(unread.values())])
+    return [f"no time that can be read, taken as handed in on time: {names}"] if unread else []
+
+
+def keep_policy(out: Path, file: str) -> None:
+    """Take due date and late policy of an assignment's file over into OUT. ValueError where the
+    file has none, or nothing of that assignment was graded."""
+    exercise, store = exercises.load(file), Store(out)
+    known = store.exercises()
+    if exercise.name not in known:
+        raise ValueError(f"{out} holds nothing of {exercise.name!r}; there is "
+                         f"{', '.join(known) or 'nothing'}")
+    rules = {"due": getattr(exercise, "due", None), "late": getattr(exercise, "late", {})}
+    late.Policy.of(rules["due"], rules["late"])
+    store.keep_exercise(known[exercise.name] | rules)
 
 
 def student(out: Path, records: list[dict], word: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import time
 import traceback
 from dataclasses import replace
@@ -55,10 +56,12 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     found, passed_over = _of(found, exercise, folder, pattern)
     engine = _cluster(dask, isolation) if dask else Threads(isolation, jobs)
     store = Store(out)
+    warnings = _taken_over(store, found, seed)
     assignments = Assignments(store.secret(seed, make=shard is None), exercise)
     tasks = [Task(submission, assignments, store, engine.level) for submission in found]
     store.list_submissions([(task.submission.student, task.key) for task in tasks])
-    course.keep_times(store.out, folder, found)
+    for warning in [*warnings, *course.keep_times(store.out, folder, found)]:
+        print(f"grade: {warning}", file=sys.stderr)
     assignments.keep_all(store, tasks)
     chosen = selection.choose(tasks, shard, only)
     todo = [task for task in chosen if not task.done(rerun)]
@@ -67,6 +70,23 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         interrupted, lost = _run(engine, todo, live)
     return replace(_summary(store, engine, chosen, len(todo), interrupted, lost, start),
                    passed_over=passed_over)
+
+
+def _taken_over(store: Store, found: list, seed: str | None) -> list[str]:
+    """What was in OUT before and does not go on, a sentence each."""
+    try:
+        before = {entry.student for entry in store.entries()}
+    except ValueError:                  # an empty folder, or a list that is written again
+        return []
+    gone, lines = before - {one.student for one in found}, []
+    if gone:
+        lines.append(f"{store.out} held results of {len(gone)} student{'s' * (len(gone) != 1)} "
+                     f"who handed in nothing here ({one_line(min(gone))}, ...): they leave "
+                     "gradebook and pages; give another -o to keep both")
+    if seed is None and not (store.out / "secret").exists():
+        lines.append(f"{store.out / 'secret'} is gone: other numbers are made, and everything is "
+                     "graded again; put a copy back to keep the records")
+    return lines
 
 
 def _of(found: list, exercise: str | None, folder, pattern: str | None) -> tuple[list, dict]:
@@ -243,7 +263,9 @@ class Task:
         if one.problem:
             return whole(one, None, self.level, one.verdict, one.problem), {}
         if self.assignment is None:
+            near = one.exercise and exercises.nearest(one.exercise)
             named = f"names {one.exercise!r}, which is none" if one.exercise else "names none"
+            named += f" (did you mean {near}?)" if near else ""
             return whole(one, None, self.level, Verdict.MISSING, plain(
                 f"of which exercise? The file {named}; "
                 "its first line should be '# tinyvision exercise: NAME'")), {}

@@ -27,6 +27,7 @@ from zoneinfo import ZoneInfo
 
 METADATA = "submission_metadata.json"
 LATE = "late"
+UNREAD = "unread: "                     # before the name of what should have told a time
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,25 @@ def times(folder, found) -> dict[str, str]:
     return stated
 
 
+def unread(folder, found) -> dict[str, str]:
+    """File -> the name of what should tell when it was handed in and cannot be understood; files
+    whose time is known otherwise are left out. Arguments as in `times`."""
+    known, folder, doubtful = times(folder, found), Path(folder), {}
+    folder = folder / "submitted" if (folder / "submitted").is_dir() else folder
+    for one in found:
+        beside = next((home / name for home in _homes(folder, one.file)
+                       for name in ("timestamp.txt", METADATA) if (home / name).exists()), None)
+        if one.file not in known and (one.timestamp or beside):
+            doubtful[one.file] = (repr(one.timestamp) if one.timestamp else
+                                  beside.relative_to(folder).as_posix())
+    return doubtful
+
+
+def _homes(folder: Path, file: str) -> list[Path]:
+    """The folders from the file's own up to the student's."""
+    return [home for home in (folder / file).parents if folder in home.parents]
+
+
 def _stamp(text: str) -> str | None:
     try:
         return time(text).isoformat() if text else None
@@ -171,9 +191,7 @@ def _stamp(text: str) -> str | None:
 
 def _beside(folder: Path, file: str) -> str | None:
     """What stands in the folders from the file's own up to the student's."""
-    for home in list((folder / file).parents):
-        if home == folder or folder not in home.parents:
-            return None
+    for home in _homes(folder, file):
         for name in ("timestamp.txt", METADATA):
             moment = _of_file(home / name)
             if moment:

@@ -14,6 +14,8 @@ def add(subparsers) -> None:
     reporting = subparsers.add_parser(
         "report", help="make gradebook and pages again, from the records alone")
     reporting.add_argument("out", help="the folder that 'tinyvision grade -o' wrote")
+    reporting.add_argument("assignment", nargs="?", metavar="HW.py",
+                           help="take its due date and late policy over before")
     reporting.add_argument("--numbers", action=argparse.BooleanOptionalAction,
                            help="show students the numbers of their cases, or only what each case "
                                 "is about; kept for later runs (default at first: show)")
@@ -25,8 +27,11 @@ def add(subparsers) -> None:
 
 def run_report(args) -> int:
     """Write gradebook and pages. 0, or 1 where a record is missing or damaged, or 2."""
+    from tinyvision.grading import course
     from tinyvision.grading.report import write_report
     try:
+        if args.assignment:
+            course.keep_policy(args.out, args.assignment)
         report = write_report(args.out, args.numbers)
     except ValueError as error:
         print(f"report: {error}", file=sys.stderr)
