@@ -106,6 +106,16 @@ def _nan(boxes1, boxes2):
         return both / (first + second - both)
 
 
+def _plainly_divided(clip_sides, clip_areas):
+    """0 / 0 wherever the union is empty, with sides or areas that may be negative."""
+    def wrong(boxes1, boxes2):
+        both = np.maximum(_sides(boxes1, boxes2), clip_sides).prod(axis=-1)
+        first, second = (_areas(boxes, clip=clip_areas) for boxes in (boxes1, boxes2))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return both / (first[:, None] + second - both)
+    return wrong
+
+
 def _pairs_only(boxes1, boxes2):
     count = min(len(boxes1), len(boxes2))
     return np.diagonal(box_iou(boxes1[:count], boxes2[:count])).copy()
@@ -265,7 +275,9 @@ MISTAKES += versions(MISTAKES, {
         _overlap_but(_area_clipped, clip=-np.inf),
         *(_unless_empty(_overlap_but(sides)) for sides in (
             _area_clipped, _x_clipped, _y_clipped, _turned_positive)),
-        _unless_empty(_not_clipped)),
+        _unless_empty(_not_clipped), _plainly_divided(-np.inf, -np.inf),
+        _plainly_divided(-np.inf, 0.0)),
+    ("box_iou", "nan"): (_plainly_divided(0.0, -np.inf),),
     ("box_iou", "of-one-box"): (_over(lambda both, first, second: second),),
     ("box_iou", "shared-part-lost"): (_endless,),
     ("box_iou", "read-as-sizes"): (

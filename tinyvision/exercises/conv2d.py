@@ -288,6 +288,14 @@ def _gweight_of(share):
     return back
 
 
+def _in_order(*places):
+    """The right gradients, in another order."""
+    def back(*args):
+        right = conv2d_backward(*args)
+        return tuple(right[place] for place in places)
+    return back
+
+
 def _gbias(total):
     return lambda g, *rest: (*conv2d_backward(g, *rest)[:2], total(g))
 
@@ -372,6 +380,9 @@ MISTAKES = (
     *(Mistake("conv2d_backward", "gbias-of-all-channels", "All output channels share one number "
               "in your dL/dbias. Each has a bias of its own.", _gbias(total))
       for total in (np.sum, lambda g: np.full(g.shape[1], g.sum()))),
+    *(Mistake("conv2d_backward", "results-exchanged", "Your gradients come in another order. Return "
+              "those of x, weight and bias in the order of the arguments.", _in_order(*places))
+      for places in ((1, 0, 2), (1, 2, 0), (2, 1, 0), (0, 2, 1), (2, 0, 1))),
 )
 
 MISTAKES += versions(MISTAKES, {

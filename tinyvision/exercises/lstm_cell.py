@@ -190,6 +190,10 @@ def _not_gated(i, f, g, o, c):
     return np.tanh(new), new
 
 
+def _gate_for_state(i, f, g, o, c):
+    return o, f * c + i * g
+
+
 def _all_kept(i, f, g, o, c):
     new = c + i * g
     return o * np.tanh(new), new
@@ -289,6 +293,8 @@ MISTAKES = (
             _changed(_sigmoid_shown)),
     Mistake("lstm_cell", "all-shown", "o is not used: the memory is shown whole.",
             _changed(_not_gated)),
+    Mistake("lstm_cell", "gate-for-state", "Your h' is the gate o itself. What does o multiply?",
+            _changed(_gate_for_state)),
     Mistake("lstm_cell", "c-first", "The results are exchanged: h comes first.",
             _changed(_c_first)),
     Mistake("lstm_cell_backward", "gc-ignored", "The gradient gc from the next step is not used.",

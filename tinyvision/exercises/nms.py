@@ -22,6 +22,8 @@ No boxes give an empty array of integers.
 
 **Shapes.** boxes (N, 4) and scores (N,) give the indices that were kept, int64, by decreasing
 score.
+Beware: `np.array(kept)` of an empty list is an array of floats; `np.array(kept, dtype=np.int64)` is
+one of integers, empty or not.
 """
 from __future__ import annotations
 
@@ -175,6 +177,39 @@ def _removed_while_walking(boxes, scores, iou_threshold):
     return np.array(keep, np.int64)
 
 
+def _not_clipped(boxes):
+    """(products of overlaps' sides, unions) where negative sides are left as they are."""
+    size = (np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+            - np.maximum(boxes[:, None, :2], boxes[None, :, :2]))
+    both, area = size.prod(axis=-1), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return both, area[:, None] + area - both
+
+
+def _not_clipped_at_all(boxes, scores, iou_threshold):
+    both, union = _not_clipped(boxes)
+    return _greedy(_best_first(scores), both / np.where(union > 0, union, 1) > iou_threshold)
+
+
+def _not_clipped_and_nan(boxes, scores, iou_threshold):
+    both, union = _not_clipped(boxes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _greedy(_best_first(scores), ~(both / union <= iou_threshold))
+
+
+def _kept_in(answer):
+    """The right boxes in another form: ``answer(kept, boxes, scores)``."""
+    return lambda boxes, scores, iou_threshold: answer(nms(boxes, scores, iou_threshold), boxes,
+                                                       scores)
+
+
+def _marked(kept, boxes, scores):
+    return np.isin(np.arange(len(boxes)), kept)
+
+
+def _marked_in_order(kept, boxes, scores):
+    return np.isin(_best_first(scores), kept)
+
+
 MISTAKES = (
     Mistake("nms", "at-the-threshold", "A box whose IoU is exactly the threshold stays: greater, "
             "or greater or equal?", _at_threshold),
@@ -204,11 +239,20 @@ MISTAKES = (
             "that was kept may drop it.", _with_the_last_kept),
     Mistake("nms", "removed-while-walking", "You remove boxes from the list that you walk through: "
             "the one after a box removed is skipped.", _removed_while_walking),
+    *(Mistake("nms", "mask-for-indices", "You return one truth for each box. The answer is the "
+              "indices of the boxes kept (np.flatnonzero of a mask), the best first.",
+              _kept_in(form)) for form in (_marked, _marked_in_order)),
+    Mistake("nms", "boxes-for-indices", "You return the boxes kept. The answer is their indices.",
+            _kept_in(lambda kept, boxes, scores: np.array([boxes[i] for i in kept]))),
+    Mistake("nms", "scores-for-indices", "You return the scores of the boxes kept. The answer is "
+            "their indices.", _kept_in(lambda kept, boxes, scores: scores[kept])),
 )
 
 _BY_WRONG_OVERLAPS = borrowed("nms", _by)
+MISTAKES += _BY_WRONG_OVERLAPS
 
-MISTAKES += _BY_WRONG_OVERLAPS + versions(MISTAKES, {
+MISTAKES += versions(MISTAKES, {
+    ("nms", "not-clipped"): (_not_clipped_at_all, _not_clipped_and_nan),
     ("nms", "at-the-threshold"): (_hitting(lambda iou, limit: ~(iou < limit)),),
     ("nms", "unsorted"): (
         _ordered(lambda scores: np.arange(len(scores)), _by_score),

@@ -185,7 +185,7 @@ def _count(answer: Answer, expected: Expected) -> Judgement | None:
                                              f"{len(expected.parts)} arrays")
     if answer.several and not expected.several:
         return Judgement(Verdict.WRONG_TYPE, f"returned a {answer.several} of {count}, expected "
-                                             "one numpy.ndarray")
+                                             f"one numpy.ndarray{_made_by(expected.parts[0])}")
     if count != len(expected.parts):
         return Judgement(Verdict.WRONG_TYPE, f"returned {count} arrays, expected "
                                              f"{len(expected.parts)}")
@@ -196,6 +196,12 @@ def _kind(name: str) -> str:
     if name == "NoneType":
         return "None (is a return missing?)"
     return f"an array ({name})" if name.startswith("ndarray of") else f"a {name}"
+
+
+def _made_by(want: np.ndarray) -> str:
+    """How a list becomes what is expected; of an empty one NumPy makes floats."""
+    integers = ", dtype=np.int64" if want.dtype.kind in "iu" else ""
+    return f": return np.array(...{integers})"
 
 
 def _judge_part(answer: Answer, expected: Expected, part: int) -> Judgement | None:
@@ -217,13 +223,16 @@ def _form(got, want: np.ndarray, name: str, shape: tuple | None):
     array = name.startswith("ndarray of")
     scalar = name.startswith("scalar ") and want.ndim == 0
     if not array and not scalar:
-        yield Verdict.WRONG_TYPE, f"returned {_kind(name)}, expected a numpy.ndarray"
+        hint = _made_by(want) if name == "list" else ""
+        yield Verdict.WRONG_TYPE, f"returned {_kind(name)}, expected a numpy.ndarray{hint}"
     if shape != want.shape:
         yield Verdict.WRONG_SHAPE, f"shape {shape}, expected {want.shape}"
     if got is None:
         yield Verdict.WRONG_DTYPE, f"{name}, expected {accepted(want.dtype)}"
     elif not right_dtype(got.dtype, want.dtype):
-        yield Verdict.WRONG_DTYPE, f"dtype {got.dtype}, expected {accepted(want.dtype)}"
+        floats = got.size == 0 and got.dtype.kind == "f"
+        empty = f": of an empty list NumPy makes floats{_made_by(want)}" if floats else ""
+        yield Verdict.WRONG_DTYPE, f"dtype {got.dtype}, expected {accepted(want.dtype)}{empty}"
 
 
 def right_dtype(got: np.dtype, want: np.dtype) -> bool:
