@@ -432,6 +432,11 @@ def test_of_two_versions_one_counts_everywhere(tmp_path, capsys):
     assert {name: (row["score"], row["points"]) for name, row in rows.items()} == {
         "tina/lab1.py": ("17", "20"), "tina/a/v0.py": ("", ""), "tina/b/lab1.py": ("", "")}
     assert rows["tina/a/v0.py"]["notes"] == "not counted: tina/lab1.py counts"
+    capsys.readouterr()
+    assert run("show", tmp_path / "out", "tina") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("not counted: tina/lab1.py counts") == 2 and "counts: 17" in shown
+    assert "not graded" not in shown
     page = (tmp_path / "out" / "students" / "tina.html").read_text()
     assert "17 <small>of 20 points" in page and page.count("not counted: tina/lab1.py") == 2
     assert "not graded" not in page

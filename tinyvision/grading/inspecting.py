@@ -38,7 +38,9 @@ def show(out: Path, student: str) -> str:
         lines += [f"tinyvision replay {out} {shlex.quote(student)} {' | '.join(failing)}"
                   ] if failing else []
         lines += [f"    remark: {remark}" for remark in record["remarks"]]
-        lines += [*notes, "not graded" if score is None else f"counts: {score:g}"] if notes else []
+        lines += notes
+        if notes and rules.counts(record):
+            lines.append("not graded" if score is None else f"counts: {score:g}")
         pieces.append("\n".join(lines))
     return "\n\n".join(pieces)
 
