@@ -64,7 +64,8 @@ def test_gradcheck_of_an_unknown_operation(capsys):
 @pytest.mark.parametrize("number, name, words", [
     (errno.ENOSPC, "out/submissions.json", "out/submissions.json could not be written, the disk"),
     (errno.ENOSPC, None, "a file could not be written"),
-    (errno.EACCES, "here/.conv2d.py.adzfbum9", "here/conv2d.py may not be written"),
+    (errno.EACCES, "./.conv2d.py.adzfbum9", "conv2d.py may not be written"),
+    (errno.EACCES, "closed/a/b", "closed/a/b may not be opened"),
     (errno.EROFS, ".a.json.0123456789ab.part", "a.json may not be written"),
     (errno.ENOENT, "nowhere", "there is no nowhere"),
     (errno.ENOTDIR, "a.py/b", "a.py/b cannot be: a part of that path is a file"),

@@ -115,12 +115,17 @@ def _meant(error: OSError) -> Path | str:
 
 
 def _forbidden(path: Path, error: OSError) -> str:
-    """Reading is refused where the file is there and cannot be read, else writing."""
-    if os.path.exists(path) and not os.access(path, os.R_OK):
+    """Reading is refused where the file is there and cannot be read, writing where its folder or
+    the file itself cannot be written; else a folder on the way to it cannot be entered."""
+    there = os.path.exists(path)
+    if there and not os.access(path, os.R_OK):
         return (f"{path} may not be read ({error.strerror}); get the right to it, as with "
                 "'chmod u+r', or give another path")
-    return (f"{path} may not be written ({error.strerror}); give another place, or get the right "
-            f"to write in {path.parent}, as with 'chmod u+w'")
+    if there or os.path.isdir(path.parent):
+        return (f"{path} may not be written ({error.strerror}); give another place, or get the "
+                f"right to write in {path.parent}, as with 'chmod u+w'")
+    return (f"{path} may not be opened ({error.strerror}); get the right to the folders above it, "
+            "as with 'chmod u+x', or give another path")
 
 
 _WORDS = {

@@ -138,7 +138,8 @@ def _summary(store: Store, engine, chosen: list, ran: int, interrupted: bool, lo
         report = write_report(store.out)
         files = report.gradebook, report.page, report.groups
     except OSError as error:
-        lost = [*lost, ("gradebook and pages", str(error))]
+        said = f"{error.strerror} ({error.filename})" if error.filename else str(error)
+        lost = [*lost, ("gradebook and pages", said)]
         files = None, None, []
     records = [record for task in chosen if (record := task.kept()) is not None]
     return Summary(records, len(chosen), len(chosen) - ran, interrupted, engine.level,
