@@ -528,6 +528,15 @@ def test_the_table_of_points_is_that_of_the_assignment(tmp_path):
         build(path)
 
 
+def test_the_line_of_parts_is_not_read_as_an_encoding(tmp_path):
+    made = build(new("hw", ["box_coding"], tmp_path), check=False)
+    for folder in ("student", "solution"):
+        script = (made.folder / folder / "hw.py").read_bytes()
+        assert b"\n# tinyvision parts: box_coding:10\n" in script
+        compile(script, "hw.py", "exec")
+        assert sandbox.worker.text_of(script).encode() == script
+
+
 def test_check_says_what_only_the_instructor_can_check(tmp_path, capsys):
     made = build(with_an_exercise_of_ones_own(tmp_path))
     for suffix in ("py", "ipynb"):

@@ -128,7 +128,8 @@ def checkable(exercise: Exercise) -> str:
 def script(cells, name: str, view, parts: str = "") -> str:
     """The cells as a Python file. Tests run only where it is started by itself: imported, it
     defines, and an example that fails costs nothing."""
-    pieces = ["\n".join(filter(None, [f"# tinyvision exercise: {name}", parts]))]
+    head = f"# tinyvision exercise: {name}"         # Python reads "coding: 10" in the first two
+    pieces = [f"{head}\n#\n{parts}" if parts else head]   # lines as an encoding (PEP 263)
     for cell in cells:
         text = cell.text if cell.kind == "markdown" else view(cell.text)
         if not text or text.startswith("# tinyvision exercise:"):

@@ -136,7 +136,8 @@ def text_of(source: bytes) -> str:
     """Source as text: UTF-8 with or without a mark, UTF-16 by its mark, or a declared encoding."""
     if source[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return source.decode("utf-16")
-    cookie = re.search(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", source[:400], re.M)
+    first = b"\n".join(source[:400].split(b"\n", 2)[:2])       # where Python looks (PEP 263)
+    cookie = re.search(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", first, re.M)
     try:
         return source.decode(cookie[1].decode() if cookie else "utf-8-sig").lstrip("\ufeff")
     except (UnicodeDecodeError, LookupError) as error:
