@@ -81,6 +81,14 @@ def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys, number, na
     assert words in said and said.count("\n") == 1 and "Errno" not in said
 
 
+def test_the_commands_name_is_said_once(monkeypatch, capsys):
+    def refuse():
+        raise ValueError("exercises: nothing here")
+    monkeypatch.setattr("tinyvision.exercises.commands.table", refuse)
+    assert cli.main(["exercises"]) == 2
+    assert capsys.readouterr().err == "tinyvision exercises: nothing here\n"
+
+
 def test_an_unreadable_file_is_told_from_a_place_that_cannot_be_written(monkeypatch, tmp_path):
     file = tmp_path / "secret"
     file.write_text("x")

@@ -63,7 +63,8 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         print(f"tinyvision {options.command}: {refusal(error)}", file=sys.stderr)
     except (ValueError, KeyError, RuntimeError) as error:
-        print(f"tinyvision {options.command}: {error}", file=sys.stderr)
+        said = str(error).removeprefix(f"{options.command}: ")
+        print(f"tinyvision {options.command}: {said}", file=sys.stderr)
     return 2
 
 

@@ -153,8 +153,7 @@ class Assignments:
         self.secret, self.only = secret, only
         file = exercises.assignment_file(only) if only is not None else None
         if only is not None and file is None and only not in exercises.names():
-            raise ValueError(f"grade: there is no exercise {only!r}; there are "
-                             f"{', '.join(exercises.names())}")
+            exercises.load(only)                    # says so, with the nearest
         self.prepared, self.noted = functools.cache(self._prepare), set()
 
     def _prepare(self, name: str) -> Assignment:
