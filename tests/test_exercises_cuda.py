@@ -193,7 +193,7 @@ def test_what_does_not_compile_is_the_texts_fault(text, words):
 @host
 @pytest.mark.parametrize("text, words", [
     ("KERNEL = 3", "TypeError: the text is of type int, expected a string"),
-    ("kernel = 'x'", "no function KERNEL"),
+    ("kernel = 'x'", "no text KERNEL"),
     ("KERNEL = 'x' * (3 << 20)", "longer than"), ("KERNEL = input()", "EOFError"),
     ("KERNEL = ''", "'kernel' was not declared")])
 def test_what_is_no_text(text, words):

@@ -18,7 +18,8 @@ from tinyvision.exercises.autograd import Value
 from tinyvision.exercises.drivers import autograd as programs
 from tinyvision.exercises.drivers import text as texts
 from tinyvision.exercises.start import notebook_text, solution_text, stub
-from tinyvision.grading import inspecting
+from tinyvision.grading import inspecting, worker
+from tinyvision.grading.words import explain
 
 DRIVERS = [load(name).driver for name in names() if load(name).driver]
 
@@ -98,6 +99,25 @@ def __init__(self, data, parents=(), slopes=()):
             frame.f_globals["gathered"] = lambda values, name, dtype: np.zeros(len(values))""")
     record = graded("autograd", hostile)
     assert record["score"] == 0 and {v for v, _ in failed(record).values()} == {"WRONG_VALUE"}
+
+
+@fork
+@pytest.mark.parametrize("name, text, suffix, words", [
+    ("nms", "while True:\n    pass\n", "py", "the file itself does not finish"),
+    ("autograd", "x = 1\n", "py", "there is no class Value"),
+    ("nms", json.dumps({"cells": [{"cell_type": "code", "source": "from mine import nms"}]}),
+     "ipynb", "no function nms; a cell failed: ModuleNotFoundError: No module named 'mine'")])
+def test_what_is_wrong_with_a_file_as_a_whole_is_said(name, text, suffix, words):
+    record = graded(name, text, suffix=suffix)
+    assert {words in said for _, said in failed(record).values()} == {True}
+
+
+@fork
+def test_a_file_that_is_not_utf8_is_named():
+    header, _ = worker.unpack(worker.respond("ada.py", "# é".encode("latin-1"), {"do": "read"}, []))
+    verdict, message = explain(header, None, None)
+    assert verdict == "SYNTAX" and message.startswith("ada.py is not UTF-8 text")
+    assert message.endswith("save it as UTF-8")
 
 
 # ---- autograd ------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Trials:
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times, self.remarks = {}, {}, []
         self.diagnoses, self.followed = [], {}
+        self.endless = False            # whether the file does not finish, whatever is called
         self.alone = True               # whether each case had a process of its own
 
     def run_all(self, watch=lambda trials: None, quick: bool = False) -> None:
@@ -65,10 +66,18 @@ class Trials:
                 self.left -= took
             if header["status"] == "timeout":
                 header = {"status": "timeout", "shared": self.left is not None}
-                self.left = self.assignment.seconds[i] if self.left is None else self.left
+                self.left = self.after_a_timeout(i) if self.left is None else self.left
+                header["file"] = self.endless
             self.headers[i] = header
             self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
             watch(self)
+
+    def after_a_timeout(self, i: int) -> float:
+        """Seconds that are left to the other cases: none where the file itself does not finish,
+        even if no function of it is called."""
+        header, _ = self.runner.ask({"do": "load"}, [], self.assignment.seconds[i], 1 << 20)
+        self.endless = header["status"] == "timeout"
+        return 0.0 if self.endless else self.assignment.seconds[i]
 
     def together(self) -> dict:
         """Case number -> (header, blobs), from one process; {} if any call did not just return."""

@@ -10,6 +10,8 @@ from tinyvision.grading.verdict import Verdict
 TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the "
              "solution takes where that is longer")
 LATE = "did not finish in the time that was left after an earlier case's time-out"
+ENDLESS = ("the file itself does not finish, whatever is called: look for an endless loop at its top "
+           "level, outside of all functions")
 STATUS = {"unreadable": Verdict.UNREADABLE, "syntax": Verdict.SYNTAX, "memory": Verdict.MEMORY,
           "exited": Verdict.EXITED, "exception": Verdict.EXCEPTION, "timeout": Verdict.TIMEOUT,
           "no_function": Verdict.NO_FUNCTION, "crashed": Verdict.CRASHED,
@@ -23,13 +25,16 @@ def explain(header: dict, case, assignment) -> tuple[Verdict, str]:
     said = plain(header.get("message", ""), 300)
     if verdict is Verdict.EXCEPTION:
         return _exception(header, error, case, assignment)
+    if verdict is Verdict.SYNTAX and not error.get("line") and not error.get("text"):
+        return verdict, plain(f"{error.get('where')} {error.get('message')}", 400).strip()
     if verdict is Verdict.SYNTAX:
         return verdict, plain(f"{error.get('where')} line {error.get('line')}: "
                               f"{error.get('message')}: {error.get('text')}", 400)
     if verdict is Verdict.NO_FUNCTION:
-        return verdict, _no_function(header, case)
+        return verdict, _no_function(header, case, assignment)
     if verdict is Verdict.TIMEOUT:
-        return verdict, LATE if header.get("shared") else TIMED_OUT
+        return verdict, ENDLESS if header.get("file") else (
+            LATE if header.get("shared") else TIMED_OUT)
     words = {Verdict.MEMORY: "asked for more memory than there is: ",
              Verdict.CRASHED: "the process crashed: ",
              Verdict.BAD_RESULT: "what came back was no answer: "}
@@ -48,22 +53,38 @@ def _exception(header: dict, error: dict, case, assignment) -> tuple[Verdict, st
     if error.get("signature") and case is not None:
         names = ", ".join(assignment.exercise.parameters(case))
         return Verdict.EXCEPTION, f"{case.function} {message}: ({names})"
+    return Verdict.EXCEPTION, _raised(name, message)
+
+
+def _raised(name: str, message: str) -> str:
+    """An exception in words, with advice where what is missing is missing on purpose."""
     if name == "ModuleNotFoundError" and "tinyvision" in message:
         message += ": tinyvision is not there when your file is checked: take the import out"
     elif name == "ModuleNotFoundError":
         message += " (only numpy and the standard library are available here)"
     if name == "EOFError":
         message += " (input() is not available here)"
-    return Verdict.EXCEPTION, f"{name}: {message}" if message else name
+    return f"{name}: {message}" if message else name
 
 
-def _no_function(header: dict, case) -> str:
+def _no_function(header: dict, case, assignment) -> str:
     similar = header.get("similar")
     names = [plain(name, 60) for name in similar] if isinstance(similar, list) else []
     hint = f"; did you mean {' or '.join(names)}?" if names else ""
     if header.get("code_cells") == 0:
         hint = "; the notebook has no code cells"
-    return f"there is no function {case.function}{hint}"
+    error = header.get("error")
+    if isinstance(error, dict):         # of a notebook, whose other cells went on
+        hint += "; a cell failed: " + _raised(plain(error.get("type"), 80),
+                                              plain(error.get("message"), 300))
+    return f"there is no {_sort(case.function, assignment.exercise)} {case.function}{hint}"
+
+
+def _sort(name: str, exercise) -> str:
+    """What a student has to write under that name."""
+    if name in exercise.texts:
+        return "text"
+    return "class" if isinstance(exercise.functions[name], type) else "function"
 
 
 def frames_of(header: dict) -> list[str]:

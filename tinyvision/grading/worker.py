@@ -141,13 +141,17 @@ def text_of(source: bytes) -> str:
     try:
         return source.decode(cookie[1].decode() if cookie else "utf-8-sig").lstrip("\ufeff")
     except (UnicodeDecodeError, LookupError) as error:
-        raise SyntaxError(f"the file is not text: {error}") from None
+        raise SyntaxError(f"is not UTF-8 text ({error}): save it as UTF-8") from None
 
 
 def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
     """(file name for tracebacks, source) of each cell; a plain file is one cell."""
     if not name.endswith(".ipynb"):
-        return [(name, text_of(source))]
+        try:
+            return [(name, text_of(source))]
+        except SyntaxError as error:
+            error.filename = name
+            raise
     try:
         cells = json.loads(source.decode("utf-8-sig"))["cells"]
         codes = [(i, cell["source"]) for i, cell in enumerate(cells, 1)
@@ -329,6 +333,8 @@ def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
         if request["do"] == "read":
             header = {"status": "ok", "remarks": remarks(submission.trees),
                       "functions": defined(submission.trees)}
+        elif request["do"] == "load":
+            header = loaded(submission)
         elif request["do"] == "sequence":
             header = sequence(submission, request, blobs, answers)
         else:
@@ -338,6 +344,15 @@ def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
     except SyntaxError as error:
         header = {"status": "syntax", "error": about_syntax(error)}
     return pack(header, answers)
+
+
+def loaded(submission: Submission) -> dict:
+    """Run the file without a call: asked after a time-out, to see whether the file itself ends."""
+    try:
+        submission.execute(definitions_only=submission.notebook)
+    except BaseException:
+        pass                            # it ended
+    return {"status": "ok"}
 
 
 def defined(trees) -> list[str]:
@@ -397,8 +412,9 @@ def missing(submission: Submission, function: str) -> dict:
         return {"status": "syntax", "error": about_syntax(submission.broken[0])}
     if submission.failed and function in defined(submission.trees):
         return {"status": "exception", "error": about(submission.failed[0], submission)}
+    failed = {"error": about(submission.failed[0], submission)} if submission.failed else {}
     return {"status": "no_function", "similar": submission.similar(function),
-            "code_cells": len(submission.trees)}
+            "code_cells": len(submission.trees), **failed}
 
 
 def about_syntax(error: SyntaxError) -> dict:
