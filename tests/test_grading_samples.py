@@ -21,7 +21,7 @@ from tinyvision.grading.verdict import Answer, Verdict, judge
 
 SAMPLES = Path(grading.__file__).parent / "samples"
 SCORES = {"ada": ("OK", 10), "ben": ("OK", 10), "cleo": ("WRONG_VALUE", 1),
-          "dmitri": ("WRONG_SHAPE", 9), "elif": ("WRONG_VALUE", 1), "farid": ("TIMEOUT", 0),
+          "dmitri": ("WRONG_SHAPE", 9), "elif": ("WRONG_VALUE", 0), "farid": ("TIMEOUT", 0),
           "greta": ("CRASHED", 0), "hugo": ("WRONG_VALUE", 0), "ines": ("SYNTAX", 0),
           "jonas": ("MUTATED_INPUT", 7.5), "kim": ("BAD_RESULT", 0), "lena": ("UNREADABLE", 0)}
 MISTAKES = {"cleo": "conv2d: kernel-flipped", "dmitri": "nms: at-the-threshold",
