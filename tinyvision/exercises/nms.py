@@ -244,8 +244,6 @@ MISTAKES = (
               _kept_in(form)) for form in (_marked, _marked_in_order)),
     Mistake("nms", "boxes-for-indices", "You return the boxes kept. The answer is their indices.",
             _kept_in(lambda kept, boxes, scores: np.array([boxes[i] for i in kept]))),
-    Mistake("nms", "scores-for-indices", "You return the scores of the boxes kept. The answer is "
-            "their indices.", _kept_in(lambda kept, boxes, scores: scores[kept])),
 )
 
 _BY_WRONG_OVERLAPS = borrowed("nms", _by)

@@ -139,6 +139,8 @@ def _verdict(answer, right) -> Verdict:
 def shown(exercise, case, answer) -> dict | None:
     """Texts: the call, the student's answer, the right one; None where they fill a page."""
     right = sensible(exercise, case)
+    if right is None or answer is None:
+        return None                     # the plainest failing case may be an empty one
     call = plain(exercise.told(case) or call_text(case.function, exercise.parameters(case),
                                                   case.args), LONGEST + 1)
     pairs = [(answer, _parts(right.parts, right.several))] if isinstance(answer, str) else [
