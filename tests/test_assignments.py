@@ -21,12 +21,12 @@ from tinyvision import cli, exercises
 from tinyvision.exercises.homework import TABLE_LINE, homework
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
-from tinyvision.grading.assignment import prepare, run as answer_of
+from tinyvision.grading.assignment import as_received, prepare, run as answer_of
 from tinyvision.grading.build import BuildError, build, checkable, script, worth
 from tinyvision.grading.examine import examine
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
-from tinyvision.grading.proofs import as_received, check_mistakes, secret_lines
+from tinyvision.grading.proofs import check_mistakes, secret_lines
 from tinyvision.grading.verdict import Verdict, judge
 
 LEVEL = "medium" if sandbox.worker.CAN_FORK else "none"

@@ -10,11 +10,14 @@ import pytest
 from tinyvision import exercises
 from tinyvision.exercises.start import solution_text
 from tinyvision.grading import check, checking, submissions
-from tinyvision.grading.assignment import expect, prepare
+from tinyvision.grading import trials as trials_module
+from tinyvision.grading.assignment import as_received, expect, prepare
 from tinyvision.grading.counterexample import of_mistake
 from tinyvision.grading.examine import examine
 from tinyvision.grading.follow import follows, forward_of
 from tinyvision.grading.shrink import shrink, text, tied, weight
+from tinyvision.grading.trials import Trials
+from tinyvision.grading.verdict import judge, received
 
 RIGHT = solution_text(exercises.load("conv2d"))
 FLIPPED = RIGHT.replace('"ncij,ocij->no", window, weight)',
@@ -271,3 +274,40 @@ def reparameterize_backward(g, mu, logvar, eps):
 """, "vae")
     backward = [case for case in record["cases"] if case["function"].endswith("_backward")]
     assert not any(case["earned"] for case in backward)
+
+
+# ---- forged in the second run --------------------------------------------------------------------
+
+@pytest.mark.parametrize("forged", [
+    {"answers": [{"dtype": "<f8", "shape": [1], "blob": float("inf"), "type": "ndarray"}],
+     "inputs": 1, "several": ""},
+    {"answers": [], "inputs": float("inf"), "several": ""},
+    {"answers": [{"dtype": "<f8", "shape": [float("inf")], "blob": 0, "type": "ndarray"}],
+     "inputs": 0, "several": ""}, {"answers": None, "inputs": 0, "several": ""}, [], None])
+def test_what_is_forged_in_the_second_run_only_is_no_fault_of_ours(forged):
+    made = prepare(exercises.load("box_iou"), np.random.default_rng(1))
+    trials = Trials(made, None)
+    trials.answers = {0: as_received(made.expected[0].parts[0])}
+    trials.judgements = {0: judge(trials.answers[0], made.expected[0])}
+    assert not trials.agrees(0, forged, [bytes(8)])
+
+
+def test_an_answer_without_numbers_agrees_with_nothing():
+    made = prepare(exercises.load("box_iou"), np.random.default_rng(1))
+    trials, header = Trials(made, None), {"answers": [{"type": "Liar"}], "inputs": 0, "several": ""}
+    trials.answers = {0: received(header, [])[0]}
+    trials.judgements = {0: judge(trials.answers[0], made.expected[0])}
+    other = {"answers": [{"type": "Liar", "dtype": "<f8", "shape": [1], "blob": 0}], "inputs": 1,
+             "several": ""}
+    assert trials.agrees(0, header, []) and not trials.agrees(0, other, [bytes(8)])
+
+
+def test_a_gradient_belongs_to_the_very_version_of_a_mistake(monkeypatch):
+    """Two versions of one mistake have one name; only the student's own is differentiated."""
+    seen = []
+    monkeypatch.setattr(trials_module, "follows",
+                        lambda case, implementation, parts: bool(seen.append(implementation)))
+    graded(FOLLOWING)
+    flipped = [one.implementation for one in exercises.load("conv2d").mistakes
+               if one.name == "kernel-flipped"]
+    assert len(set(seen)) == 1 and seen[0] in flipped

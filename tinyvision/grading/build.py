@@ -18,7 +18,7 @@ from tinyvision.exercises.files import load_file, source_of
 from tinyvision.exercises.homework import (
     TABLE_LINE, Homework, from_parts_line, parts_line, points_table)
 from tinyvision.grading import notebooks, proofs, source
-from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
+from tinyvision.grading.assignment import PUBLIC_SEED, as_received, prepare, run
 from tinyvision.grading.store import write
 from tinyvision.grading.verdict import Verdict, judge
 
@@ -118,7 +118,7 @@ def checkable(exercise: Exercise) -> str:
     for case, expected in zip(assignment.cases, assignment.expected):
         try:
             answer = run(exercise, case, exercise.functions[case.function])
-            if judge(proofs.as_received(answer), expected).verdict is not Verdict.OK:
+            if judge(as_received(answer), expected).verdict is not Verdict.OK:
                 return ""
         except Exception:               # the solution is another function: students cannot check
             return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from dataclasses import replace
 
 import numpy as np
 
@@ -57,14 +56,14 @@ def of_mistake(assignment, mistake) -> dict | None:
     """The smallest call on which a known mistake is wrong."""
     exercise, bank = assignment.exercise, dict(assignment.bank)[mistake]
     failing = {i: answer for i, answer in bank.items()
-               if answer is not None and _verdict(answer, assignment.expected[i]) in SHRUNK}
+               if answer is not None and judge(answer, assignment.expected[i]).verdict in SHRUNK}
     for i in plainest(failing, assignment)[:1]:
-        kind = _verdict(failing[i], assignment.expected[i])
+        kind = judge(failing[i], assignment.expected[i]).verdict
 
         def fails(case):
             right = sensible(exercise, case)
             answer = right and attempt(exercise, mistake.implementation, case)
-            return bool(answer) and _verdict(answer, right) is kind
+            return bool(answer) and judge(answer, right).verdict is kind
         case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
         return shown(exercise, case, attempt(exercise, mistake.implementation, case))
     return None
@@ -107,7 +106,7 @@ def answered(trials, case, right):
         return explain(header, case, trials.assignment)
     try:
         answer, _ = received(header, blobs)
-    except (ValueError, OverflowError):
+    except ValueError:
         return Verdict.BAD_RESULT, ""
     return judge(answer, right).verdict, answer
 
@@ -124,16 +123,6 @@ def sensible(exercise, case):
     fine = all(part.size for part in right.parts) and all(
         np.isfinite(part).all() for part in (*right.parts, *bounds) if part.dtype.kind == "f")
     return right if fine else None
-
-
-def _judged(answer, right):
-    kinds = tuple(f"ndarray of {part.dtype} and shape" for part in answer.parts)
-    shapes = tuple(part.shape for part in answer.parts)
-    return judge(replace(answer, types=kinds, shapes=shapes), right)
-
-
-def _verdict(answer, right) -> Verdict:
-    return _judged(answer, right).verdict
 
 
 def shown(exercise, case, answer) -> dict | None:
@@ -161,7 +150,7 @@ def _parts(parts, several, digits: int = 4) -> str:
 
 def _place(answer, right) -> tuple[str, str]:
     """The first wrong number of each, or the shapes."""
-    found = _judged(answer, right)
+    found = judge(answer, right)
     got, want = answer.parts[found.part], right.parts[found.part]
     if found.index is None:
         return f"shape {np.shape(got)}", f"shape {want.shape}"

@@ -9,6 +9,7 @@ way: one that is made to have an easy gradient would.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 
 import numpy as np
@@ -35,17 +36,23 @@ def follows(case, implementation, parts) -> bool:
         implementation: the forward, NumPy arrays in float64.
         parts: the answer's arrays: gradients of the first float arguments, in their order.
     """
+    wanted = gradients(case, implementation, len(parts))
+    return bool(wanted) and all(part is not None and part.shape == want.shape and close(part, want)
+                                for part, want in zip(parts, wanted))
+
+
+@functools.lru_cache(maxsize=1024)      # a class makes the same mistakes
+def gradients(case, implementation, count: int) -> tuple:
+    """Of the forward's first ``count`` float arguments; () where they are not to be had, or one
+    is 0: a forward that ignores an argument has an easy gradient."""
     g, *args = case.args
     floats = [i for i, arg in enumerate(args)
               if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"]
-    if len(parts) > len(floats):
-        return False
     try:
-        wanted = [gradient(implementation, args, i, g) for i in floats[:len(parts)]]
+        found = [gradient(implementation, args, i, g) for i in floats[:count]]
     except Exception:                   # a mistake may refuse what the right function takes
-        return False                    # (and one that ignores an argument has an easy gradient)
-    return all(part is not None and part.shape == want.shape and close(part, want)
-               for part, want in zip(parts, wanted)) and all(want.any() for want in wanted)
+        return ()
+    return tuple(found) if len(found) == count and all(one.any() for one in found) else ()
 
 
 def gradient(function, args, at: int, g):

@@ -1,4 +1,4 @@
-"""Grading a folder, and checking one file."""
+"""Grading a folder of submissions."""
 from __future__ import annotations
 
 import contextlib
@@ -32,7 +32,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         out: a folder for records, gradebook and pages.
         exercise: its name; by default each file's header names it, or the file's own name.
         isolation: ``strong``, ``medium`` or ``none``; by default the best there is.
-        jobs: how many submissions at a time; by default one per processor.
+        jobs: how many submissions at a time; by default two more than processors.
         seed: the secret that the cases' numbers come from; by default random. Kept in OUT.
         progress: show what is done.
         shard: ``"3/16"`` grades the third of sixteen parts; the folders OUT of all parts, copied

@@ -14,15 +14,14 @@ import numpy as np
 from tinyvision.exercises import Exercise, load
 from tinyvision.exercises.homework import TABLE_HEAD, TABLE_LINE, Homework
 from tinyvision.exercises.start import solution_text, stub
-from tinyvision.grading import sandbox, source, submissions, worker
-from tinyvision.grading.assignment import PUBLIC_SEED, prepare, run
+from tinyvision.grading import sandbox, source, submissions
+from tinyvision.grading.assignment import PUBLIC_SEED, attempt, prepare
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.examine import examine
-from tinyvision.grading.verdict import Verdict, judge, received
+from tinyvision.grading.verdict import Verdict, judge
 
 SEEDS = (PUBLIC_SEED, 1, 2)             # of generators with which mistakes are tried
 SHORT = 24                              # a line of so few letters tells nothing
-CAP = 1 << 26                           # bytes of one answer of a mistake's
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -163,29 +162,13 @@ def outcome(assignment, function: str, implementation) -> tuple[int, list[str]]:
         if case.function != function:
             verdicts[i] = Verdict.OK
             continue
-        try:
-            with np.errstate(all="ignore"):
-                answers[i] = as_received(run(assignment.exercise, case, implementation))
-        except Exception:               # raising is an answer, too: a case failed
-            verdicts[i] = Verdict.EXCEPTION
-            continue
-        judgements[i] = judge(answers[i], assignment.expected[i])
-        verdicts[i] = judgements[i].verdict
+        answer, verdicts[i] = attempt(assignment.exercise, implementation, case), Verdict.EXCEPTION
+        if answer is not None:
+            answers[i], judgements[i] = answer, judge(answer, assignment.expected[i])
+            verdicts[i] = judgements[i].verdict
     found = diagnose(assignment, answers, verdicts, judgements)
     failed = sum(verdict is not Verdict.OK for verdict in verdicts.values())
     names = [one.name for one in found if one.function == function and one.name]
     if failed and not answers:
         names = ["nothing, as it raises in every case"]
     return failed, names
-
-
-def as_received(returned):
-    """What a function returned, as it would have come back from a sandbox; a number as an array,
-    as the bank of mistakes has it."""
-    several = type(returned) in (tuple, list)
-    blobs: list = []
-    about = [worker.describe(np.asarray(value), blobs, CAP)
-             for value in (returned if several else (returned,))]
-    header = {"answers": about, "inputs": len(blobs),
-              "several": type(returned).__name__ if several else ""}
-    return received(header, blobs)[0]

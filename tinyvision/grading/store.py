@@ -22,7 +22,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = "1"                           # change it when the same answer would get another mark
+VERSION = "2"                           # change it when the same answer would get another mark
 REQUIRED = {"student": str, "file": str, "verdict": str, "message": str, "cases": list,
             "diagnoses": list, "remarks": list}
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")

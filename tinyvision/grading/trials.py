@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from tinyvision.grading.assignment import request
-from tinyvision.grading.diagnosis import diagnose
+from tinyvision.grading.diagnosis import diagnose, known
 from tinyvision.grading.follow import follows, forward_of
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
@@ -108,7 +108,7 @@ class Trials:
             answer, inputs = received(header, blobs)
             changed = mutated(self.assignment.cases[i].args, inputs)
             names = self.assignment.exercise.parameters(self.assignment.cases[i])
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             return Verdict.BAD_RESULT, f"the answer is no array: {plain(error, 200)}"
         judgement = judge(answer, self.assignment.expected[i])
         self.answers[i], self.judgements[i] = answer, judgement
@@ -203,7 +203,7 @@ class Trials:
     def diagnose(self) -> None:
         """Fill `diagnoses`, and `followed`: cases right for the student's own forward."""
         found = diagnose(self.assignment, self.answers, self.verdicts, self.judgements)
-        self.followed = self.following(found)
+        self.followed = self.following()
         wrong = {self.assignment.cases[i].function for i, verdict in self.verdicts.items()
                  if verdict in WRONG and i not in self.followed}
         self.diagnoses = [one for one in found if one.function in wrong]
@@ -238,18 +238,23 @@ class Trials:
         return record | ({"frames": frames} if frames else {}) | (
             {"printed": printed} if printed else {})
 
-    def following(self, diagnoses) -> dict[int, str]:
+    def following(self) -> dict[int, str]:
         """Wrong gradients that are right for the student's own forward: case number -> its name."""
-        exercise, found = self.assignment.exercise, {}
-        named = {(one.function, one.name) for one in diagnoses}
-        for mistake in exercise.mistakes:
-            for i in self.answers if (mistake.function, mistake.name) in named else ():
-                case = self.assignment.cases[i]
-                if (self.verdicts[i] in WRONG and not case.driver
-                        and forward_of(exercise, case.function) == mistake.function
-                        and follows(case, mistake.implementation, self.answers[i].parts)):
-                    found[i] = mistake.function
+        found = {}
+        for i, answer in self.answers.items():
+            case = self.assignment.cases[i]
+            forward = None if case.driver else forward_of(self.assignment.exercise, case.function)
+            if self.verdicts[i] in WRONG and forward:
+                mistake = self.mistake_in(forward)
+                if mistake and follows(case, mistake.implementation, answer.parts):
+                    found[i] = forward
         return found
+
+    def mistake_in(self, function: str):
+        """The known mistake, in the very version, that answers all cases as the student does."""
+        answered = [i for i in self.answers if self.assignment.cases[i].function == function]
+        wrong = any(self.verdicts[i] in WRONG for i in answered)
+        return known(self.assignment, answered, self.answers) if wrong else None
 
 
 # ---- asking --------------------------------------------------------------------------------------

@@ -96,6 +96,7 @@ def frames_of(header: dict) -> list[str]:
 
 
 def remarks_of(header: dict) -> list[str]:
+    """What in the source a person may want to look at, one string each."""
     remarks = header.get("remarks") if isinstance(header.get("remarks"), list) else []
     return [plain(f"{remark.get('where')} {remark.get('text')}", 160)
             for remark in remarks[:20] if isinstance(remark, dict)]
