@@ -12,6 +12,7 @@ import pytest
 
 import small_course
 from tinyvision import cli
+from tinyvision.exercises import lateness
 from tinyvision.grading import (course, grade, inspecting, late, overrides, roster, selection,
                                 submissions)
 from tinyvision.grading.store import Store
@@ -51,16 +52,16 @@ def gradebook(out):
     ({"percent_per_day": 10}, 30, 4), ({"percent_per_day": 10, "most_percent": 15}, 30, 3),
     ({"closed_after_hours": 48}, 47, 0), ({"closed_after_hours": 48}, 49, 17)])
 def test_what_lateness_costs(rules, hours, taken):
-    policy = late.Policy.of(DUE, rules)
-    moment = policy.due + late.timedelta(hours=hours)
+    policy = lateness.Policy.of(DUE, rules)
+    moment = policy.due + lateness.timedelta(hours=hours)
     found = policy.lateness(moment, 20, 17)
     assert (found.taken if found else None) == taken
     assert found is None or "late: " in found.why
 
 
 def test_an_extension_moves_the_due_date():
-    policy = late.Policy.of(DUE, {"points_per_day": 2})
-    moment = policy.due + late.timedelta(hours=30)
+    policy = lateness.Policy.of(DUE, {"points_per_day": 2})
+    moment = policy.due + lateness.timedelta(hours=30)
     assert policy.lateness(moment, 20, 17, extra_hours=30) is None
     assert policy.lateness(moment, 20, 17, extra_hours=29).taken == 2
     assert policy.lateness(None, 20, 17) is None
@@ -73,14 +74,14 @@ def test_an_extension_moves_the_due_date():
     ("2026-12-01 12:00 Mars/Base", {}, "no time zone"), ("2026-13-41 12:00 UTC", {}, "month")])
 def test_a_policy_that_says_nothing_is_refused(due, rules, words):
     with pytest.raises(ValueError, match=words):
-        late.Policy.of(due, rules)
+        lateness.Policy.of(due, rules)
 
 
 @pytest.mark.parametrize("text", [
     "2026-12-01T11:00Z", "2026-12-01 12:00 +01:00", "2026-12-01 12:00:00.000000 Europe/Berlin",
     "2026-12-01T03:00:00.000000-08:00", "2026-12-01 11:00 UTC"])
 def test_one_moment_in_many_words(text):
-    assert late.time(text).isoformat() == "2026-12-01T11:00:00+00:00"
+    assert lateness.time(text).isoformat() == "2026-12-01T11:00:00+00:00"
 
 
 def test_times_come_from_gradescopes_files_too(tmp_path):

@@ -109,20 +109,27 @@ def _all_at_once(f, x, gradient):
     return bool(_error((f(x + h) - f(x - h)) / (2 * h), gradient))
 
 
-def _left_moved(f, x, gradient):
-    """Each element is left below where it was, in the array that was given."""
-    if gradient.shape != x.shape:
-        return False
-    if x.dtype == np.float32:
-        x = x.astype(np.float64)
-    numerical = np.zeros(x.shape)
-    for i in np.ndindex(x.shape):
-        h = 1e-5 * max(1, abs(x[i]))
-        x[i] += h
-        above = f(x)
-        x[i] -= 2 * h
-        numerical[i] = (above - f(x)) / (2 * h)
-    return bool(_error(numerical, gradient))
+def _in_place(back):
+    """Steps forth and back in the array that was given; ``back``: of the step, what is undone of
+    it afterwards."""
+    def moved(f, x, gradient):
+        if gradient.shape != x.shape:
+            return False
+        if x.dtype == np.float32:
+            x = x.astype(np.float64)
+        numerical = np.zeros(x.shape)
+        for i in np.ndindex(x.shape):
+            h = 1e-5 * max(1, abs(x[i]))
+            x[i] += h
+            above = f(x)
+            x[i] -= 2 * h
+            numerical[i] = (above - f(x)) / (2 * h)
+            x[i] += back * h
+        return bool(_error(numerical, gradient))
+    return moved
+
+
+_left_moved, _not_restored = _in_place(0), _in_place(1)     # the second but for its rounding
 
 
 def _copied(f, x, gradient):
@@ -143,23 +150,6 @@ def _any_shape(f, x, gradient):
 
 def _in_float32(f, x, gradient):
     return gradient.shape == x.shape and bool(_error(_numerical(f, x), gradient))
-
-
-def _not_restored(f, x, gradient):
-    """Steps forth and back, in the array that was given."""
-    if gradient.shape != x.shape:
-        return False
-    if x.dtype == np.float32:
-        x = x.astype(np.float64)
-    numerical = np.zeros(x.shape)
-    for i in np.ndindex(x.shape):
-        h = 1e-5 * max(1, abs(x[i]))
-        x[i] += h
-        above = f(x)
-        x[i] -= 2 * h
-        numerical[i] = (above - f(x)) / (2 * h)
-        x[i] += h
-    return bool(_error(numerical, gradient))
 
 
 def _flattened(f, x, gradient):

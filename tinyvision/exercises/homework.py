@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Mapping, Sequence
 
 from tinyvision.exercises.exercise import Case, Exercise
+from tinyvision.exercises.lateness import Policy
 
 OWN = ("name", "title", "lecture", "source", "functions", "cases", "mistakes", "driver")
 PARTS_LINE = re.compile(rb"# tinyvision parts: ((?:\w{1,40}:[\d.]{1,9} ?){1,60})")
@@ -33,7 +34,7 @@ class Homework(Exercise):
     Attributes:
         parts: their names, in order.
         due: when it is due, such as ``"2026-12-01 23:59 +01:00"``, or None.
-        late: what lateness costs; see `tinyvision.grading.late.Policy`.
+        late: what lateness costs; see `lateness.Policy`.
         vary: the seed of the conventions, or None for the usual ones.
         drivers: of the parts that have one.
         catalogue: points of each part that is of the catalogue.
@@ -79,7 +80,6 @@ def homework(name: str, parts: Sequence, functions: Mapping | None = None,
     ValueError names an unknown exercise, a function that two parts define, points of no part, a
     due date or a late policy that says nothing.
     """
-    from tinyvision.grading.late import Policy
     made = [_part(part, vary) for part in parts]
     _check(name, made, points or {})
     Policy.of(due, late)

@@ -14,7 +14,7 @@ import traceback
 import zipfile
 from pathlib import Path
 
-from tinyvision.exercises import Exercise
+from tinyvision.exercises import Exercise, lateness
 from tinyvision.exercises.files import load_file
 from tinyvision.grading import late, sandbox, submissions
 from tinyvision.grading.assignment import generator, prepare
@@ -173,10 +173,10 @@ def _so_far(one, assignment, level: str, trials, best: dict | None) -> dict:
 
 def _after_lateness(record: dict, exercise: Exercise, metadata: Path) -> tuple[float, list[str]]:
     """(score, sentences) by the assignment's policy and the time that Gradescope states."""
-    policy = late.Policy.of(getattr(exercise, "due", None), getattr(exercise, "late", None))
+    policy = lateness.Policy.of(getattr(exercise, "due", None), getattr(exercise, "late", None))
     try:
         stated = json.loads(metadata.read_text(encoding="utf-8"))["created_at"]
-        moment = late.time(stated)
+        moment = lateness.time(stated)
     except (OSError, ValueError, KeyError, TypeError):
         return record["score"], []
     found = policy.lateness(moment, record["points"] or 0, record["score"])

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tinyvision import exercises
+from tinyvision.exercises.lateness import Policy, time
 from tinyvision.grading import late, overrides, roster, submissions
 from tinyvision.grading.roster import Roster, Student
 from tinyvision.grading.store import Store, one_line, plain, write
@@ -24,7 +25,7 @@ class Rules:
     """Everything beside the results that a mark depends on.
 
     Attributes:
-        policies: exercise -> `late.Policy`.
+        policies: exercise -> `Policy`.
         times: file -> when it was handed in; None where it is only known to be late.
         given: marks by hand, `overrides.Override`.
         roster: or None.
@@ -83,7 +84,7 @@ def read(out: Path, records: list[dict] | None = None) -> Rules:
     """The rules of OUT, whose records may be given where they are read already. ValueError where
     one of the files is damaged."""
     out = Path(out)
-    policies = {name: late.Policy.of(about.get("due"), about.get("late"))
+    policies = {name: Policy.of(about.get("due"), about.get("late"))
                 for name, about in Store(out).exercises().items() if about.get("due")}
     rules = Rules(policies, read_times(out), overrides.read(out), roster.of(out),
                   unread=_read_unread(out))
@@ -110,7 +111,7 @@ def read_times(out: Path) -> dict[str, datetime | None]:
     """File -> when it was handed in, as `keep_times` wrote it."""
     path = Path(out) / TIMES
     try:
-        return {file: None if text == late.LATE else late.time(text)
+        return {file: None if text == late.LATE else time(text)
                 for file, text in _stated(path) if not text.startswith(late.UNREAD)}
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); 'tinyvision grade' with the same folders "
@@ -129,8 +130,9 @@ def _stated(path: Path) -> list[tuple[str, str]]:
 def keep_times(out: Path, folder: Path, submissions) -> list[str]:
     """Note in OUT when the submissions of a folder came, as far as it says so; a sentence where
     it says so in words that cannot be understood."""
-    unread = late.unread(folder, submissions)
-    found = {plain(file): moment for file, moment in late.times(folder, submissions).items()}
+    times = late.times(folder, submissions)
+    unread = late.unread(folder, submissions, times)
+    found = {plain(file): moment for file, moment in times.items()}
     found |= {plain(file): late.UNREAD + one_line(what) for file, what in unread.items()}
     if found or (Path(out) / TIMES).exists():
         text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
@@ -148,7 +150,7 @@ def keep_policy(out: Path, file: str) -> None:
         raise ValueError(f"{out} holds nothing of {exercise.name!r}; there is "
                          f"{', '.join(known) or 'nothing'}")
     rules = {"due": getattr(exercise, "due", None), "late": getattr(exercise, "late", {})}
-    late.Policy.of(rules["due"], rules["late"])
+    Policy.of(rules["due"], rules["late"])
     store.keep_exercise(known[exercise.name] | rules)
 
 

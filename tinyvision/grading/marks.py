@@ -7,7 +7,6 @@ pages are made: records stay as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tinyvision.grading import course
 
@@ -26,11 +25,6 @@ class Mark:
     points: float | None
     notes: tuple[str, ...] = ()
     counts: bool = True
-
-
-def read_rules(out: Path, records: list[dict] | None = None) -> course.Rules:
-    """The rules that lie beside the results in OUT, as `course.read` gives them."""
-    return course.read(out, records)
 
 
 def mark(record: dict, rules: course.Rules) -> Mark:

@@ -70,7 +70,7 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
 def _write_gradebook(store: Store, items: list) -> None:
     """A row for each record, then for each submission without one, then for the absent."""
     records = [item.record for item in items]
-    rules = marks.read_rules(store.out, records)
+    rules = course.read(store.out, records)
     others = [*course.ungraded(store.out), *course.absent(store.out, records)]
     write(store.out / "gradebook.csv", gradebook(
         [*(item.record for item in items), *others],
@@ -106,7 +106,7 @@ def write_similar(out: Path) -> tuple[list, Path]:
 def read_items(store: Store, entries: list) -> list[data.Item]:
     """The records of OUT with their marks and exercises, as pages take them."""
     records = [entry.record for entry in entries if entry.record is not None]
-    about, rules = store.exercises(), marks.read_rules(store.out, records)
+    about, rules = store.exercises(), course.read(store.out, records)
     return [data.Item(entry.record, marks.mark(entry.record, rules), folder_name(entry.student),
                       about.get(entry.record["exercise"], {}))
             for entry in entries if entry.record is not None]

@@ -90,7 +90,7 @@ def find(folder: Path, pattern: str | None = None) -> list[Submission]:
         raise ValueError(f"grade: {folder} is no folder; give the folder of submissions")
     if pattern is not None:
         return _matching(folder, _compiled(pattern))
-    folder, found = _home(folder), []
+    folder, found = home_of(folder), []
     for entry in _seen(folder):
         found += _of_entry(folder, entry)
     return _told_apart(found)
@@ -99,13 +99,13 @@ def find(folder: Path, pattern: str | None = None) -> list[Submission]:
 def not_understood(folder: Path, pattern: str | None = None) -> list[str]:
     """Files that are no submission by their names, sorted: those that lie where a student's file
     may lie. What else a student's folder holds is the student's own affair."""
-    folder = Path(folder) if pattern is not None else _home(Path(folder))
+    folder = Path(folder) if pattern is not None else home_of(Path(folder))
     return [entry.name for entry in _seen(folder)
             if not (entry.is_dir(follow_symlinks=False) or entry.is_symlink()
                     or _program(entry.name) or entry.name.startswith("submission_metadata."))]
 
 
-def _home(folder: Path) -> Path:
+def home_of(folder: Path) -> Path:
     """Where the students are: in a course of nbgrader's its ``submitted``."""
     return folder / "submitted" if (folder / "submitted").is_dir() else folder
 
