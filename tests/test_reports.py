@@ -262,6 +262,86 @@ def test_results_that_are_none_are_said_so(tmp_path, copy, capsys):
     assert "submissions.json is damaged" in capsys.readouterr().err
 
 
+BAD = {"missing": None, "empty": b"", "binary": bytes(range(256)), "folder": ...}
+
+
+def bad(path, kind):
+    """A path at which there is nothing that anybody can use."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if BAD[kind] is ...:
+        path.mkdir()
+    elif BAD[kind] is not None:
+        path.write_bytes(BAD[kind])
+    return path
+
+
+def refused(capsys, *arguments):
+    """The one sentence that a command says, and nothing else, before it ends with 2."""
+    assert command(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1, said
+    return said.err
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_an_exercise_that_is_no_file_is_refused_before_anything_is_done(folder, tmp_path, capsys,
+                                                                        kind):
+    name = str(bad(tmp_path / "hw9.py", kind))
+    said = {"missing": "No such file", "empty": "defines no EXERCISE", "binary": "not UTF-8",
+            "folder": "Is a directory"}[kind]
+    out = tmp_path / "out"
+    mine = next(folder.rglob("*.py"))
+    for words in (("grade", name, folder, "-o", out), ("check", mine, "--exercise", name),
+                  ("build", name), ("start", name, "-o", out)):
+        found = refused(capsys, *words)
+        assert name in found and said in found
+    assert not out.exists()
+    assert "did you mean 'conv2d'" in refused(capsys, "grade", "conv_2d", folder, "-o", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_commands_on_results_that_are_none_say_so(out, tmp_path, capsys, kind):
+    nothing = bad(tmp_path / "nothing", kind)
+    for words in ("show {} Ada", "replay {} Ada 1.1", "diff {} {out}", "diff {out} {}",
+                  "export {} --csv", "export {} --nbgrader", "report {}", "similar {}",
+                  "override {} Ada 3 --why because", "roster {}"):
+        found = refused(capsys, *words.format(nothing, out=out).split())
+        assert "holds no results" in found or f"{nothing} is a file; give the folder" in found
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_files_that_a_teacher_gives_are_named_where_they_are_none(copy, tmp_path, capsys, kind):
+    name = str(bad(tmp_path / "given.csv", kind))
+    for words in (("roster", copy, name), ("export", copy, "--moodle", name),
+                  ("export", copy, "--canvas", name, "--column", "hw"),
+                  ("check", name), ("check", name, "--exercise", "nms")):
+        assert name in refused(capsys, *words)
+    script = str(bad(tmp_path / "given.py", kind))
+    assert script in refused(capsys, "report", copy, script)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{}", '"x"', "\0"])
+@pytest.mark.parametrize("place", ["exercises/nms.json", "pages.json"])
+def test_a_damaged_file_of_ours_is_named(folder, copy, capsys, place, text):
+    (copy / place).write_text(text)
+    assert f"{copy / place} is damaged" in refused(capsys, "report", copy)
+    if place == "pages.json":           # what may be hidden is not shown because a file is broken
+        assert command("report", copy, "--no-numbers") == command("report", copy) == 0
+    else:
+        assert graded(folder, copy).reused == FILES and command("report", copy) == 0
+
+
+def test_one_whose_record_is_damaged_is_not_said_to_have_handed_in_nothing(copy, capsys):
+    student = FEW[0]
+    for entry in store.Store(copy).entries():
+        if entry.student == student:
+            entry.path.write_text("{")
+    for words in (("show", copy, student), ("replay", copy, student, "1.1"),
+                  ("override", copy, student, "3", "--why", "because")):
+        assert f"{student} has no results yet: the record is damaged" in refused(capsys, *words)
+
+
 def test_a_full_disk_costs_one_sentence_and_no_record_of_others(folder, out, tmp_path, monkeypatch,
                                                                 capsys):
     replace = os.replace

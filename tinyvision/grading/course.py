@@ -155,11 +155,18 @@ def keep_policy(out: Path, file: str) -> None:
 
 
 def student(out: Path, records: list[dict], word: str) -> str:
-    """How the submissions call a student: the word itself, or what the roster knows of it."""
+    """How the submissions call a student: the word itself, or what the roster knows of it.
+    ValueError for one who handed in, and whose only record is damaged or not made yet."""
     names = [record["student"] for record in records]
     people = roster.of(out) if word not in names else None
     person = people.find(word) if people else None
-    return next((name for name in names if person and people.find(name) == person), word)
+    name = next((name for name in names if person and people.find(name) == person), word)
+    waiting = ungraded(out) if name not in names else ()
+    why = next((record["message"] for record in waiting if record["student"] == name), None)
+    if why:
+        raise ValueError(f"{name} has no results yet: {why}; 'tinyvision grade' with the same "
+                         "folders makes the record")
+    return name
 
 
 # ---- totals --------------------------------------------------------------------------------------

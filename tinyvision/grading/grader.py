@@ -42,10 +42,12 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         dask: address of a Dask scheduler whose workers do the work.
         pattern: a regular expression for paths; see `submissions.find`.
         fork_server: fork sandboxes from one interpreter instead of starting one for each.
-    Raises ValueError for no folder, OUT inside it, no submissions, no such exercise or student;
-    IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
+    Raises ValueError for no such exercise or a file that holds none, no folder, OUT inside it, no
+    submissions, no such student; IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
     """
     start = time.perf_counter()
+    if exercise is not None:
+        exercises.load(exercise)        # a file that is none is nobody's submission: said at once
     if Path(out).resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"grade: {out} lies in the folder of submissions and would be taken for a "
                          "student's; give a folder beside it")
@@ -151,9 +153,6 @@ class Assignments:
 
     def __init__(self, secret: bytes, only: str | None):
         self.secret, self.only = secret, only
-        file = exercises.assignment_file(only) if only is not None else None
-        if only is not None and file is None and only not in exercises.names():
-            exercises.load(only)                    # says so, with the nearest
         self.prepared, self.noted = functools.cache(self._prepare), set()
 
     def _prepare(self, name: str) -> Assignment:

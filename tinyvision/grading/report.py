@@ -89,9 +89,20 @@ def _remembered(store: Store, numbers: bool | None) -> bool:
     """Whether students see numbers: kept in OUT, so that the next grading keeps to it."""
     path = store.out / "pages.json"
     if numbers is None:
-        return not path.exists() or json.loads(path.read_text(encoding="utf-8"))["numbers"]
+        return not path.exists() or _kept_choice(path)
     write(path, json.dumps({"numbers": numbers}) + "\n")
     return numbers
+
+
+def _kept_choice(path: Path) -> bool:
+    """What `_remembered` wrote. A damaged file is no leave to show what may be hidden."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))["numbers"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error}): say again whether students see numbers, "
+                         f"with 'tinyvision report {path.parent} --numbers' or --no-numbers"
+                         ) from None
+    return bool(kept)
 
 
 def write_similar(out: Path) -> tuple[list, Path]:

@@ -154,6 +154,9 @@ class Store:
         except FileNotFoundError:
             raise ValueError(f"{self.out} holds no results: there is no {path.name}; give the "
                              "folder that 'tinyvision grade -o' wrote") from None
+        except NotADirectoryError:
+            raise ValueError(f"{self.out} is a file; give the folder that 'tinyvision grade -o' "
+                             "wrote") from None
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error}): 'tinyvision grade' with the same "
                              "folders writes it again and keeps the records") from None
@@ -184,14 +187,24 @@ class Store:
         """Keep what pages need to know of an exercise, under its ``name``."""
         path = self.out / "exercises" / f"{folder_name(about['name'])}.json"
         text = _dump(about)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             write(path, text)
 
     def exercises(self) -> dict[str, dict]:
         """name -> what was kept of each exercise."""
-        found = [json.loads(path.read_text(encoding="utf-8"))
-                 for path in sorted((self.out / "exercises").glob("*.json"))]
+        found = map(_about, sorted((self.out / "exercises").glob("*.json")))
         return {about["name"]: about for about in found}
+
+
+def _about(path: Path) -> dict:
+    """What was kept of an exercise; ValueError where the file does not hold that."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        about["name"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): 'tinyvision grade' with the same folders "
+                         "writes it again and keeps the records") from None
+    return about
 
 
 def read_record(path: Path) -> dict | None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 DELIMITERS = ",;\t"
+BINARY = re.compile(r"[\0-\x08\x0e-\x1f]")
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
          (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -112,6 +113,8 @@ def _decoded(body: bytes, encoding: str, name: str) -> tuple[str, str]:
             text = body.decode(code)
         except UnicodeDecodeError:
             continue
+        if not encoding and BINARY.search(text):        # every byte is a letter of some Latin
+            raise ValueError(f"{name} is no text; give the CSV file that was exported")
         if text.encode(code) == body:
             return text, code
     raise ValueError(f"{name} is no text in {encoding}; export the file again")
