@@ -15,9 +15,10 @@ from tinyvision.grading.assignment import as_received, expect, prepare
 from tinyvision.grading.counterexample import of_mistake
 from tinyvision.grading.examine import examine
 from tinyvision.grading.follow import follows, forward_of
+from tinyvision.grading.forms import form
 from tinyvision.grading.shrink import shrink, text, tied, weight
 from tinyvision.grading.trials import Trials
-from tinyvision.grading.verdict import judge, received
+from tinyvision.grading.verdict import Answer, Expected, judge, received
 
 RIGHT = solution_text(exercises.load("conv2d"))
 FLIPPED = RIGHT.replace('"ncij,ocij->no", window, weight)',
@@ -40,6 +41,79 @@ def graded(source, name="conv2d", seed=7, **options):
     made = prepare(exercises.load(name), np.random.default_rng(seed))
     one = submissions.Submission("ada", "ada.py", source.encode(), name)
     return examine(one, made, "medium", **options)[0]
+
+
+# ---- right numbers in another form ---------------------------------------------------------------
+
+def returning(exercise, function, expression):
+    """The record of a solution that returns something made of its answer ``y`` and arguments."""
+    return graded(f"{solution_text(exercises.load(exercise))}\n_right = {function}\n\n"
+                  f"def {function}(*args):\n    y = _right(*args)\n    return {expression}\n",
+                  exercise)
+
+
+@pytest.mark.parametrize("exercise, function, expression, verdict, name", [
+    ("focal_loss", "sigmoid_focal_loss", "y.mean()", "WRONG_TYPE", "mean"),         # of the bank
+    ("focal_loss", "sigmoid_focal_loss", "float(y.sum())", "WRONG_TYPE", "sum"),
+    ("focal_loss", "sigmoid_focal_loss", "y.sum(0)", "WRONG_TYPE", "summed"),
+    ("focal_loss", "sigmoid_focal_loss", "y.mean(-1, keepdims=True)", "WRONG_SHAPE", "averaged"),
+    ("smooth_l1", "smooth_l1_loss", "y.mean(0, dtype='f4')", "WRONG_TYPE", "averaged"),
+    ("cross_entropy", "cross_entropy", "np.full(3, y) + [-1, 0, 1]", "WRONG_SHAPE", "not-averaged"),
+    ("cross_entropy", "cross_entropy", "np.array([y - 2, 2])", "WRONG_SHAPE", "not-summed"),
+    ("nms", "nms", "args[0][y]", "WRONG_SHAPE", "rows-for-indices"),
+    ("nms", "nms", "args[1][y].astype('f4')", "WRONG_DTYPE", "rows-for-indices"),
+    ("nms", "nms", "np.isin(np.arange(len(args[0])), y)", "WRONG_DTYPE", "mask-for-indices"),
+])
+def test_right_numbers_in_another_form_are_named(exercise, function, expression, verdict, name):
+    record = returning(exercise, function, expression)
+    assert verdict in {case["verdict"] for case in record["cases"]}
+    found, = [one for one in record["diagnoses"] if one["function"] == function]
+    assert found["name"] == name and found["hint"].endswith(".")
+
+
+@pytest.mark.parametrize("expression", ["list(y)", "[int(i) for i in y]", "y.astype('f8')", "len(y)",
+                                        "tuple(y)", "None", "(y, args[1])", "'kept'"])
+def test_of_a_wrong_type_the_verdict_says_enough(expression):
+    assert returning("nms", "nms", expression)["diagnoses"] == []
+
+
+@pytest.mark.parametrize("expression", ["args[0][y][:, :2]", "args[0][y] + 1", "args[0][y[::-1]]",
+                                        "args[0][y].sum(0)"])
+def test_rows_that_are_others_are_not_recognised(expression):
+    found, = returning("nms", "nms", expression)["diagnoses"]
+    assert found["name"] == ""
+
+
+def formed(*pairs, arrays=None, magnitude=1.0):
+    """What `form` says of pairs (got, want)."""
+    wrong = []
+    for got, want in pairs:
+        right = Expected((np.asarray(want),), False, (None if magnitude is None else np.full(
+            np.shape(want), magnitude),), (4.0,))
+        wrong.append((Answer((np.asarray(got),), ("",), ""), right,
+                      judge(Answer((np.asarray(got),), ("ndarray of",), "", (np.shape(got),)), right),
+                      arrays or {}))
+    found = form(wrong)
+    return found and found[0]
+
+
+def test_a_form_needs_evidence_and_must_explain_every_case():
+    row = np.array([1.0, 2.0, 4.0])
+    assert formed((7.0, row), (3.0, [3.0])) == "summed"
+    assert formed((7.0, row), (3.5, [3.0])) is None                 # the second is another mistake
+    assert formed((3.0, [3.0])) is None                             # a shape, and no sum
+    assert formed((1.0, [1.0, 0.0])) is None and formed((0.0, [1.0, -1.0])) is None     # chance
+    assert formed((7.0 + 1e-9, row)) is None and formed((7.0 + 1e-14, row)) == "summed"
+    assert formed((row, 7.0)) == "not-summed" and formed((row + 1e-9, 7.0)) is None
+    assert formed((row, 7.0), (row, 7.0 / 3)) is None               # neither sum nor mean of both
+    assert formed((np.outer(row, row), row * 7), (row, 7.0)) == "not-summed"
+    assert formed((np.full(3, np.nan), np.nan), (np.inf, np.full(3, np.inf))) is None
+    boxes = {"boxes": np.arange(8.0).reshape(2, 4), "scores": np.array([0.5, 0.5])}
+    assert formed((boxes["boxes"][1:], np.array([1])), arrays=boxes, magnitude=None) == (
+        "rows-for-indices")
+    assert formed((np.zeros((0, 4)), np.zeros(0, int)), arrays=boxes, magnitude=None) is None
+    assert formed((np.array([1]), boxes["boxes"][1:]), arrays=boxes) == "indices-for-rows"
+    assert formed((np.array([7]), boxes["boxes"][1:]), arrays=boxes) is None
 
 
 # ---- follow-through ------------------------------------------------------------------------------

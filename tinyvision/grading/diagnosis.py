@@ -8,9 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyvision.grading.verdict import Answer, Expected, Verdict, differs, gamma, number
+from tinyvision.grading.forms import form
+from tinyvision.grading.verdict import (
+    FLOATS,
+    Answer,
+    Expected,
+    Verdict,
+    differs,
+    gamma,
+    number,
+    right_numbers,
+)
 
 SLACK = 8.0                             # times the bound, which was made for the right answer
+WRONG = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE)
+MISTYPED = (Verdict.WRONG_TYPE, Verdict.WRONG_DTYPE)
 
 
 @dataclass(frozen=True)
@@ -29,26 +41,34 @@ class Diagnosis:
 
 def diagnose(assignment, answers: dict[int, Answer], verdicts: dict[int, Verdict],
              judgements: dict) -> list[Diagnosis]:
-    """One diagnosis for every function that has wrong answers.
+    """One diagnosis for every function that has wrong answers. Answers of a wrong type have one
+    where their numbers say what happened; else the verdict has said it all.
 
     Arguments:
         answers: case number -> what came back; a case that raised or timed out is not in it.
         verdicts, judgements: of every case and of every case that was compared.
     """
-    wrong = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE)
     found = []
     for function in assignment.exercise.functions:
         mine = [i for i, case in enumerate(assignment.cases) if case.function == function]
-        failing = [i for i in mine if verdicts[i] in wrong and i in answers]
+        failing = [i for i in mine if i in answers and (verdicts[i] in WRONG or verdicts[
+            i] in MISTYPED and _telling(answers[i], assignment.expected[i]))]
         if failing:
             found += _of_function(assignment, function, mine, failing, answers, verdicts,
                                   judgements)
     return found
 
 
+def _telling(answer: Answer, expected: Expected) -> bool:
+    """Whether the numbers of an answer of a wrong type are wrong, and precise enough to say how."""
+    return not right_numbers(answer, expected) and all(
+        part is not None and (part.dtype.kind != "f" or part.dtype in FLOATS)
+        for part in answer.parts)
+
+
 def _of_function(assignment, function, mine, failing, answers, verdicts, judgements):
     """What is said about one function: a known mistake, known mistakes of single arrays of a
-    tuple, a pattern, or that it was not recognised."""
+    tuple, another form, a pattern, or that it was not recognised."""
     answered = [i for i in mine if i in answers]
     finite = [i for i in answered if verdicts[i] is not Verdict.NONFINITE]
     mistake = known(assignment, answered, answers)
@@ -59,12 +79,26 @@ def _of_function(assignment, function, mine, failing, answers, verdicts, judgeme
     found = parts(assignment, function, answered, answers)
     if any(one.name for one in found):
         return found
-    alike = pattern([(answers[i], assignment.expected[i], judgements[i]) for i in failing])
+    seen = [(answers[i], assignment.expected[i], judgements[i]) for i in failing]
+    other = form([(*one, _arrays(assignment, i)) for one, i in zip(seen, failing)])
+    if other:
+        return [Diagnosis(function, *other)]
+    failing = [i for i in failing if verdicts[i] in WRONG]
+    if not failing:
+        return []
+    alike = pattern([one for one in seen if one[2].verdict in WRONG])
     where = parameter(assignment, function, mine, failing, verdicts)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")
         return [Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))]
     return [Diagnosis(function, "", "This is none of the known mistakes.")]
+
+
+def _arrays(assignment, i: int) -> dict:
+    """A case's arguments that are arrays, by name."""
+    case = assignment.cases[i]
+    named = zip(assignment.exercise.parameters(case), case.args)
+    return {} if case.driver else {name: arg for name, arg in named if isinstance(arg, np.ndarray)}
 
 
 def known(assignment, answered, answers):

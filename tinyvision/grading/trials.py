@@ -7,16 +7,16 @@ from dataclasses import asdict
 import numpy as np
 
 from tinyvision.grading.assignment import request
-from tinyvision.grading.diagnosis import diagnose, known
+from tinyvision.grading.diagnosis import MISTYPED, WRONG, diagnose, known
 from tinyvision.grading.follow import follows, forward_of
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
+from tinyvision.grading.talking import Talk
 from tinyvision.grading.verdict import CREDIT, Verdict, credit, judge, received
 from tinyvision.grading.words import explain, frames_of
 
 PICTURES = 3                            # per submission
 KEPT_OUTPUT = 2000                      # characters of what a student printed
-WRONG = (Verdict.WRONG_VALUE, Verdict.NONFINITE, Verdict.WRONG_SHAPE)
 AGAIN = "a second call with the same input gave another answer"
 TOGETHER = 1.0                          # seconds for all cases in one process
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
@@ -112,6 +112,8 @@ class Trials:
             return Verdict.BAD_RESULT, f"the answer is no array: {plain(error, 200)}"
         judgement = judge(answer, self.assignment.expected[i])
         self.answers[i], self.judgements[i] = answer, judgement
+        if judgement.verdict is Verdict.OK and header.get("unearned"):
+            return Verdict.BAD_RESULT, "the answer is right, but " + plain(header["unearned"])
         if judgement.verdict is Verdict.OK and changed:
             return Verdict.MUTATED_INPUT, "the answer is right, but the call changed its input " \
                 + " and ".join(names[k] for k in changed) \
@@ -165,13 +167,15 @@ class Trials:
             arrays.append(sum(isinstance(arg, np.ndarray) for arg in source.cases[i].args))
             blobs += more
         cap = (1 << 20) + sum(16 * room(source.expected[i]) for i, source in asked)
+        talk = Talk.needed((source.exercise, source.cases[i]) for i, source in asked)
         header, answers = self.runner.ask({"do": "sequence", "calls": calls}, blobs, seconds,
-                                          cap + sum(map(len, blobs)))
+                                          cap + sum(map(len, blobs)), talk)
         found = header.get("calls")
         if header["status"] != "ok" or not isinstance(found, list) or len(found) != len(asked) or (
                 silent and header.get("printed_bytes")):
             return []
-        return [(one, own_blobs(one, answers, count)) for one, count in zip(found, arrays)]
+        several = [(one, own_blobs(one, answers, count)) for one, count in zip(found, arrays)]
+        return [talk.told(k, *one) for k, one in enumerate(several)] if talk else several
 
     def agrees(self, i: int, header: dict, blobs) -> bool:
         """Whether a second run has the same verdict and, where that is not OK, the same numbers."""
@@ -205,7 +209,7 @@ class Trials:
         found = diagnose(self.assignment, self.answers, self.verdicts, self.judgements)
         self.followed = self.following()
         wrong = {self.assignment.cases[i].function for i, verdict in self.verdicts.items()
-                 if verdict in WRONG and i not in self.followed}
+                 if verdict in (*WRONG, *MISTYPED) and i not in self.followed}
         self.diagnoses = [one for one in found if one.function in wrong]
 
     def record(self, examples=()) -> dict:
@@ -263,7 +267,9 @@ def ask(runner, exercise, case, right, seconds: float):
     """(header, blobs) of one call, in a process of its own."""
     header, blobs = request(exercise, case, room(right))
     cap = (1 << 20) + 16 * room(right) + sum(map(len, blobs))
-    return runner.ask(header, blobs, seconds, cap)
+    talk = Talk.needed([(exercise, case)])
+    header, blobs = runner.ask(header, blobs, seconds, cap, talk)
+    return talk.told(0, header, blobs) if talk else (header, blobs)
 
 
 def room(right) -> int:
