@@ -296,9 +296,10 @@ MISTAKES += versions(MISTAKES, {
 # ---- cases ---------------------------------------------------------------------------------------
 
 def _placed(rng, boxes, scores):
-    """Boxes of small integers, all moved by the same whole number of pixels, with scores."""
-    dx, dy = rng.integers(0, 5, 2)
-    return np.array(boxes, float) + [dx, dy, dx, dy], np.array(scores, float)
+    """Boxes of small integers, all moved by the same whole number of pixels, and their scores, in
+    a random order: no answer is known beforehand."""
+    (dx, dy), order = rng.integers(0, 5, 2), rng.permutation(len(boxes))
+    return (np.array(boxes, float) + [dx, dy, dx, dy])[order], np.array(scores, float)[order]
 
 
 def _margin(boxes, scores, least, factor, limit):
@@ -313,14 +314,17 @@ def _margin(boxes, scores, least, factor, limit):
 
 
 def _told_apart(*args):
-    """Whether all ways to sort only once answer differently."""
-    answers = [way(*args) for way in (take, _sorted_once, *_SORTED)]
+    """Whether all ways to sort only once, and all wrong IoUs, answer differently; but of boxes
+    that are apart, of which there are few in a heap."""
+    overlaps = [wrong.implementation for wrong in borrowed("soft_nms", _by)
+                if wrong.name != "not-clipped"]
+    answers = [way(*args) for way in (take, _sorted_once, *_SORTED, *overlaps)]
     return len({(*taken, *new.round(3)) for taken, new in answers}) == len(answers)
 
 
 def _heaps(rng, count, least, factor, limit=2.0):
     """Random boxes that overlap, drawn again while rounding might decide, or while it makes no
-    difference how often they are sorted."""
+    difference how often they are sorted or what they are divided by."""
     while True:
         corner = rng.uniform(0, 1.2, (count, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(0.6, 1.4, (count, 2))], axis=1)
@@ -331,26 +335,40 @@ def _heaps(rng, count, least, factor, limit=2.0):
             return boxes, scores
 
 
+def _about(rng, boxes, scores, *decisions):
+    """A few boxes with scores of two decimals near those given, drawn again while rounding might
+    decide."""
+    while True:
+        drawn = np.round(scores + rng.uniform(-0.05, 0.05, len(scores)), 2)
+        args = _placed(rng, boxes, drawn)
+        if _margin(*args, *decisions) > 1e-3:
+            return args
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     pair, apart = [(0, 0, 4, 4), (0, 0, 4, 3), (6, 6, 8, 9)], [(9, 0, 11, 3), (0, 9, 3, 11)]
     halves = [(0, 0, 2, 2), (0, 0, 2, 1), (5, 5, 7, 9), (5, 5, 7, 6)]
     crowd = [(0, 0, 6, 4), (2, 0, 8, 4), (4, 1, 10, 4), (0, 1, 6, 5), (20, 0, 26, 5)]
-    hand = rng.choice([0.8, 0.7, 0.75]), 0.9, 0.3
-    low = (0.3, 0.9, 0.25, 0.5, 0.125)
+    hand, low = (0.75, 0.9, 0.35), (0.3, 0.9, 0.25, 0.5, 0.1)
+    high, other = rng.permutation(np.arange(9, 16))[:2] / 16      # exact in float32 as well
     many = _heaps(rng, 10, 0.1, lambda o: _bell(o, 0.7))
     lines = _heaps(rng, 10, 0.1, lambda o: _ramp(o, 0.3), 0.3)
     return [
-        Case("soft_nms", "two boxes for one object", (*_placed(rng, pair, hand), 0.5, 0.25)),
+        Case("soft_nms", "two boxes for one object", (*_about(
+            rng, pair, hand, 0.25, lambda o: _bell(o, 0.5), 2.0), 0.5, 0.25)),
         Case("soft_nms", "ties, and exactly score_threshold", (*_placed(
-            rng, apart + pair[1:] + crowd[4:], (0.5, 0.75, 0.75, 0.25, 0.125)), 0.5, 0.25)),
-        Case("soft_nms", "a crowd", (*_placed(rng, crowd, low), 0.25, 0.2)),
-        Case("soft_nms", "no boxes", (np.zeros((0, 4)), np.zeros(0), 0.5, 0.001), 0.5),
-        Case("soft_nms", "many boxes", (*many, 0.7, 0.1), 1.5),
-        Case("soft_nms_linear", "linear, by hand", (*_placed(rng, pair, hand), 0.5, 0.25)),
+            rng, apart + pair[1:] + crowd[4:], (0.5, high, high, 0.25, 0.125)), 0.5, 0.25)),
+        Case("soft_nms", "a crowd", (*_about(
+            rng, crowd, low, 0.2, lambda o: _bell(o, 0.25), 2.0), 0.25, 0.2)),
+        Case("soft_nms", "no boxes", (np.zeros((0, 4)), np.zeros(0), 0.5, 0.001), 0.25),
+        Case("soft_nms", "many boxes", (*many, 0.7, 0.1), 1.75),
+        Case("soft_nms_linear", "linear, by hand", (*_about(
+            rng, pair, hand, 0.25, lambda o: _ramp(o, 0.5), 0.5), 0.5, 0.25)),
         Case("soft_nms_linear", "linear, exactly at the IoU threshold", (*_placed(
-            rng, halves + apart[:1], (0.875, 0.5, 0.25, 0.75, 0.125)), 0.5, 0.25)),
-        Case("soft_nms_linear", "linear, a crowd", (*_placed(rng, crowd, low), 0.25, 0.05), 1.5),
+            rng, halves + apart[:1], (high, 0.5, 0.25, other, 0.125)), 0.5, 0.25)),
+        Case("soft_nms_linear", "linear, a crowd", (*_about(
+            rng, crowd, low, 0.05, lambda o: _ramp(o, 0.25), 0.25), 0.25, 0.05), 1.5),
         Case("soft_nms_linear", "linear, many boxes", (*lines, 0.3, 0.1), 1.5),
     ]
 
