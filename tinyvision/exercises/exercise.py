@@ -107,7 +107,10 @@ class Exercise:
         driver: for what is no function of arrays (a class, a function of functions): a module that
             holds no answers and needs only numpy and the standard library. Its text runs beside
             the student's code, turns a case's numbers into calls, and returns arrays. A function
-            ``NAME_text`` says what ``NAME`` does with the numbers, as a program.
+            ``NAME_text`` says what ``NAME`` does with the numbers, as a program. A function with
+            an attribute ``beside`` is not run beside the student's code: it may hold what that must
+            not see, and hand over a function of its own. ``beside``, a function of the driver, is
+            then called there in the place of each call that it makes.
         texts: for what is no Python at all: the names of ``functions`` that a student writes as a
             CUDA text. The driver then gets the compiled library's bytes, or the function of
             ``functions``, which does in NumPy what a launch of the kernel does.
@@ -156,6 +159,10 @@ class Exercise:
         if case.driver:
             return getattr(self.driver, case.driver)(function, *case.args)
         return function(*case.args)
+
+    def beside(self, case: Case) -> Callable | None:
+        """What is called beside the student's code where a case's driver is not."""
+        return getattr(getattr(self.driver, case.driver), "beside", None) if case.driver else None
 
     def told(self, case: Case) -> str:
         """A driven case in the words of a program: what the driver's ``..._text`` says, or ""."""

@@ -94,8 +94,12 @@ def request(exercise, case, cap: int) -> tuple[dict, list[bytes]]:
     like any other, so all that this changes is the student's own result.
     """
     blobs: list = []
-    header = {"do": "call", "function": case.function, "cap": cap,
-              "args": worker.encode(tuple(case.args), blobs)}
+    header = {"do": "call", "function": case.function, "cap": cap}
+    beside = exercise.beside(case)
+    if beside:                          # the arguments follow one call at a time: see `talking`
+        return header | {"talks": True, "driver": beside.__name__,
+                         "driver_text": exercise.driver_text}, []
+    header["args"] = worker.encode(tuple(case.args), blobs)
     if case.driver:
         header |= {"driver": case.driver, "driver_text": exercise.driver_text}
     return header, blobs

@@ -197,7 +197,7 @@ class Compiling:
         self.runner, self.exercise, self.level = runner, exercise, level
         self.libraries: dict = {}
 
-    def ask(self, request: dict, blobs, seconds: float, cap: int):
+    def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As the runner's; a text that cannot be had or compiled is answered for right here."""
         blobs, places = list(blobs), {}
         for call in request.get("calls", [request]):
@@ -211,7 +211,7 @@ class Compiling:
                 places[name] = len(blobs)
                 blobs.append(found)
             call["library"] = places[name]
-        return self.runner.ask(request, blobs, seconds, cap)
+        return self.runner.ask(request, blobs, seconds, cap, talk)
 
     def library(self, name: str):
         """The library of a text, or the header that says why there is none; made once."""

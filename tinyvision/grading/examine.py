@@ -23,13 +23,13 @@ class Runner:
         self.new = lambda: sandbox.Session(name, source, level)
         self.session, self.stopped = None, stopped
 
-    def ask(self, request: dict, blobs, seconds: float, cap: int):
+    def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile. A worker that
         ended as a whole gets a second chance: the machine may have been short of memory."""
         for _ in range(2):
             if self.session is None or not self.session.alive:
                 self.session = self.new()
-            header, answers = self.session.ask(request, blobs, seconds, cap)
+            header, answers = self.session.ask(request, blobs, seconds, cap, talk)
             if self.stopped():
                 raise Stopped
             if header["status"] != "crashed-worker":

@@ -128,19 +128,22 @@ class Session:
         self.forks = bool(hello[0].get("fork"))
         self.alive = True
 
-    def ask(self, request: dict, blobs, seconds: float, cap: int) -> tuple[dict, list[bytes]]:
-        """The worker's answer to one request, as (header, blobs).
+    def ask(self, request: dict, blobs, seconds: float, cap: int,
+            talk=None) -> tuple[dict, list[bytes]]:
+        """The worker's answer to one request, as (header, blobs). ``talk``: a `talking.Talk` that
+        answers the worker's questions on the way.
 
         The header's ``status`` is what the worker says, or ``timeout``, ``crashed`` (the worker
         itself ended) or ``garbled``; after these three the session is not `alive`, and neither is
         it where the worker cannot fork and so can answer only once.
         """
-        header, answers = self._exchange(worker.pack(request, blobs), seconds, cap)
+        header, answers = self._exchange(worker.pack(request, blobs), seconds, cap, talk)
         if not self.forks or header["status"] in ("timeout", "crashed-worker", "garbled"):
             self.close()
         return header, answers
 
-    def _exchange(self, message: bytes, seconds: float, cap: int) -> tuple[dict, list[bytes]]:
+    def _exchange(self, message: bytes, seconds: float, cap: int,
+                  talk=None) -> tuple[dict, list[bytes]]:
         expired = threading.Event()
 
         def expire():
@@ -149,22 +152,27 @@ class Session:
         clock = threading.Timer(seconds, expire)
         clock.start()
         try:
-            worker.write_frame(self.process.stdin, message)
-            reply = worker.read_frame(self.process.stdout, cap)
-            header, blobs = worker.unpack(reply) if reply is not None else ({}, [])
-            if not isinstance(header.get("status"), str):
-                header = {"status": "garbled", "message": "an answer without a status"}
-        except OSError:
-            reply = None                # a broken pipe: the worker has ended
+            header, blobs = self._step(message, cap)
+            if talk is not None:
+                header, blobs = talk(lambda message: self._step(message, cap), header, blobs)
+        except (OSError, EOFError):     # a broken pipe, or the end: the worker has ended
+            header, blobs = {"status": "crashed-worker", "message": "the whole process ended"}, []
         except ValueError as error:
-            reply, header, blobs = b"", {"status": "garbled", "message": str(error)}, []
+            header, blobs = {"status": "garbled", "message": str(error)}, []
         finally:
             clock.cancel()
             clock.join()                # it may be about to kill: then this was a timeout
-        if expired.is_set():
-            return {"status": "timeout"}, []
+        return ({"status": "timeout"}, []) if expired.is_set() else (header, blobs)
+
+    def _step(self, message: bytes, cap: int) -> tuple[dict, list[bytes]]:
+        """One message there and one back; EOFError where none comes."""
+        worker.write_frame(self.process.stdin, message)
+        reply = worker.read_frame(self.process.stdout, cap)
         if reply is None:
-            return {"status": "crashed-worker", "message": "the whole process ended"}, []
+            raise EOFError
+        header, blobs = worker.unpack(reply)
+        if not isinstance(header.get("status"), str):
+            raise ValueError("an answer without a status")
         return header, blobs
 
     def kill(self) -> None:

@@ -8,7 +8,9 @@ without a check on the other side.
 A *message* is a JSON header and some blobs; a *frame* is a message behind its length (u32, little
 endian). The first frame sets the worker up (limits; the student's source as its blob); it answers
 ``hello``. Each further frame is a request, ``read``, ``call`` or ``sequence`` (of calls), and is
-answered by one frame.
+answered by one frame, unless it *talks*: a function among a call's arguments cannot be sent, so the
+worker asks for its values, frame by frame, and for the arguments of each call only when the one
+before is answered.
 Where the system can fork, each request runs in a fork of its own, so that a crash costs one case;
 what a case leaves in the temporary folder is removed before the next.
 """
@@ -20,6 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
 import ast
+import contextlib
 import difflib
 import functools
 import gc
@@ -40,6 +43,7 @@ CAN_FORK = hasattr(os, "fork")
 WARM = b"import numpy as np\ndef f(x):\n    return np.einsum('i,i->', x, x) + np.zeros(2)\n"
 PRINTED = 64 * 1024                     # how much of what a student prints is kept
 GUARDED = b"+"                           # said by a fork before the student's code runs in it
+ASKS, LAST = b"?", b"."                 # said by a fork before a question, and before its answer
 FRAMES = 3                              # of a long traceback: as many at either end
 PLAIN_KINDS = "biufc"                   # numpy kinds whose bytes mean something elsewhere
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
@@ -325,8 +329,11 @@ def remark(node: ast.AST) -> str | None:
 
 # ---- requests ------------------------------------------------------------------------------------
 
-def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
-    """The message that answers a request; a student's exceptions become part of it."""
+def respond(name: str, source: bytes, request: dict, blobs: list, ask=None) -> bytes:
+    """The message that answers a request; a student's exceptions become part of it.
+
+    ``ask``: takes a message to the grader's side and returns its answer.
+    """
     answers: list = []
     try:
         submission = Submission(name, source)
@@ -336,9 +343,9 @@ def respond(name: str, source: bytes, request: dict, blobs: list) -> bytes:
         elif request["do"] == "load":
             header = loaded(submission)
         elif request["do"] == "sequence":
-            header = sequence(submission, request, blobs, answers)
+            header = sequence(submission, request, blobs, answers, ask)
         else:
-            header = call(submission, request, blobs, answers)
+            header = call(submission, request, blobs, answers, ask)
     except Unreadable as error:
         header = {"status": "unreadable", "message": str(error)}
     except SyntaxError as error:
@@ -370,15 +377,60 @@ def driver_of(request: dict):
     return space[request["driver"]]
 
 
-def call(submission: Submission, request: dict, blobs: list, answers: list) -> dict:
+def call(submission: Submission, request: dict, blobs: list, answers: list, ask=None) -> dict:
     """Call one function; ``answers`` gets the bytes that it returned, then those of its inputs."""
-    function, cap = request["function"], request["cap"]
-    np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     driver = driver_of(request)         # before any line of the student's runs
+    if request.get("talks"):
+        return talk(submission, request, driver, ask)
     library = blobs[request["library"]] if "library" in request else None
+    return called(submission, request, lambda: decode(request["args"], blobs), answers, driver,
+                  library)
+
+
+def talk(submission: Submission, request: dict, driver, ask) -> dict:
+    """Call one function as often as the other side wants, each time with what it sends. It judges
+    what it was told on the way, so nothing is returned."""
+    submission.keep, message = True, pack({"status": "talks"})
+    while True:
+        header, blobs = unpack(ask(message))
+        if "args" not in header:
+            return {"status": "ok"}
+        answers: list = []
+
+        def arguments(codes=header["args"], blobs=blobs):
+            return tuple(argument(code, blobs, ask) for code in codes)
+        message = pack(called(submission, request, arguments, answers, driver), answers)
+
+
+def argument(code, blobs: list, ask):
+    """An argument of a call that is talked about: what `decode` knows, a function, or an array
+    whose columns lie side by side."""
+    if isinstance(code, dict) and "function" in code:
+        return elsewhere(code["function"], ask)
+    return decode(code["turned"], blobs).T if isinstance(code, dict) and "turned" in code else (
+        decode(code, blobs))
+
+
+def elsewhere(number: int, ask):
+    """A function whose values are asked for: nothing here knows how it is computed."""
+    def f(x):
+        blobs: list = []
+        question = {"status": "asks", "function": number, "inputs": 1,
+                    "several": "", "answers": [describe(np.asarray(x), blobs, 1 << 20)]}
+        header, values = unpack(ask(pack(question, blobs)))
+        if "raised" in header:
+            raise ValueError(header["raised"])
+        return decode(header["value"], values)[()]
+    return f
+
+
+def called(submission: Submission, request: dict, arguments, answers: list, driver=None,
+           library=None) -> dict:
+    """What became of one call: the header that describes it."""
+    function = request["function"]
+    np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     try:
-        returned, args = submission.call(
-            function, lambda: decode(request["args"], blobs), driver, library)
+        returned, args = submission.call(function, arguments, driver, library)
     except LookupFailed:
         return missing(submission, function)
     except MemoryError as error:
@@ -389,6 +441,11 @@ def call(submission: Submission, request: dict, blobs: list, answers: list) -> d
         return {"status": "syntax", "error": about_syntax(error)}
     except BaseException as error:
         return {"status": "exception", "error": about(error, submission)}
+    return answered(returned, args, answers, request["cap"])
+
+
+def answered(returned, args: tuple, answers: list, cap: int) -> dict:
+    """The header for what a function returned and left of its arguments."""
     several = isinstance(returned, (tuple, list)) and type(returned) in (tuple, list)
     values = returned[:16] if several else (returned,)
     described = [describe(value, answers, cap) for value in values]
@@ -399,10 +456,10 @@ def call(submission: Submission, request: dict, blobs: list, answers: list) -> d
     return header
 
 
-def sequence(submission: Submission, request: dict, blobs: list, answers: list) -> dict:
+def sequence(submission: Submission, request: dict, blobs: list, answers: list, ask=None) -> dict:
     """Several calls, one after the other, as in a program: the header of each."""
     submission.keep = True
-    return {"status": "ok", "calls": [call(submission, one, blobs, answers)
+    return {"status": "ok", "calls": [call(submission, one, blobs, answers, ask)
                                       for one in request["calls"]]}
 
 
@@ -469,28 +526,35 @@ def captured(work) -> bytes:
     return pack({**header, "printed": text, "printed_bytes": printed}, blobs)
 
 
-def in_fork(work, close: list, cap: int, guard=lambda: None) -> bytes:
+def in_fork(work, close: list, cap: int, guard=lambda: None, relay=None) -> bytes:
     """Run ``work`` in a fork; the message says so if it ended any other way than by answering.
-    ``guard`` takes away the fork's rights first; where it fails the worker ends, too."""
+    ``guard`` takes away the fork's rights first; where it fails the worker ends, too. ``relay``
+    answers the fork's questions: ``work`` is given a function that asks them."""
     reader, writer = os.pipe()
+    below, above = os.pipe() if relay else (None, None)
     pid = os.fork()
     if pid == 0:
         for stream in close:
             os.close(stream.fileno())
-        os.close(reader)
+        for end in (reader, above):
+            end is None or os.close(end)
         try:
             guard()
             os.write(writer, GUARDED)
             with open(writer, "wb", closefd=False) as stream:
-                write_frame(stream, work())
+                message = work(asking(stream, below) if relay else None)
+                stream.write(LAST)
+                write_frame(stream, message)
         finally:
             os._exit(0)
     os.close(writer)
-    with open(reader, "rb") as stream:
+    below is None or os.close(below)
+    with open(reader, "rb") as stream, contextlib.ExitStack() as ends:
+        down = ends.enter_context(open(above, "wb", buffering=0)) if relay else None
         if stream.read(1) != GUARDED:
             os._exit(1)
         try:
-            message = read_frame(stream, cap)
+            message = last_frame(stream, down, cap, relay)
             garbled = False
         except ValueError:
             message, garbled = None, True
@@ -499,6 +563,33 @@ def in_fork(work, close: list, cap: int, guard=lambda: None) -> bytes:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return pack({"status": "garbled"}) if garbled else message
+
+
+def asking(stream, below: int):
+    """In a fork: a function that sends a question up and waits for what comes down."""
+    answers = open(below, "rb")
+
+    def ask(message: bytes) -> bytes:
+        stream.write(ASKS)
+        write_frame(stream, message)
+        return read_frame(answers, 1 << 30)
+    return ask
+
+
+def last_frame(stream, down, cap: int, relay) -> bytes | None:
+    """A fork's answer, once its questions are answered; None where it ended before. ValueError for
+    what is neither."""
+    while (kind := stream.read(1)) == ASKS and relay:
+        question = read_frame(stream, cap)
+        if question is None:
+            return None
+        try:
+            write_frame(down, relay(question))
+        except BrokenPipeError:
+            pass                        # it has ended: nothing follows
+    if kind not in (LAST, b""):
+        raise ValueError("neither a question nor an answer")
+    return read_frame(stream, cap) if kind else None
 
 
 def ending(status: int) -> dict:
@@ -603,6 +694,10 @@ def become(user) -> None:
 
 def serve(requests, replies) -> None:
     """Set up, then answer requests until there are no more."""
+    def relay(question: bytes) -> bytes:
+        write_frame(replies, pack({"status": "asks"}, [question]))
+        answer = read_frame(requests, 1 << 30)
+        return os._exit(1) if answer is None else answer
     setup, (source,) = unpack(read_frame(requests, 1 << 30))
     limit(setup["limits"])
     warm()
@@ -615,12 +710,14 @@ def serve(requests, replies) -> None:
         request, blobs = unpack(message)
         tidy(setup.get("scratch"))
 
-        def work(request=request, blobs=blobs):
-            return captured(lambda: respond(setup["name"], source, request, blobs))
+        def work(ask, request=request, blobs=blobs):
+            return captured(lambda: respond(setup["name"], source, request, blobs, ask))
+        talks = any(one.get("talks") for one in request.get("calls", [request]))
         if CAN_FORK:
-            reply = in_fork(work, [requests, replies], setup["frame_cap"], more)
+            reply = in_fork(work, [requests, replies], setup["frame_cap"], more,
+                            relay if talks else None)
         else:
-            reply = work()
+            reply = work(relay)
         write_frame(replies, reply)
 
 

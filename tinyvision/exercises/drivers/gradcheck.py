@@ -4,6 +4,12 @@ The other functions call it in less usual ways: with float32, with columns side 
 (and return which elements of x are as they were), with gradients of other shapes or with NaN in
 them.
 
+When your file is checked, none of that runs beside your code. Your function gets one gradient at a
+time, and an f that knows nothing: it sends x away, and the number comes back. So the coefficients
+are nowhere to be read, nor are the other gradients, before this one is answered. What can still be
+done without a difference quotient is to guess: of the gradients of a case one is right. So an
+answer counts only if f was called where every element of x is moved (one of them, to say False).
+
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
 the file is checked. To try it, start another Python in the folder where your file lies:
 
@@ -31,6 +37,22 @@ def formula(linear, square, waves, scale, unit, shape):
         b, A, w = (part.astype(dtype) for part in (linear, square, waves))
         return dtype.type(scale) * (b @ u + u @ A @ u + w @ np.sin(u))
     return f
+
+
+def asked(gradcheck, f, x, gradient):
+    """What it says to one gradient: all of this file that runs beside your code."""
+    return said(gradcheck(f, x, gradient))
+
+
+def unearned(answer, places, f, x, gradient):
+    """Why nobody can know an answer who has f's values at these places only; "" where one can."""
+    if np.shape(gradient) != np.shape(x) or not np.isfinite(gradient).all():
+        return ""                       # wrong, whatever f is
+    moved = np.any([place != x for place in places], axis=0) if places else np.zeros(1, bool)
+    if moved.all() if answer else moved.any():
+        return ""
+    return f"f was not called where {'every' if answer else 'an'} element of x is moved: without " \
+           f"that nobody can say {bool(answer)}"
 
 
 def said(answer):
@@ -74,3 +96,8 @@ def with_nan(gradcheck, linear, square, waves, scale, unit, x, gradients):
     last = np.arange(x.size).reshape(x.shape) == x.size - 1
     return np.array([[said(gradcheck(f, x, claimed))
                       for claimed in (g, np.where(last, nan, g), nan)] for g in gradients])
+
+
+asked.unearned = unearned
+for checking in (verdicts, single, columns, shapes, with_nan):
+    checking.beside = asked
