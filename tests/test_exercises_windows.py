@@ -1,5 +1,7 @@
 """Exercises on windows and regions: worked by hand, equal to the library, adjoints, float32."""
+import functools
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from tinyvision.exercises.patch_embedding import (patch_embedding, patch_embeddi
                                                   patchify)
 from tinyvision.exercises.ps_roi_pool import ps_roi_pool, ps_roi_pool_backward
 from tinyvision.exercises.roi_pool import axis_bins, roi_pool, roi_pool_backward
-from tinyvision.grading.assignment import prepare
+from tinyvision.grading.assignment import as_received, prepare
+from tinyvision.grading.diagnosis import diagnose, known
 from tinyvision.grading.verdict import Answer, Verdict, judge
 
 seeds = pytest.mark.parametrize("seed", range(3))
@@ -267,6 +270,12 @@ def test_ps_roi_pool_equals_the_library(seed):
 
 @seeds
 def test_halves_equal_the_library(seed):
+    halves = [case.args for case in cases_of("roi_pool", "roi_pool_backward", seed)
+              if "halves" in case.name]
+    for g, x, *how in halves:
+        _, (gx,) = library(lambda x: ops.roi_pool(x, *how), (x,), g)
+        agree([roi_pool_backward(g, x, *how)], [gx])
+    assert halves
     for name, pool in (("roi_pool", ops.roi_pool), ("ps_roi_pool", ops.ps_roi_pool)):
         for case in cases_of(name, name, seed):
             agree([load(name).functions[name](*case.args)], [pool(*case.args).numpy()])
@@ -405,6 +414,32 @@ def test_bins_are_the_same_however_they_are_computed(name, extra, dtype):
 def test_halves_go_away_from_zero(value):
     start = int(np.copysign(abs(value) + 0.5, value))
     assert axis_bins(value, value, 1) == [slice(max(start, 0), max(start + 1, 0))]
+
+
+@pytest.mark.parametrize("function", ("roi_pool", "roi_pool_backward"))
+@pytest.mark.parametrize("name, rounded", (
+    ("rounded-to-even", round), ("halves-up", lambda value: math.floor(value + 0.5)),
+    ("negative-corners-cut", lambda value: int(value + 0.5)), ("rounded-down", math.floor)))
+def test_every_way_to_round_is_caught_and_named_in_both_functions(monkeypatch, function, name,
+                                                                  rounded):
+    for seed in range(40):
+        monkeypatch.undo()
+        made = prepare_roi_pool(seed)
+        monkeypatch.setattr("tinyvision.exercises.roi_pool.nearest", rounded)
+        answers = {i: as_received(made.exercise.answer(case)) for i, case in enumerate(made.cases)
+                   if case.function == function}
+        judged = {i: judge(answer, made.expected[i]) for i, answer in answers.items()}
+        assert any(one.verdict is Verdict.WRONG_VALUE for one in judged.values()), seed
+    verdicts = {i: one.verdict for i, one in judged.items()}
+    found = known(made, list(answers), answers)
+    assert found and found.name == name and found.function == function
+    verdicts |= {i: Verdict.OK for i in range(len(made.cases)) if i not in verdicts}
+    assert [one.name for one in diagnose(made, answers, verdicts, judged)] == [name]
+
+
+@functools.cache
+def prepare_roi_pool(seed):
+    return prepare(load("roi_pool"), np.random.default_rng(seed))
 
 
 @seeds

@@ -15,9 +15,10 @@ $$y_{k,c,p,q} = \max_{(h, w) \in \text{bin}(p, q)} x_{n_k,\,c,\,h,\,w}$$
     bin p  = the pixels from  start + floor(p length / P)
              up to, without,  start + ceil((p + 1) length / P)
 
-so bins overlap where P does not divide the length. Halves are rounded away from zero (2.5 to 3,
--0.5 to -1; NumPy's `round` goes to even numbers). Pixels outside the map are left out; a bin
-without a pixel gives 0.
+so bins overlap where P does not divide the length. `round` is to the nearest whole number, also of
+negative ones, and halves go away from zero, in both functions: 2.5 to 3, -0.5 to -1, -1.2 to -1.
+(NumPy's and Python's `round` go to even numbers, `int` cuts towards zero.) Pixels outside the map
+are left out; a bin without a pixel gives 0.
 
 **By hand.** The box (0, 0, 3, 1) on this map, spatial_scale 1, in 1 x 3 bins: the region is 4
 pixels wide, the bins are its columns 0 to 1, 1 to 2, 2 to 3 (from floor(4 q / 3) to
@@ -329,6 +330,9 @@ BIN_MISTAKES = (        # further ones: name, hint, what is different
     ("not-rounded", "You divide the region before its corners are rounded, as later methods do. "
      "RoI pooling rounds first.",
      tuple(dict(round=lambda corners: corners, bins=not_rounded, extra=k) for k in (0, 1))),
+    ("negative-corners-cut", "Corners before pixel 0 go wrong: int(v + 1/2) cuts towards zero, so "
+     "-1.2 becomes 0. The nearest whole number is -1.",
+     (dict(round=lambda corners: np.trunc(corners + 0.5)),)),
     ("bins-too-long", "Your bins hold a pixel too many: a bin's end does not belong to it.",
      (dict(edge=a_pixel_longer),)),
     ("start-forgotten", "Your bins are counted from the map's first pixel. Where does the region "
@@ -339,6 +343,11 @@ BIN_MISTAKES = (        # further ones: name, hint, what is different
 FORWARD_BINS = (        # the backward of mistakes whose forward is above
     ("last-pixel-left-out", "Your regions are a pixel too short: the pixels `start` and `end` both "
      "belong to the region.", dict(extra=0)),
+    ("rounded-to-even", "A corner at 2.5 becomes 2 in your code. np.round goes to the even "
+     "neighbour; here halves go away from zero, as in the forward.", dict(round=np.round)),
+    ("halves-up", "A corner at -0.5 becomes 0 in your code: floor(v + 1/2) rounds halves up. They "
+     "go away from zero, as in the forward.",
+     dict(round=lambda corners: np.floor(corners + 0.5))),
     ("rounded-down", "You cut corners off to whole numbers. They are rounded to the nearest one.",
      dict(round=np.floor)),
     ("bins-apart", "Your bins never overlap. Where the length is not divisible, a bin ends at the "
@@ -424,7 +433,8 @@ MISTAKES += versions(MISTAKES, {
 
 # ---- cases ---------------------------------------------------------------------------------------
 # Corners are whole numbers of map pixels, moved by three eighths or not at all: exact in float32,
-# and every way to compute them rounds alike. Only the case about halves has halves.
+# and every way to compute them rounds alike. Only the cases about halves have halves; of four
+# channels, because a bin that is a pixel shorter often has the same largest value.
 
 INSIDE = ((0, 1, 0, 5, 5), (1, 0, 2, 3, 6), (0, 2, 1, 6, 4))
 OVER = ((0, -3, -2, 2, 3), (0, 4, 3, 9, 8), (0, -5, -6, -3, -2), (0, 1, 8, 4, 11), (0, 6, 1, 12, 3))
@@ -440,14 +450,15 @@ def _rois(rng, rows, scale, jitter=True):
     return boxes
 
 
-def _case(rng, name, sizes, rows, output_size, scale=1.0, below=0, backward=False, jitter=True):
+def _case(rng, name, sizes, rows, output_size, scale=1.0, below=0, backward=False, jitter=True,
+          points=1.0):
     """A case of sizes N, C, H, W, of whole numbers that begin `below` 0."""
     x, = whole(rng, sizes)
     args = (x - below, _rois(rng, rows, scale, jitter), output_size, scale)
     if not backward:
-        return Case("roi_pool", name, args)
+        return Case("roi_pool", name, args, points)
     g, = random(rng, (len(rows), sizes[1], *output_size))
-    return Case("roi_pool_backward", name, (g, *args))
+    return Case("roi_pool_backward", name, (g, *args), points)
 
 
 def cases(rng):
@@ -458,16 +469,18 @@ def cases(rng):
         Case("roi_pool", "one box in three bins",
              (*small(rng, (1, 1, 2, 4)), wide, (1, 3), 1.0)),
         _case(rng, "bins of several channels", (2, 3, 8, 7), INSIDE, (2, 4)),
-        _case(rng, "corners at halves, scale one half", (1, 2, 6, 7), HALVES, (2, 3), 0.5,
+        _case(rng, "corners at halves, scale one half", (1, 4, 6, 7), HALVES, (2, 3), 0.5,
               jitter=False),
         _case(rng, "over the border and outside, negative values", (1, 2, 6, 7), OVER, (3, 2),
               below=60),
         _case(rng, "more bins than pixels, boxes turned inside out", (2, 2, 8, 7), ODD, (5, 3)),
         _case(rng, "two images, scale one sixteenth", (2, 3, 9, 8), INSIDE + ODD, (3, 4), 0.0625),
         Case("roi_pool_backward", "backward, one box, equal values",
-             (*small(rng, (1, 1, 1, 3)), same, wide, (1, 3), 1.0)),
+             (*small(rng, (1, 1, 1, 3)), same, wide, (1, 3), 1.0), 0.5),
         _case(rng, "backward, bins of several channels", (2, 3, 8, 7), INSIDE, (2, 4),
               backward=True),
+        _case(rng, "backward, corners at halves, scale one half", (1, 4, 6, 7), HALVES, (2, 3), 0.5,
+              backward=True, jitter=False, points=0.5),
         _case(rng, "backward, over the border and outside", (1, 2, 6, 7), OVER, (3, 2), 0.5,
               backward=True),
         _case(rng, "backward, two images, scale one sixteenth", (2, 3, 9, 8), INSIDE + ODD, (3, 4),
