@@ -376,25 +376,32 @@ def _scored(rng, hits, scores=None):
     return np.array(scores)[order], hits[order]
 
 
+def _tied(rng):
+    """Detections of three scores; one of the two best is right, so that their order matters."""
+    scores, right = rng.permutation([2, 3, 2, 1, 2, 3]) / 4, rng.integers(0, 2, 6)
+    right[scores == scores.max()] = rng.permutation(2)
+    return scores + rng.integers(0, 3), right
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand, top = (1, 0, 1, 1), rng.integers(1, 4)
-    sawing = (1,) * top + (0, 0, 0, 1, 1, 1, 0, 1)[:8 - top] + (0, 1, 1)
-    half = (1,) + (0,) * top + (1,) + (0,) * (3 - top)
-    slow = (1, 1) + (0,) * top + (1, 0, 1, 0, 0, 1, 0, 1, 1) + (0,) * (3 - top)
-    tied = np.array([0.5, 0.75, 0.5, 0.25, 0.5, 0.75]) + rng.integers(0, 3)
+    hand = (1, *rng.permutation([1, 1, 0, 0, 0, rng.integers(2)]))
+    first = rng.integers(3)
+    half = np.isin(np.arange(12), [first, rng.integers(2 * first + 2, 12)]).astype(np.int64)
+    slow = (1, 1, 0, *rng.permutation([1] * 5 + [0] * 4))
+    sawing = (1, 0, *rng.permutation([1] * 5 + [0] * 3 + [rng.integers(2)]), 0)
     return [
         Case("recall_and_precision", "by hand", (*_scored(rng, hand), 4)),
-        Case("recall_and_precision", "equal scores", (tied, np.array([1, 0, 0, 1, 1, 1]), 7)),
+        Case("recall_and_precision", "equal scores", (*_tied(rng), 7)),
         Case("recall_and_precision", "many detections", (*_scored(
             rng, rng.permutation(np.arange(17) < 6).astype(np.int64)), 9), 1.5),
         Case("eleven_point_ap", "2007, by hand", _ranked(hand, 4), 0.5),
         Case("eleven_point_ap", "2007, half of them found", _ranked(half, 4), 0.5),
         Case("eleven_point_ap", "2007, all found", _ranked(slow, 7), 0.5),
         Case("eleven_point_ap", "2007, many detections", _random(rng, 19, 13, 8), 1.5),
-        Case("all_point_ap", "2010, by hand", _ranked(hand, 4), 0.5),
+        Case("all_point_ap", "2010, by hand", _ranked(hand, 4), 0.75),
         Case("all_point_ap", "2010, a saw", _ranked(sawing, 9)),
-        Case("all_point_ap", "2010, no detections", (np.zeros(0), np.zeros(0)), 0.5),
+        Case("all_point_ap", "2010, no detections", (np.zeros(0), np.zeros(0)), 0.25),
         Case("all_point_ap", "2010, many detections", _random(rng, 19, 13, 8), 1.5),
     ]
 

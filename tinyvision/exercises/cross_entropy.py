@@ -492,8 +492,8 @@ def _labels(rng, shape, classes, ignore_index):
 
 
 def _plain(rng, N, C):
-    """Scores that are small integers, and labels of which the first is not the best class."""
-    scores = np.stack([rng.permutation(C) for _ in range(N)]).astype(float)
+    """Scores that are small integers, and labels of which none is the best class."""
+    scores = np.stack([rng.permutation(10)[:C] for _ in range(N)]).astype(float)
     return scores, (scores.argmax(1) + rng.integers(1, C, N)) % C
 
 
@@ -511,7 +511,7 @@ def _apart(rng):
     the best class of its scores, and the last one's scores are far below those of the first."""
     order = rng.permutation(3)
     scores = np.array([[300, -600, -598], [200, -298, -300], [-450, -452, -451]])
-    scores = scores - rng.integers(0, 9, (3, 1))
+    scores[1:] -= rng.integers(0, 9, (2, 3))
     return scores[:, order].astype(float), np.argsort(order)[[0, 1, rng.integers(3)]]
 
 

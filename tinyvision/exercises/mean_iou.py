@@ -282,10 +282,18 @@ MISTAKES += versions(MISTAKES, {
 
 # ---- cases ---------------------------------------------------------------------------------------
 
-def _shuffled(rng, labels, predictions):
-    """Pixels (H, W) with their columns in a random order."""
-    order = rng.permutation(len(labels[0]))
-    return np.array(labels)[:, order], np.array(predictions)[:, order]
+def _few(rng, classes, labels, predictions, guesses):
+    """Few pixels in two rows, in a random order: numbers that stand for ``classes``. What was
+    predicted at the last ones, for which ``predictions`` has no more, is one of ``guesses``."""
+    order, rest = rng.permutation(len(labels)), len(labels) - len(predictions)
+    predictions = [*predictions, *rng.choice(guesses, rest)]
+    return tuple(classes[np.array(where)[order]].reshape(2, -1) for where in (labels, predictions))
+
+
+def _hand(rng):
+    """As in the example: class 2 is never predicted, class 3 only where nothing counts."""
+    return _few(rng, np.append(rng.permutation(3), [3, -1]), [-1, 2, 0, 1, *rng.integers(0, 2, 4)],
+                [3, 1, 0], [0, 1])
 
 
 def _maps(rng, shape, classes, absent=(), ignore=-1):
@@ -309,19 +317,20 @@ def _in_one_image(labels, predictions, k):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand = [[0, 0, 1], [1, 2, -1]], [[0, 1, 1], [1, 1, 3]]
-    one = int(rng.integers(2, 5))
+    hand = _hand(rng)
     return [
-        Case("confusion_matrix", "by hand", (*_shuffled(rng, *hand), 4, -1)),
-        Case("confusion_matrix", "two classes, nothing ignored", (*_shuffled(
-            rng, [[0, 0, 0, 1, 1, 1, 1]], [[0, 1, 1, 1, 1, 0, 1]]), 2, -1), 0.5),
+        Case("confusion_matrix", "by hand", (*hand, 4, -1)),
+        Case("confusion_matrix", "two classes, nothing ignored", (*_few(
+            rng, np.arange(2), [0, 1, *rng.integers(0, 2, 6)], [], [0, 1]), 2, -1), 0.5),
         Case("confusion_matrix", "class 1 ignored", (*_maps(rng, (7, 5), 4, (), 1), 4, 1)),
         Case("confusion_matrix", "three images", (*_maps(rng, (3, 6, 5), 4), 5, -1)),
-        Case("mean_iou", "mean, by hand", (*_shuffled(rng, *hand), 4, -1)),
-        Case("mean_iou", "mean, a class predicted but nowhere true", (*_shuffled(
-            rng, [[0, 0, 0, 0, 1, 1, one]], [[0, 0, 0, 5, 1, 1, one]]), 7, 255)),
-        Case("mean_iou", "mean, a class predicted only where nothing counts", (*_shuffled(
-            rng, [[0, 0, 1, 1, one, one]], [[5, 5, 1, 1, one, 1]]), 7, 0)),
+        Case("mean_iou", "mean, by hand", (*hand, 4, -1)),
+        Case("mean_iou", "mean, a class predicted but nowhere true", (*_few(
+            rng, rng.permutation(7), [0, 0, 1, 1, 2, 2, *rng.integers(0, 3, 4)], [3, 0, 0, 1, 2],
+            [0, 1, 2]), 7, 255)),
+        Case("mean_iou", "mean, a class predicted only where nothing counts", (*_few(
+            rng, np.append(1 + rng.permutation(6), 0), [-1, -1, 0, 1, 2, *rng.integers(0, 3, 5)],
+            [3, 3, 0, 1], [0, 1, 2]), 7, 0)),
         Case("mean_iou", "mean, class 2 ignored", (*_maps(rng, (2, 7, 5), 6, (4,), 2), 6, 2), 1.5),
         Case("mean_iou", "mean, three images", (
             *_in_one_image(*_maps(rng, (3, 6, 7), 7, (3, 5)), 6), 7, -1), 2),

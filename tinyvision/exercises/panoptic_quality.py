@@ -324,11 +324,22 @@ def _renumbered(rng, segments, labels):
 
 
 def _pair(rng, truth, truth_labels, prediction, prediction_labels, num_classes):
-    """Arguments with segments renumbered and columns in a random order."""
-    columns = rng.permutation(len(truth[0]))
+    """Arguments with classes and segments renumbered and columns in a random order."""
+    columns, classes = rng.permutation(len(truth[0])), rng.permutation(num_classes)
     truth, prediction = np.array(truth)[:, columns], np.array(prediction)[:, columns]
-    return (*_renumbered(rng, truth, truth_labels),
-            *_renumbered(rng, prediction, prediction_labels), num_classes)
+    return (*_renumbered(rng, truth, classes[truth_labels]),
+            *_renumbered(rng, prediction, classes[prediction_labels]), num_classes)
+
+
+def _one_more(rng, truth, truth_labels, prediction, prediction_labels, num_classes):
+    """The same, with seven more pixels and a segment of one class on them in each map. Three to
+    seven are in both: whether they match, and how well, is chance."""
+    shared, label = rng.integers(3, 8), rng.integers(num_classes)
+    at, end = np.arange(7), rng.integers(shared, 8)         # the true one's; the other ends at 7
+    true = np.append(truth, (at < end) * (1 + len(truth_labels)))
+    mine = np.append(prediction, (at >= end - shared) * (1 + len(prediction_labels)))
+    return _pair(rng, true[None], [*truth_labels, label], mine[None], [*prediction_labels, label],
+                 num_classes)
 
 
 def _random(rng, shape, labels, num_classes):
@@ -352,7 +363,7 @@ def _counts(rng, overlap, right, wrong, missed):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand = ([[1, 1, 1, 2, 2, 2, 0, 0]], [0, 0], [[1, 1, 1, 1, 2, 3, 3, 3]], [0, 0, 1], 2)
+    hand = ([[1, 1, 1, 2, 2, 2, 0, 0]], [0, 0], [[1, 1, 1, 1, 2, 3, 3, 3]], [0, 0, 1], 3)
     half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 4)
     other = ([[1, 1, 1, 2, 2, 2, 2, 3, 3]], [1, 0, 1], [[1, 1, 0, 2, 2, 2, 3, 4, 4]], [1, 2, 0, 1],
              4)
@@ -361,14 +372,14 @@ def cases(rng):
     apart = ([[1] * 5 + [2] * 2 + [3] * 7 + [0] * 2], [2, 2, 0],
              [[1, 1, 1, 0, 0, 2, 2, 1, 1, 2, 2, 2, 2, 2, 3, 3]], [2, 2, 0], 3)
     return [
-        Case("count_segments", "by hand", _pair(rng, *hand)),
-        Case("count_segments", "exactly one half", _pair(rng, *half), 0.5),
-        Case("count_segments", "another class", _pair(rng, *other), 0.5),
-        Case("count_segments", "void", _pair(rng, *void)),
-        Case("count_segments", "small overlaps, all on void", _pair(rng, *apart), 0.5),
+        Case("count_segments", "by hand", _one_more(rng, *hand)),
+        Case("count_segments", "exactly one half", _one_more(rng, *half), 0.5),
+        Case("count_segments", "another class", _one_more(rng, *other), 0.5),
+        Case("count_segments", "void", _one_more(rng, *void)),
+        Case("count_segments", "small overlaps, all on void", _one_more(rng, *apart), 0.5),
         Case("count_segments", "nothing predicted", _pair(
-            rng, [[1, 0, 2], [1, 2, 2]], [1, 0], np.zeros((2, 3), np.int64), np.zeros(0, np.int64),
-            5), 0.5),
+            rng, [[1, 0, 2], [3, 2, 2]], rng.integers(0, 4, 3), np.zeros((2, 3), np.int64),
+            np.zeros(0, np.int64), 5), 0.5),
         Case("count_segments", "many segments", _random(rng, (9, 30), [0, 1, 3, 1, 1, 0], 5), 1.5),
         Case("panoptic_quality", "one class", _counts(rng, [0.75], [1], [1], [2])),
         Case("panoptic_quality", "a class that does not occur", _counts(

@@ -342,10 +342,10 @@ def _masks(rng, shape, absent=()):
     return input, target
 
 
-def _halves(rng):
-    """Four pixels whose probabilities are halves, in a random order; one of each kind."""
-    at = rng.permutation(4)
-    return tuple(np.array(row)[at].reshape(1, 1, 2, 2) for row in ([1, 0.5, 0.5, 0],
+def _quarters(rng):
+    """Four pixels whose probabilities are quarters, in a random order; one of them is a half."""
+    at, (right, wrong, less) = rng.permutation(4), rng.integers([1, 1, 0], [5, 5, 3]) / 4
+    return tuple(np.array(row)[at].reshape(1, 1, 2, 2) for row in ([right, 0.5, wrong, less],
                                                                    [1.0, 1, 0, 0]))
 
 
@@ -356,12 +356,12 @@ def cases(rng):
         return Case("dice_loss_backward", f"backward, {name}", (g, *args))
     soft = rng.random((2, 3, 5, 4)), rng.random((2, 3, 5, 4))
     return [
-        Case("dice_loss", "four pixels", (*_halves(rng), 0.5)),
+        Case("dice_loss", "four pixels", (*_quarters(rng), 0.5)),
         Case("dice_loss", "three classes", (*_masks(rng, (1, 3, 4, 5)), 1e-6)),
         Case("dice_loss", "an absent class", (*_masks(rng, (1, 3, 5, 4), [1]), 0.01)),
         Case("dice_loss", "two images", (*_masks(rng, (2, 3, 4, 5)), 1.0)),
         Case("dice_loss", "a soft truth", (*soft, 0.1)),
-        backward("four pixels", (*_halves(rng), 0.5)),
+        backward("four pixels", (*_quarters(rng), 0.5)),
         backward("three classes", (*_masks(rng, (1, 3, 4, 5)), 1e-6)),
         backward("an absent class", (*_masks(rng, (1, 3, 5, 4), [1]), 0.01)),
         backward("two images", (*_masks(rng, (2, 3, 4, 5)), 1.0)),

@@ -355,9 +355,9 @@ def _apart(rng):
 
 
 def _plain(rng):
-    """One cell with one box: halves and quarters."""
-    sides = rng.permutation([0.25, 1.0])
-    prediction = np.array([[[0.5, 0.5, *sides, 0.75, 0.5]]])
+    """One cell with one box, in quarters; its sides have roots, its centre is not the object's."""
+    centre, sides = rng.integers([1, 2], [3, 4]) / 4, rng.choice([0.25, 1.0], 2)
+    prediction = np.array([[[*centre, *sides, *rng.integers(1, 4, 2) / 4]]])
     return prediction, np.array([[0.75, 0.25, 0.25, 0.25]]), np.array([0]), 1, 4.0, 0.5
 
 
