@@ -268,10 +268,12 @@ MISTAKES += versions(MISTAKES, {
 
 # ---- cases ---------------------------------------------------------------------------------------
 
-def _placed(rng, boxes, scores, shuffle=True, scale=1.0):
-    """The boxes moved by whole pixels, scaled, and in a random order."""
+def _placed(rng, boxes, scores, last=0, scale=1.0):
+    """The boxes moved by whole pixels, scaled, and, but for so many last ones, in a random order:
+    no answer is known beforehand."""
     dx, dy = rng.integers(0, 5, 2)
-    order = rng.permutation(len(boxes)) if shuffle else np.arange(len(boxes))
+    first = len(boxes) - last
+    order = [*rng.permutation(first), *range(first, len(boxes))]
     boxes = (np.array(boxes, float) + [dx, dy, dx, dy]) * scale
     return boxes[order], np.array(scores, float)[order]
 
@@ -298,25 +300,30 @@ def _heaps(rng, heaps, each, threshold):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    chain = [(0, 0, 6, 4), (2, 0, 8, 4), (4, 0, 10, 4), (6, 0, 12, 4), (20, 0, 26, 5)]
-    nested = [(0, 0, 10, 10), (1, 1, 5, 4), (6, 5, 9, 9)]
-    tied = [(0, 0, 4, 5), (0, 1, 4, 6), (9, 9, 12, 12), (9, 8, 12, 11), (30, 30, 34, 32)]
-    pair = [(0, 0, 4, 4), (0, 0, 4, 3), (6, 6, 8, 9)]
+    chain = [(0, 0, 6, 4), (2, 0, 8, 4), (4, 0, 10, 4), (6, 0, 12, 4), (20, 0, 26, 5),
+             (0, 9, 6, 12)]
+    nested = [(0, 0, 10, 10), (1, 1, 5, 4), (6, 5, 9, 9), (0, 1, 10, 10), (2, 2, 4, 3)]
+    tied = [(0, 0, 4, 5), (0, 1, 4, 6), (9, 9, 12, 12), (9, 8, 12, 11), (30, 30, 34, 32),
+            (20, 5, 22, 9)]
+    one, other = (0, 0, 4, 4), (0, 0, 4, 3)
+    far = [(6, 6, 8, 9), (9, 0, 12, 2), (0, 9, 3, 11), (9, 9, 13, 10)]
+    halves = [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7), (5, 5, 8, 8), (5, 5, 8, 7)]
+    empty = [(3, 3, 3, 3), (3, 3, 3, 3), (0, 0, 0.5, 0.5), (5, 5, 5.5, 5.5), (9, 0, 9.5, 0.5)]
+    levels = rng.permutation([0.5, 0.6, 0.6, 0.7])
     args = [
-        ("two boxes for one object", 1, (*_placed(rng, pair, (0.6, 0.9, 0.3)), 0.5)),
-        ("no boxes", 0.5, (np.zeros((0, 4)), np.zeros(0), 0.5)),
-        ("the best comes last", 1, (*_placed(rng, pair, (-0.2, 0.0, 0.8), shuffle=False), 0.5)),
-        ("exactly at the threshold", 1,
-         (*_placed(rng, [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7)], (0.7, 0.8, 0.9)), 0.5)),
-        ("ties", 1, (*_placed(rng, tied, (0.5, 0.5, 0.7, 0.7, 0.5), shuffle=False), 0.4)),
-        ("a chain", 1, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95)), 0.3)),
-        ("one inside the other", 1, (*_placed(rng, nested, (0.9, 0.8, 0.3)), 0.5)),
-        ("boxes smaller than 1", 1, (*_placed(rng, chain, (0.4, 0.9, 0.1, 0.6, 0.5), scale=0.03),
-                                     0.45)),
-        ("empty boxes, and far ones", 1,
-         (*_placed(rng, [(3, 3, 3, 3), (3, 3, 3, 3), (0, 0, 0.5, 0.5), (5, 5, 5.5, 5.5)],
-                   (0.9, 0.8, 0.7, 0.6)), 0.3)),
-        ("many boxes", 1.5, _heaps(rng, 7, 5, 0.35)),
+        ("two boxes for one object", 1, (*_placed(
+            rng, [one, other, *far[:3]], (0.6, 0.9, 0.3, 0.5, 0.7)), 0.5)),
+        ("no boxes", 0.25, (np.zeros((0, 4)), np.zeros(0), 0.5)),
+        ("the best comes last", 1, (*_placed(
+            rng, [*far, one, other], (0.3, -0.1, -0.2, 0.1, 0.0, 0.8), last=1), 0.5)),
+        ("exactly at the threshold", 1, (*_placed(rng, halves, (0.7, 0.8, 0.9, 0.6, 0.5)), 0.5)),
+        ("ties", 1, (*_placed(rng, tied, levels[[0, 0, 1, 1, 2, 3]]), 0.4)),
+        ("a chain", 1, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95, 0.5)), 0.3)),
+        ("one inside the other", 1, (*_placed(rng, nested, (0.9, 0.8, 0.3, 0.7, 0.2)), 0.5)),
+        ("boxes smaller than 1", 1, (*_placed(rng, chain, (0.4, 0.9, 0.1, 0.6, 0.5, 0.2),
+                                              scale=0.03), 0.45)),
+        ("empty boxes, and far ones", 1, (*_placed(rng, empty, (0.9, 0.8, 0.7, 0.6, 0.5)), 0.3)),
+        ("many boxes", 1.75, _heaps(rng, 7, 5, 0.35)),
     ]
     return [Case("nms", name, arguments, points) for name, points, arguments in args]
 
