@@ -18,7 +18,7 @@ import tinyvision as tv
 from tinyvision import simd
 from tinyvision.kernel import jit
 from tinyvision.ops import conv2d_depthwise_fast as depthwise
-from tinyvision.ops import conv2d_plan
+from tinyvision.ops import conv2d_fast, conv2d_plan, conv2d_weight_fast
 from tinyvision.ops.conv2d import Conv2d, conv2d_kernel
 from tinyvision.simd import copy, dots, gather, multiply, turn, weave
 
@@ -259,6 +259,9 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "columns, in phases": (2, 6, 5, 2, (40, 2), (4, 3), (2, 2), (1, 1), (1, 1)),
     "smaller than the stride": (2, 3, 5, 1, (2, 3), (2, 2), (5, 4), (0, 0), (1, 1)),
     "one pixel": (4, 3, 5, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
+    "more weights than pixels, by channel": (1, 31, 256, 1, (2, 57), (6, 3), (1, 3), (5, 2), (2, 2)),
+    "more weights than pixels, by filter": (1, 65, 128, 1, (5, 5), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "depthwise, nothing between rows": (2, 1, 1, 3, (40, 19), (6, 3), (2, 3), (7, 1), (3, 1)),
 }
 
 
@@ -285,14 +288,21 @@ def test_the_shapes_reach_every_kind_of_tile(monkeypatch):
         return function(*arguments)
     monkeypatch.setattr(conv2d_plan, "shape_of_tiles", lambda *a: seen(choose, *a))
     monkeypatch.setattr(conv2d_plan, "shape_of_sums", lambda *a: seen(sums, *a))
-    for plan in (conv2d_plan.correlation, conv2d_plan.weight_gradient):
-        plan.cache_clear()
+    for way in (conv2d_fast.way, conv2d_weight_fast.way):
+        way.cache_clear()
     with simd.use_lanes(16):
         for case in TUNED_FOR.values():
             check(*case)
     assert kinds == {(conv2d_plan.TALL, 0, 0), (conv2d_plan.TALL, 0, 1), (conv2d_plan.WIDE, 0, 0),
                      (conv2d_plan.WIDE, 1, 0), conv2d_plan.BY_FILTER, conv2d_plan.BY_CHANNEL,
                      conv2d_plan.DOTTED}
+
+
+def test_the_shapes_reach_every_way_to_share_sums():
+    plans = [conv2d_weight_fast.way(*shapes_of(case), 16, 2)[1] for case in TUNED_FOR.values()]
+    shared = {(p.how, int(p.sizes["shared"][0])) for p in plans if p.how is not None}
+    assert shared == {*itertools.product((conv2d_plan.BY_FILTER, conv2d_plan.BY_CHANNEL), (0, 1)),
+                      (conv2d_plan.DOTTED, 0)}
 
 
 def test_the_shapes_reach_all_code_for_planes():

@@ -305,15 +305,15 @@ class Op:
 
     def __call__(self, *inputs) -> Tensor:
         try:
-            nodes = [x._node for x in inputs]
             y = self.forward(*[x._data for x in inputs])
+            nodes = [x._node for x in inputs] if _state.recording else ()
         except (AttributeError, TypeError, ValueError, IndexError, DeviceError):
             return self._again(inputs)
         t = new(Tensor)
         t._data = y = y if y.__class__ is ndarray else as_array(y)
         t._version = _shared_version(inputs[0]) if self.view else None
-        tracked = any(node is not None for node in nodes) and _state.recording
-        t._node = self._record(t, y, inputs, nodes) if tracked else None
+        untracked = nodes.count(None) == len(nodes)
+        t._node = None if untracked else self._record(t, y, inputs, nodes)
         return t
 
     def known(self, y, *inputs) -> Tensor:

@@ -97,7 +97,11 @@ class Tiles:
         return self._engine.get_function_address(name)
 
 
-_forced = threading.local()
+class _Forced(threading.local):
+    lanes = None
+
+
+_forced = _Forced()
 
 
 def tiles() -> Tiles | None:
@@ -105,7 +109,7 @@ def tiles() -> Tiles | None:
 
     The environment variable TINYVISION_LANES (16, 8, 4 or 0) chooses another width.
     """
-    lanes = getattr(_forced, "lanes", None)
+    lanes = _forced.lanes
     return _tiles_of(native_lanes() if lanes is None else lanes)
 
 
@@ -118,7 +122,7 @@ def use_lanes(lanes: int):
     Raises:
         ValueError: a width that is not known.
     """
-    before = getattr(_forced, "lanes", None)
+    before = _forced.lanes
     if lanes not in (0, *WIDTHS):
         raise ValueError(f"use_lanes: got {lanes!r}, expected 0 or one of {sorted(WIDTHS)}")
     _forced.lanes = lanes

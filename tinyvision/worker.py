@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import types
 
 import numpy as np
@@ -24,6 +25,8 @@ import numpy as np
 from tinyvision.kernel import Jit, jit, prange, threads
 
 SERIAL = 32768             # elements of a few operations: one core is done before others are awake
+PACK = [struct.Struct(f"{n}q").pack for n in range(64)]     # so many whole numbers, as int64
+BYTES = bytes.__basicsize__ - 1            # from where an object of bytes begins to the first of them
 
 
 class Worker(Jit):
@@ -40,8 +43,8 @@ class Worker(Jit):
 
     def __call__(self, count, *numbers):
         """Run it with k = 0 to count - 1, each in a thread; returns when all have."""
-        job = (ctypes.c_int64 * len(numbers))(*numbers)
-        deal(self.address, ctypes.addressof(job), count)
+        job = PACK[len(numbers)](*numbers)
+        deal.compiled(self.address, id(job) + BYTES, count)
 
 
 def worker(function=None, **options):

@@ -26,11 +26,19 @@ def rank(name, **arguments):
     """
     shapes = []
     for argument, (tensor, axes) in arguments.items():
-        shape = as_array(tensor).shape
-        if len(shape) != axes:
-            raise ValueError(f"{name}: {argument} has shape {shape}, expected {axes} axes")
-        shapes.append(shape)
+        shapes.append(as_array(tensor).shape)
+        shape_of_rank(name, argument, shapes[-1], axes)
     return shapes
+
+
+def shape_of_rank(name, argument, shape, axes):
+    """Check that a shape has so many axes.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if len(shape) != axes:
+        raise ValueError(f"{name}: {argument} has shape {shape}, expected {axes} axes")
 
 
 def at_least(name, argument, value, least):
@@ -61,6 +69,8 @@ def same_device(name, **arrays):
     Raises:
         DeviceError: they do not.
     """
+    if len({as_array(a).__class__ for a in arrays.values() if a is not None}) < 2:
+        return
     places = {argument: device_of(as_array(a)) for argument, a in arrays.items() if a is not None}
     if len(set(places.values())) > 1:
         found = ", ".join(f"{argument} on {place}" for argument, place in places.items())

@@ -22,7 +22,7 @@ from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.fast_math import get_fast_math
 from tinyvision.kernel import Kernel, prange
 from tinyvision.ops import conv2d_fast, conv2d_gemm, conv2d_weight_fast, conv2d_winograd
-from tinyvision.ops.check import at_least, called, pair, rank, same_device
+from tinyvision.ops.check import at_least, called, pair, rank, same_device, shape_of_rank
 from tinyvision.ops.shape import reshape, sum
 from tinyvision.simd import tiles
 
@@ -39,8 +39,8 @@ class Conv2d(Op):
 
     def size(self, H, W, I, J):
         """(A, B), the size of the result."""
-        return tuple((h + 2 * p - d * (k - 1) - 1) // s + 1 for h, k, s, p, d in
-                     zip((H, W), (I, J), self.stride, self.padding, self.dilation))
+        (S, T), (P, Q), (D, E) = self.stride, self.padding, self.dilation
+        return (H + 2 * P - D * (I - 1) - 1) // S + 1, (W + 2 * Q - E * (J - 1) - 1) // T + 1
 
     def forward(self, x, w, bias=None):
         x, w = contiguous(x, w)
@@ -127,9 +127,16 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
     Raises:
         ValueError: shapes that do not fit, or a kernel larger than the padded image.
     """
-    X, W = rank("conv2d", x=(x, 4), weight=(weight, 4))
-    at_least("conv2d", "weight's smallest size", min(W), 1)
-    conv = _conv("conv2d", stride, padding, dilation, groups)
+    W = as_array(weight).shape
+    conv = _remembered(_conv2d, as_array(x).shape, W, stride, padding, dilation, groups)
+    return _with_bias("conv2d", conv, x, weight, bias, W[0])
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _conv2d(X, W, *options):
+    """The op for an image and filters of these shapes, checked."""
+    conv = _checked("conv2d", X, W, *options)
+    groups = conv.groups
     if X[1] != W[1] * groups:
         raise ValueError(f"conv2d: weight has {W[1]} input channels per group, x has "
                          f"{X[1] / groups:g} (x is {X}, groups={groups})")
@@ -139,7 +146,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> T
     if min(conv.size(*X[2:], *W[2:])) < 1:
         raise ValueError(f"conv2d: the kernel {W[2:]} with dilation {conv.dilation} is larger than "
                          f"the padded image (x is {X}, padding {conv.padding})")
-    return _with_bias("conv2d", conv, x, weight, bias, W[0])
+    return conv
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1,
@@ -165,11 +172,18 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     Raises:
         ValueError: shapes that do not fit, an output_padding too large, an empty result.
     """
+    W = as_array(weight).shape
+    op = _remembered(_conv_transpose2d, as_array(x).shape, W, output_padding, stride, padding,
+                     dilation, groups)
+    return _with_bias("conv_transpose2d", op, x, weight, bias, W[1] * groups)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _conv_transpose2d(X, W, output_padding, *options):
+    """The op for an image and filters of these shapes, checked."""
     name = "conv_transpose2d"
-    X, W = rank(name, x=(x, 4), weight=(weight, 4))
-    at_least(name, "weight's smallest size", min(W), 1)
-    conv = _conv(name, stride, padding, dilation, groups)
-    extra = pair(name, "output_padding", output_padding, 0)
+    conv, extra = _checked(name, X, W, *options), pair(name, "output_padding", output_padding, 0)
+    groups = conv.groups
     if X[1] != W[0]:
         raise ValueError(f"{name}: weight has {W[0]} input channels, x has {X[1]} (x is {X})")
     if W[0] % groups:
@@ -182,18 +196,21 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     if min(size) < 1:
         raise ValueError(f"{name}: padding {conv.padding} leaves an image of size {size} "
                          f"(x is {X}, weight {W})")
-    return _with_bias(name, conv.transpose(size), x, weight, bias, W[1] * groups)
+    return conv.transpose(size)
 
 
-def _conv(name, *options):
+def _remembered(checks, *sizes):
+    """checks(*sizes), once: they take as long as a small convolution."""
     try:
-        return _checked(name, *options)
+        return checks(*sizes)
     except TypeError:                     # a list cannot be remembered; what is wrong says so again
-        return _checked.__wrapped__(name, *options)
+        return checks.__wrapped__(*sizes)
 
 
-@functools.lru_cache(maxsize=1024, typed=True)      # the checks take as long as a small convolution
-def _checked(name, stride, padding, dilation, groups):
+def _checked(name, X, W, stride, padding, dilation, groups):
+    shape_of_rank(name, "x", X, 4)
+    shape_of_rank(name, "weight", W, 4)
+    at_least(name, "weight's smallest size", min(W), 1)
     at_least(name, "groups", groups, 1)
     return Conv2d(pair(name, "stride", stride, 1), pair(name, "padding", padding, 0),
                   pair(name, "dilation", dilation, 1), groups)
@@ -272,15 +289,16 @@ def fastest(kernel, on_tiles):
 
     Winograd's method, where it was asked for (`tv.set_fast_math`) and pays.
     """
-    def choose(a, b, *rest):
+    def choose(*args):
         if get_fast_math().winograd and "cpu_winograd" in kernel.variants and (
-                conv2d_winograd.pays(a, b, *rest)):
-            return kernel.variants["cpu_winograd"](a, b, *rest)
-        if on_tiles is not None and a.dtype == np.float32 and tiles():
-            return on_tiles(a, b, *rest)
-        groups, filters = rest[-2], rest[-1] if kernel is conv2d_weight_kernel else b
-        rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
-        kernel.variants[rung](a, b, *rest)
+                conv2d_winograd.pays(*args)):
+            kernel.variants["cpu_winograd"](*args)
+        elif on_tiles is not None and args[0].dtype.char == "f" and tiles():
+            on_tiles(*args)
+        else:
+            groups, filters = args[-2], args[-1 if kernel is conv2d_weight_kernel else 1]
+            rung = "cpu_loops" if groups > 1 and filters.shape[1] < 8 else "cpu_gemm"
+            kernel.variants[rung](*args)
     return choose
 
 

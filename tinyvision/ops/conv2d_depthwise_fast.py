@@ -19,9 +19,7 @@ So a function of machine code makes all rows of a plane, some vectors of columns
 """
 from __future__ import annotations
 
-import functools
-
-from tinyvision.kernel import jit, scratch, threads
+from tinyvision.kernel import jit, scratch_address
 from tinyvision.ops.conv2d_plan import (ROLL, SERIAL, SLIDE, Plan, forward_taps, geometry, machine,
                                         spread, tables_of, transposed_taps)
 from tinyvision.ops.conv2d_tasks import copy_band, in_turn, sizes_at, task_of
@@ -36,30 +34,18 @@ APART = 12                                 # sums of vectors in whose time a row
 FILTERS = 4                                # of a channel, beyond which the tile slides faster
 
 
-def depthwise(transposed, x, w, bias, stride, padding, dilation, G, y) -> bool:
-    """y = bias + x * w, or with w transposed; False where the register tile is the way."""
-    p = plan(transposed, x.shape, w.shape, y.shape, stride, padding, dilation, G, tiles().lanes,
-             threads())
-    if p is None:
-        return False
-    run = roll_share if p.kind == ROLL else slide_share
-    room = address(scratch("rooms", (p.workers, p.room)))
+def depthwise(p, x, w, bias, y):
+    """y = bias + x * w, or with w transposed, by a `plan`."""
+    run, room = roll_share if p.kind == ROLL else slide_share, scratch_address("rooms", p.rooms)
     run(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
-    return True
 
 
-def depthwise_weight(x, y, stride, padding, dilation, G, w) -> bool:
-    """w = sum of y and the shifts of x; False where there is another way."""
-    p = weight_plan(x.shape, w.shape, y.shape, stride, padding, dilation, G, tiles().lanes,
-                    threads())
-    if p is None:
-        return False
+def depthwise_weight(p, x, y, w):
+    """w = sum of y and the shifts of x, by a `weight_plan`."""
     match_share(p.workers, p.address, address(x), address(y), address(w))
-    return True
 
 
 # --- the plans ------------------------------------------------------------------------------------
-@functools.lru_cache(4096)
 def plan(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan for arrays of these shapes; None where the tile is better."""
     axes = tuple(zip(w[2:], stride, padding, dilation))
@@ -72,7 +58,6 @@ def plan(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     return _sliding(sizes, down, across, _busy(sizes, workers)) if sizes["F"] <= FILTERS else None
 
 
-@functools.lru_cache(4096)
 def weight_plan(x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan of the weight gradient; None where `match` cannot."""
     axes = tuple(zip(w[2:], stride, padding, dilation))
@@ -108,7 +93,7 @@ def _sliding(p, down, across, workers):
     """The Plan of `slide`: the copy, the taps of each phase, and lines for its columns."""
     (M, K), L = (down.phases, across.phases), p["L"]
     grid = -(-p["A"] // M), -(-p["B"] // K)
-    flat = in_one_run(grid[1], across, p["window"] // (M * K), L)
+    flat = in_one_run(grid[1], across, p["window"] // (M * K), M * K, L)
     apart = [axis.stride > 1 and (flat or axis is across or axis.reach == 0)
              for axis in (down, across)]
     sizes, place = geometry(p["N"], p["G"], 1, (p["H"], p["W"]), grid, down, across, apart, workers,
@@ -125,13 +110,15 @@ def _sliding(p, down, across, workers):
         tiles=[planes().tables["slide", 1], planes().tables["slide", TOGETHER]]), 0)
 
 
-def in_one_run(columns, across, taps, L):
+def in_one_run(columns, across, taps, phases, L):
     """Whether all rows are better made as one run of floats, with what lies between them.
 
-    Rows of 17 columns are 2 vectors of 16 lanes each; in one run they are little more than 1.
+    Rows of 17 columns are 2 vectors of 16 lanes each; in one run they are little more than 1. Then
+    they are copied to where they belong; but where nothing lies between, they are there already.
     """
     width = columns + across.reach // across.stride
-    return taps * (-(-columns // L) - width / L) > APART
+    there = width == columns and phases == 1
+    return taps * (-(-columns // L) - width / L) > (0 if there else APART)
 
 
 def rolls(kind, x, w, y, down, across, L):

@@ -24,11 +24,14 @@ float32 numbers.
 """
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from tinyvision.kernel import jit, scratch, threads
+from tinyvision.kernel import jit, scratch_address, threads
 from tinyvision.ops import conv2d_plan
 from tinyvision.ops.conv2d_depthwise_fast import depthwise
+from tinyvision.ops.conv2d_depthwise_fast import plan as depthwise_plan
 from tinyvision.ops.conv2d_plan import CHAIN, TALL
 from tinyvision.ops.conv2d_tasks import in_turn, padded, sizes_at, task_of
 from tinyvision.simd import copy, multiply, tiles, turn
@@ -39,37 +42,54 @@ NARROW, TALL_IS = 4, 8                     # pixels of an image turned sideways:
 
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
     """conv2d_kernel on tiles."""
-    _correlate(False, x, w, bias, (S, T), (P, Q), (D, E), G, y)
+    function, plan = way(False, x.shape, w.shape, y.shape, (S, T), (P, Q), (D, E), G,
+                         tiles().lanes, threads())
+    function(plan, x, w, bias, y)
 
 
 def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
     """conv_transpose2d_kernel on tiles."""
-    _correlate(True, y, w, bias, (S, T), (P, Q), (D, E), G, x)
+    function, plan = way(True, y.shape, w.shape, x.shape, (S, T), (P, Q), (D, E), G,
+                         tiles().lanes, threads())
+    function(plan, y, w, bias, x)
 
 
-def _correlate(transposed, x, w, bias, stride, padding, dilation, G, y):
-    """y = bias + x * w, or with w transposed."""
-    if not x.size or not y.size:
-        y[...] = bias.reshape(-1, 1, 1)
-        return
-    if x.shape[1] == G and depthwise(transposed, x, w, bias, stride, padding, dilation, G, y):
-        return
-    if narrow(x.shape, y.shape, stride if transposed else (1, 1)):
-        turned = np.empty((*y.shape[:2], *y.shape[:1:-1]), y.dtype)
-        _correlate(transposed, sideways(x), sideways(w), bias, stride[::-1], padding[::-1],
-                   dilation[::-1], G, turned)
-        for b in range(y.shape[3]):                          # quicker than all pixels at once
-            y[..., b] = turned[:, :, b]
-        return
-    p = conv2d_plan.correlation(transposed, x.shape, w.shape, y.shape, stride, padding, dilation, G,
-                                tiles().lanes, threads())
-    room = address(scratch("rooms", (p.workers, p.room)))
-    if p.kind == TALL:
-        filters = address(scratch("filters", (p.packed,)))
-        pack_filters(p.workers, p.address, address(w), address(bias), filters)
-        tall_share(p.workers, p.address, address(x), filters, address(y), room)
-    else:
-        wide_share(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
+@functools.lru_cache(4096)
+def way(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
+    """(function, plan) for arrays of these shapes: function(plan, x, w, bias, y) computes y."""
+    options = stride, padding, dilation, G
+    if 0 in x or 0 in y:
+        return _bias_alone, None
+    if x[1] == G and (plan := depthwise_plan(transposed, x, w, y, *options, lanes, workers)):
+        return depthwise, plan
+    if narrow(x, y, stride if transposed else (1, 1)):
+        turned = *stride[::-1], *padding[::-1], *dilation[::-1], G
+        return _turned, (conv_transpose2d if transposed else conv2d, turned)
+    plan = conv2d_plan.correlation(transposed, x, w, y, *options, lanes, workers)
+    return _tall if plan.kind == TALL else _wide, plan
+
+
+def _bias_alone(_, x, w, bias, y):
+    y[...] = bias.reshape(-1, 1, 1)
+
+
+def _turned(plan, x, w, bias, y):
+    function, options = plan
+    turned = np.empty((*y.shape[:2], *y.shape[:1:-1]), y.dtype)
+    function(sideways(x), sideways(w), bias, *options, turned)
+    for b in range(y.shape[3]):                              # quicker than all pixels at once
+        y[..., b] = turned[:, :, b]
+
+
+def _tall(p, x, w, bias, y):
+    filters, room = scratch_address("filters", p.packed), scratch_address("rooms", p.rooms)
+    pack_filters(p.workers, p.address, address(w), address(bias), filters)
+    tall_share(p.workers, p.address, address(x), filters, address(y), room)
+
+
+def _wide(p, x, w, bias, y):
+    room = scratch_address("rooms", p.rooms)
+    wide_share(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
 
 
 def narrow(x, y, phases):

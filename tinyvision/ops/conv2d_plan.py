@@ -7,7 +7,6 @@ here, in Python, once for every shape, and handed to the compiled code as a reco
 """
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +89,7 @@ class Plan:
     Attributes:
         sizes: an array of one record of int64 numbers, among them where in the memory the tables
             begin (`p.places` ...) and the floats of scratch memory that each thread needs (`p.room`).
+        rooms: the same of all threads.
         packed: floats of scratch memory for packed filters, or for a thread's sums.
         kind, how: what the tiles are.
     """
@@ -101,7 +101,7 @@ class Plan:
         numbers = {**numbers, **dict(zip(tables, begin.tolist()))}
         self.sizes = np.array([tuple(numbers.get(name, 0) for name in SIZES.names)], SIZES)
         self.address, self.packed = self.sizes.ctypes.data, packed
-        self.workers, self.room = numbers["workers"], numbers["room"]
+        self.workers, self.rooms = numbers["workers"], numbers["workers"] * numbers["room"]
         self.kind, self.how = numbers.get("kind"), numbers.get("how")
 
 
@@ -170,7 +170,6 @@ def machine(t, comb):
     return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather(comb), weave=t.weave)
 
 
-@functools.lru_cache(4096)
 def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan of conv2d, or of its transpose, for arrays of these shapes; of its own bias."""
     if (w[2:], stride, padding) == ((1, 1), (1, 1), (0, 0)) and x[2] * x[3] <= FLAT:
@@ -184,7 +183,7 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     down, across = (axis.on(size, [(0, count)] * axis.phases)
                     for axis, size, count in zip((down, across), x[2:], grid))
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
-    kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, t.lanes)
+    kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, window[0] * window[1], t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
     numbers, place = geometry(N, G, C, x[2:], grid, down, across, apart, workers)
     cuts = [across.on(x[3], outputs) for outputs in cuts_of_row(kind, along, B, K, t.rows[1])]
@@ -286,16 +285,19 @@ def _clip(down, across, first, rows, H):
     return clip
 
 
+NEAR = 6144                # floats of filters that stay in the nearest cache; of more, each line of
+FETCH = 2                  # 16 costs every wide run that many cycles
 RELUCTANCE = 1.2           # tall tiles must save that much where a call takes less than it takes
 LARGE = 1 << 28            # to compile them: below so many products; small networks need none then
 
 
-def shape_of_tiles(N, C, F, A, B, down, across, L):
+def shape_of_tiles(N, C, F, A, B, down, across, window, L):
     """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles.
 
-    Of N images with C channels and F filters, maps of A x B pixels a phase. A tall tile has up to
-    10 pixels of a row, or images (`along`), and two vectors of filters; a wide one some filters and
-    vectors of pixels, of a row or of all rows together with what lies between them (`flat`).
+    Of N images with C channels and F filters of `window` numbers a channel, maps of A x B pixels a
+    phase. A tall tile has up to 10 pixels of a row, or images (`along`), and two vectors of filters,
+    packed as it reads them; a wide one some filters, read where they lie, and vectors of pixels, of
+    a row or of all rows together with what lies between them (`flat`).
     """
     phases, lines = down.phases * across.phases, C * max(map(len, down.offsets))
     steps = lines * max(map(len, across.offsets))
@@ -312,7 +314,9 @@ def shape_of_tiles(N, C, F, A, B, down, across, L):
         cycles = sum(steps * cycles_of(rows, vectors) + 15 + rows * vectors
                      for vectors in pieces(length, rows, L))
         direct = contiguous and fits(length, rows, L)
-        return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L))
+        filters = rows * C * window
+        return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L)
+                                + (0 if filters < NEAR else FETCH * filters / 16))
     gap, parts = across.reach // across.stride, min(across.stride, across.reach + 1)
     width = B + gap
     gathered = N * C * A * min(down.stride, down.reach + 1) * parts * width * (
@@ -347,7 +351,6 @@ def fits(length, count, L):
     return all(vectors * L <= length for vectors in pieces(length, count, L))
 
 
-@functools.lru_cache(4096)
 def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan of the weight gradient for arrays of these shapes."""
     t, (N, _, A, B), C, F, (I, J) = tiles(), y, x[1] // G, y[1] // G, w[2:]
@@ -363,7 +366,8 @@ def weight_gradient(x, w, y, stride, padding, dilation, G, lanes, workers):
     whole = -(-(C if by_channel else F) // L) * L
     room = spread(numbers["images"] * C * plane + 2 * L)
     sums, tiles_of_filters = I * J * whole * (F if by_channel else C), -(-F // (2 * L))
-    shared = how == BY_FILTER and tiles_of_filters % workers == 0 and sums > N * C * plane
+    fair = tiles_of_filters % workers == 0 if how == BY_FILTER else F >= t.rows[1] * workers
+    shared = how != DOTTED and fair and sums > N * C * plane
     packed = numbers["images"] * whole * (plane if by_channel else -(-A // numbers["bands"]) * B)
     along_j = C < 4 and J > C and not apart[1]                  # the longer axis makes taller tiles
     numbers.update(

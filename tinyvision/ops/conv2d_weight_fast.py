@@ -14,9 +14,11 @@ share of the filters, from all tasks ("shared").
 """
 from __future__ import annotations
 
-from tinyvision.kernel import jit, scratch, threads
+import functools
+
+from tinyvision.kernel import jit, scratch_address, threads
 from tinyvision.ops import conv2d_plan
-from tinyvision.ops.conv2d_depthwise_fast import depthwise_weight
+from tinyvision.ops.conv2d_depthwise_fast import depthwise_weight, weight_plan
 from tinyvision.ops.conv2d_plan import BY_CHANNEL, BY_FILTER, DOTTED
 from tinyvision.ops.conv2d_tasks import copy_band, sizes_at, task_of
 from tinyvision.simd import dots, multiply, tiles, turn
@@ -25,15 +27,28 @@ from tinyvision.worker import address, floats, longs, worker
 
 def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
     """conv2d_weight_kernel on tiles."""
-    if not x.size or not y.size:
-        w[...] = 0
-        return
-    if x.shape[1] == G and depthwise_weight(x, y, (S, T), (P, Q), (D, E), G, w):
-        return
-    p = conv2d_plan.weight_gradient(x.shape, w.shape, y.shape, (S, T), (P, Q), (D, E), G,
-                                    tiles().lanes, threads())
-    room = address(scratch("rooms", (p.workers, p.room)))
-    sums = address(scratch("sums", (p.packed,)))
+    function, plan = way(x.shape, w.shape, y.shape, (S, T), (P, Q), (D, E), G, tiles().lanes,
+                         threads())
+    function(plan, x, y, w)
+
+
+@functools.lru_cache(4096)
+def way(x, w, y, stride, padding, dilation, G, lanes, workers):
+    """(function, plan) for arrays of these shapes: function(plan, x, y, w) computes w."""
+    shapes_and_options = x, w, y, stride, padding, dilation, G, lanes, workers
+    if 0 in x or 0 in y:
+        return _nothing, None
+    if x[1] == G and (plan := weight_plan(*shapes_and_options)):
+        return depthwise_weight, plan
+    return _summed, conv2d_plan.weight_gradient(*shapes_and_options)
+
+
+def _nothing(_, x, y, w):
+    w[...] = 0
+
+
+def _summed(p, x, y, w):
+    room, sums = scratch_address("rooms", p.rooms), scratch_address("sums", p.packed)
     SHARES[p.how](p.workers, p.address, address(x), address(y), room, sums)
     add_shares(p.workers, p.address, address(w), sums)
 
@@ -120,29 +135,43 @@ def multiply_filters(p, room, packed, sums, filters, images, rows):
 # --- by channel: tiles of filters x channels ------------------------------------------------------
 @worker
 def channel_share(job, k):
-    """One thread's tasks: sums[i, j][f][c]."""
+    """One thread's tasks, or its filters of all tasks: sums[i, j][f][c]."""
     job = longs(job)
     p, x, y = sizes_at(job[0]), job[1], job[2]
-    room, sums, tasks = job[3] + 4 * k * p.room, job[4] + 4 * k * p.G * p.sums, tasks_of(p)
-    clear(p, sums, 0, p.whole)
-    for task in range(k * tasks // p.workers, (k + 1) * tasks // p.workers):
+    room, sums, tasks = job[3] + 4 * k * p.room, job[4], tasks_of(p)
+    if p.shared:
+        begin, end, f0, f1 = 0, tasks, k * p.F // p.workers, (k + 1) * p.F // p.workers
+    else:
+        begin, end, f0, f1 = k * tasks // p.workers, (k + 1) * tasks // p.workers, 0, p.F
+        sums += 4 * k * p.G * p.sums
+    clear_filters(p, sums, f0, f1)
+    for task in range(begin, end):
         g, n, images, a0, a1 = task_of(p, task)
         copy_band(p, x + 4 * (n * p.G + g) * p.C * p.H * p.W, images, a0, a1, room)
         pack_pixels(p, room, images, p.C, p.plane, p.plane, p.C * p.plane, room + 4 * p.pixels)
         multiply_channels(p, room + 4 * p.pixels, y + 4 * ((n * p.G + g) * p.F * p.A + a0) * p.B,
-                          sums + 4 * g * p.sums, images, a1 - a0)
+                          sums + 4 * g * p.sums, f0, f1, images, a1 - a0)
 
 
 @jit
-def multiply_channels(p, packed, y, sums, images, rows):
-    """The products of one task."""
+def clear_filters(p, sums, first, last):
+    """Rows of some filters' sums, set to 0."""
+    for window in range(p.G * p.I * p.J):
+        row = floats(sums + 4 * (window * p.F + first) * p.whole)
+        for k in range((last - first) * p.whole):
+            row[k] = 0
+
+
+@jit
+def multiply_channels(p, packed, y, sums, f0, f1, images, rows):
+    """The products of one task with filters f0 to f1."""
     tile, down, across = longs(p.tiles), longs(p.down), longs(p.across)
-    groups = -(-p.F // p.most)
+    groups = -(-(f1 - f0) // p.most)
     for lane in range(0, p.C, 2 * p.L):
         vectors = 2 if p.C - lane > p.L else 1
         lanes, there = vectors * p.L, p.here + 8 * (vectors - 1) * p.B
         for group in range(groups):
-            first, last = group * p.F // groups, (group + 1) * p.F // groups
+            first, last = f0 + group * (f1 - f0) // groups, f0 + (group + 1) * (f1 - f0) // groups
             for i in range(p.I):
                 for j in range(p.J):
                     to = sums + 4 * (((i * p.J + j) * p.F + first) * p.whole + lane)
