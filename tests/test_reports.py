@@ -417,7 +417,7 @@ def text_of(page):
 def test_a_students_page_shows_what_went_wrong(out):
     page = (out / "students/Emre Yilmaz.html").read_text()
     text = text_of(page)
-    assert re.search(r"Emre Yilmaz 1\d(\.5)? of 30 points", text)
+    assert re.search(r"Emre Yilmaz 1\d(\.\d+)? of 30 points", text)
     assert "It looks like: stride in size only The stride changes the size" in text
     assert re.search(r"try conv2d\(x=\[\[\[\[.*stride=2.* yours \[\[\[\[.* expected \[\[\[\[", text)
     assert "conv2d.py:26 in conv2d_backward raise NotImplementedError" in text
@@ -463,7 +463,7 @@ def test_the_class_page_names_mistakes_lectures_and_neighbours(out):
     page = (out / "report.html").read_text()
     text = text_of(page)
     assert f"{FILES} submissions of {len(FEW)} students" in text
-    assert re.search(r"kernel flipped conv2d .*? conv2d\(x=.{20,120} gives \[.*?, not \[", text)
+    assert re.search(r"conv2d 1 33 % kernel flipped .*? conv2d\(x=.{20,120} gives \[.*?, not \[", text)
     assert "to teach again: UW, Convolution as Matrix" in text
     assert "Emre Yilmaz + the shipped solution" in text
     assert "imports socket" in text and "Kavya Rao/nms.py" in text
@@ -529,6 +529,63 @@ def test_names_and_words_of_students_are_only_text(tmp_path, name):
         "gradebook.csv", "report.html", "results", "similar.html", "students", "submissions.json"]
     links = re.findall(r'href="(students/[^"]+)"', (tmp_path / "report.html").read_text())
     assert links and all((tmp_path / unquote(link)).is_file() for link in links)
+
+
+def laid(out, *records):
+    """A folder of results with these records, and its class page."""
+    kept_in = store.Store(out)
+    for i, one in enumerate(records):
+        kept_in.save(one["student"], f"{i:064x}", one, {})
+    kept_in.list_submissions([(one["student"], f"{i:064x}") for i, one in enumerate(records)])
+    write_report(out)
+    return (out / "report.html").read_text()
+
+
+def test_the_class_page_of_nobody_one_and_two(tmp_path):
+    page = laid(tmp_path / "0")
+    assert "Nothing graded yet" in page and "0 submissions of 0 students" in page
+    assert "<h2>" not in page and "nan" not in text_of(page)        # no empty frame stands about
+    page = laid(tmp_path / "none", record("MISSING", 0.0, exercise=None, points=None))
+    assert "Nothing that could be graded" in page and "<h2>Exercises" not in page
+    page = laid(tmp_path / "1", record())
+    assert "1 submission of 1 student " in page and "<h2>Exercises" in page
+    page = text_of(laid(tmp_path / "2", record("WRONG_VALUE", 4.0), record(
+        "GRADER_ERROR", None, student="ben", file="ben.py")))
+    assert "2 submissions of 2 students" in page and "40 % mean" in page
+    assert "1 not graded" in page
+
+
+def test_mistakes_are_listed_by_function_and_names_may_hold_commas(tmp_path):
+    def wrong(student, **slips):
+        found = [{"function": function, "name": name.replace("_", "-"), "hint": "Look."}
+                 for name, function in slips.items()]
+        cases = [{"function": function, "name": "c", "points": 5.0, "earned": 0.0,
+                  "verdict": "WRONG_VALUE", "message": ""} for function in ("op", "op_backward")]
+        return record("WRONG_VALUE", 0.0, student=student, file=f"{student}.py", cases=cases,
+                      diagnoses=found, exercise="op")
+    page = laid(tmp_path, wrong("Haddad, Amira", transposed="op_backward", sign="op"),
+                wrong("Okafor, Chidi", transposed="op_backward", flipped="op_backward"))
+    mistakes = text_of(page.partition('id="mistakes"')[2].partition("</section>")[0])
+    assert re.findall(r"\b(op_backward|op|transposed|sign|flipped)\b", mistakes) == [
+        "op", "op", "sign", "op_backward", "transposed", "flipped"]     # the title, then two lists
+    assert "Haddad, Amira · Okafor, Chidi" in mistakes
+
+
+def test_only_what_counts_is_in_the_mean_and_in_the_mistakes(tmp_path, capsys):
+    folder = tmp_path / "in"
+    right = next(write_class(tmp_path / "class", ("Amira Haddad",)).rglob("nms.py")).read_text()
+    wrong = right.replace(" > ", " >= ").replace("<= ", "< ")
+    assert wrong != right
+    for place, text in (("ada/nms.py", right), ("ada/old/nms.py", wrong), ("ben/nms.py", wrong)):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text("# tinyvision exercise: nms\n" + text)
+    summary = graded(folder, tmp_path / "out")
+    assert [mark.counts for mark in summary.marks] == [True, False, True]
+    own = [mark.score / mark.points for mark in summary.marks if mark.counts]
+    assert summary.shares() == sorted(own) and summary.mean() == sum(own) / 2 and own[0] == 1.0
+    assert list(summary.mistakes().values()) == [1] and sum(summary.count().values()) == 3
+    page = text_of((tmp_path / "out" / "report.html").read_text())
+    assert f"{summary.mean():.0%}".replace("%", " % mean") in page
 
 
 def test_names_of_students_cannot_draw_on_the_terminal(tmp_path, capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinyvision import exercises
 from tinyvision.exercises.files import source_of
-from tinyvision.grading import course, doctor, sandbox, selection, submissions
+from tinyvision.grading import course, doctor, marks, sandbox, selection, submissions
 from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.engines import IsolationError, Threads
 from tinyvision.grading.examine import Stopped, examine, whole
@@ -144,7 +144,9 @@ def _summary(store: Store, engine, chosen: list, ran: int, interrupted: bool, lo
         lost = [*lost, ("gradebook and pages", said)]
         files = None, None, []
     records = [record for task in chosen if (record := task.kept()) is not None]
-    return Summary(records, len(chosen), len(chosen) - ran, interrupted, engine.level,
+    rules = course.read(store.out)      # of all that is there: which version counts, and for how much
+    found = [marks.mark(record, rules) for record in records]
+    return Summary(records, found, len(chosen), len(chosen) - ran, interrupted, engine.level,
                    time.perf_counter() - start, engine.jobs, *files[:2], lost, files[2])
 
 

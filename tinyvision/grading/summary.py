@@ -12,6 +12,7 @@ from tinyvision.grading.verdict import Verdict
 
 WIDTH = 96
 MOST = 12                               # names in one section
+MISTAKES = 8                            # of all functions together
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Summary:
 
     Attributes:
         records: one for each submission of this run that is graded, in order.
+        marks: for each record what it counts, a `marks.Mark`: of several versions one does.
         submitted: how many there are.
         reused: how many records were there already.
         interrupted: whether it was stopped; the next run goes on from here.
@@ -32,6 +34,7 @@ class Summary:
         passed_over: (title, items) of what is in the folder and was not graded.
     """
     records: list
+    marks: list
     submitted: int
     reused: int
     interrupted: bool
@@ -49,12 +52,12 @@ class Summary:
         return dict(collections.Counter(r["verdict"] for r in self.records).most_common())
 
     def shares(self) -> list[float]:
-        """The share of the points of those that have a score, sorted."""
-        return sorted(r["score"] / (r["points"] or 1) for r in self.records
-                      if r["score"] is not None)
+        """The share of the points of those that count and have a score, sorted."""
+        return sorted(mark.score / (mark.points or 1) for mark in self.marks
+                      if mark.counts and mark.score is not None)
 
     def mean(self) -> float | None:
-        """The mean share of the points, of those that have a score."""
+        """The mean share of the points, of those that count and have a score."""
         shares = self.shares()
         return sum(shares) / len(shares) if shares else None
 
@@ -64,10 +67,11 @@ class Summary:
         return (shares[middle] + shares[~middle]) / 2 if shares else None
 
     def mistakes(self) -> dict[tuple[str, str], int]:
-        """(function, mistake) -> how many submissions show it, the most frequent first."""
+        """(function, mistake) -> how many submissions that count show it, the most frequent
+        first."""
         return dict(collections.Counter(
-            (found["function"], found["name"]) for record in self.records
-            for found in record["diagnoses"] if found["name"]).most_common())
+            (found["function"], found["name"]) for record, mark in zip(self.records, self.marks)
+            if mark.counts for found in record["diagnoses"] if found["name"]).most_common())
 
 
 def summary_text(summary: Summary) -> str:
@@ -80,9 +84,7 @@ def summary_text(summary: Summary) -> str:
     lines = [f"{len(summary.records)} of {summary.submitted} graded in {took} ({workers}, "
              f"isolation {summary.isolation}{already}){mean}"]
     lines += _section("verdicts", [f"{verdict} {n}" for verdict, n in summary.count().items()])
-    lines += _section("common mistakes", [f"{function}: {name.replace('-', ' ')} {n}" for
-                                          (function, name), n in
-                                          itertools.islice(summary.mistakes().items(), 8)])
+    lines += _common(summary)
     lines += _section("look at these", _remarked(summary))
     lines += _section("similar", _alike(summary))
     lines += _ungraded(summary)
@@ -91,6 +93,16 @@ def summary_text(summary: Summary) -> str:
     if summary.interrupted:
         lines.append("interrupted: the same command goes on from here")
     return "\n".join([*lines, *_files(summary)])
+
+
+def _common(summary: Summary) -> list[str]:
+    """The most frequent mistakes: a list for each function, beginning with the worst."""
+    lists: dict[str, list[str]] = {}
+    for (function, name), n in itertools.islice(summary.mistakes().items(), MISTAKES):
+        lists.setdefault(function, []).append(f"{name.replace('-', ' ')} {n}")
+    titles = itertools.chain(["common mistakes"], itertools.repeat(""))
+    return [line for title, (function, names) in zip(titles, lists.items())
+            for line in _section(title, [f"{function}: {names[0]}", *names[1:]])]
 
 
 def _section(title: str, items: list[str]) -> list[str]:

@@ -41,7 +41,9 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str]) 
 def _title(exercises: dict, items: list) -> str:
     if len(exercises) == 1:
         return escape(next(iter(exercises.values()))[0].title)
-    return f"{len(exercises)} exercises" if exercises else "Nothing graded yet"
+    if exercises:
+        return f"{len(exercises)} exercises"
+    return "Nothing that could be graded" if items else "Nothing graded yet"
 
 
 def _isolation(record: dict) -> str:
@@ -66,7 +68,9 @@ def _tiles(items, groups, missing) -> str:
 
 
 def _marks(items) -> str:
-    """Distribution and verdicts, side by side."""
+    """Distribution and verdicts, side by side; nothing of nobody."""
+    if not items:
+        return ""
     counts = collections.Counter(item.record["verdict"] for item in items).most_common()
     rows = "".join(f'<tr><td>{tag(verdict)}</td><td>{parts.meter(n / len(items), "")}</td>'
                    f'<td class="num">{n}</td></tr>' for verdict, n in counts)
@@ -107,21 +111,32 @@ def _mistakes(exercises: dict) -> str:
             again = f'<p class="soft small">to teach again: <b>{escape(lecture)}</b></p>' \
                 if known and lecture else ""
             cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>{again}'
-                         f'{"".join(_mistake(one, len(items)) for one in known)}{rest}</div>')
+                         f"{_by_function(known, items)}{rest}</div>")
     return parts.section("Most common mistakes",
                          cards and f'<div class="grid">{"".join(cards)}</div>',
                          "The exercise with the lowest mean comes first.", "mistakes")
 
 
+def _by_function(known: list, items: list) -> str:
+    """The mistakes of each function by themselves, in the order in which they are written."""
+    order = list(dict.fromkeys(case["function"] for item in items for case in item.record["cases"]))
+    lists: dict[str, list] = {}
+    for one in sorted(known, key=lambda one: one.function in order and order.index(one.function)):
+        lists.setdefault(one.function, []).append(one)
+    return "".join(f'<h3 class="of"><code>{escape(function)}</code></h3>'
+                   f'{"".join(_mistake(one, len(items)) for one in those)}'
+                   for function, those in lists.items())
+
+
 def _mistake(common, of: int) -> str:
-    names = ", ".join(link(item) for item in common.items[:NAMES])
+    names = " · ".join(link(item) for item in common.items[:NAMES])     # a name may hold a comma
     more = len(common.items) - NAMES
     names += f" and {more} more" if more > 0 else ""
     share = len(common.items) / of
     return (f'<div class="mistake"><div><div class="count">{len(common.items)}</div>'
             f'<span class="soft small">{percent(share)}</span></div><div>'
-            f"<b>{parts.named(common.name)}</b> <code class=\"soft\">{escape(common.function)}"
-            f'</code>{parts.meter(share, "fair")}<p class="small">{escape(common.hint)}</p>'
+            f"<b>{parts.named(common.name)}</b>"
+            f'{parts.meter(share, "fair")}<p class="small">{escape(common.hint)}</p>'
             f'{_call(common.example)}<p class="who">{names}</p></div></div>')
 
 

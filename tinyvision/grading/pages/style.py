@@ -97,7 +97,8 @@ tr:last-child td{border-bottom:0}
 td .meter{min-width:90px}
 .about{min-width:190px}
 .matrix td,.matrix th{padding:4px 6px;text-align:center;border:0}
-.matrix th:first-child,.matrix td:first-child{text-align:left;padding-left:0;white-space:nowrap}
+.matrix th:first-child,.matrix td:first-child{text-align:left;padding-left:0;
+min-width:11em;overflow-wrap:anywhere}
 .matrix td.cell{border-radius:6px;min-width:54px;font-variant-numeric:tabular-nums;
 border:2px solid var(--card)}
 .matrix{border-collapse:separate;border-spacing:0}
@@ -108,6 +109,8 @@ border:2px solid var(--card)}
 .cell.ours{background:var(--ours-bg);color:var(--ours)}
 .mistake{display:grid;grid-template-columns:54px minmax(0,1fr);gap:14px;margin-top:16px;
 break-inside:avoid}
+a,h1,.soft{unicode-bidi:isolate}
+.of{font-size:14px;margin-top:20px;padding-top:12px;border-top:1px solid var(--line)}
 .mistake .count{font-size:23px;font-weight:650;line-height:1.2;font-variant-numeric:tabular-nums}
 .mistake .meter{height:6px;margin:5px 0}
 .who{font-size:14px;color:var(--soft);margin:2px 0 0;overflow-wrap:anywhere}
