@@ -225,45 +225,68 @@ MISTAKES += versions(MISTAKES, {
 
 # ---- cases ---------------------------------------------------------------------------------------
 
-def _moved(rng, boxes):
-    """Boxes of small integers, all moved by the same whole number of pixels."""
+def _placed(rng, boxes):
+    """Boxes of small integers, all moved by the same whole number of pixels, in a random order: it
+    is not known beforehand who comes first of two that overlap."""
     dx, dy = rng.integers(1, 6, 2)
-    return np.array(boxes, float) + [dx, dy, dx, dy]
+    return rng.permutation(np.array(boxes, float)) + [dx, dy, dx, dy]
+
+
+def _again(rng, draw, threshold):
+    """Small integers drawn again while an IoU is exactly the threshold: that has a case of its
+    own."""
+    while True:
+        boxes = _placed(rng, draw(rng))
+        if np.abs(_iou(boxes) - threshold).min() > 1e-3:
+            return boxes
+
+
+def _of_two_objects(rng):
+    """Four boxes, as wide as those of the example; each stands at one of two places."""
+    place, high = rng.integers(0, 2, 4), rng.integers(2, 9, 4)
+    return [(6 * p, 0, 6 * p + 4, h) for p, h in zip(place.tolist(), high.tolist())]
+
+
+def _nested(rng):
+    """Six boxes, each inside the one before it, with some of its sides."""
+    inset = np.minimum(rng.integers(0, 2, (6, 4)).cumsum(axis=0), 3)
+    return [0, 0, 9, 8] + inset * [1, 1, -1, -1]
 
 
 def _heaps(rng, count, threshold):
     """Random boxes, most of which overlap; drawn again while an IoU is so near the threshold that
-    rounding might decide otherwise."""
+    rounding might decide otherwise, or while nothing suppresses the last box: then two blocks that
+    write to one word might agree by chance."""
     while True:
         corner = rng.uniform(0, 2.5, (count, 2))
         boxes = np.concatenate([corner, corner + rng.uniform(0.7, 2.0, (count, 2))], axis=1)
-        if np.abs(_iou(boxes) - threshold).min() > 1e-5:
+        iou = _iou(boxes)
+        if np.abs(iou - threshold).min() > 1e-5 and (iou[:-1, -1] > threshold).any():
             return boxes
 
 
-def _alike(rng, count):
-    """Boxes that all overlap by more than half: every bit after n is set."""
-    return np.array([0.0, 0, 4, 3]) + rng.uniform(-0.2, 0.2, (count, 4))
+def _two_heaps(rng, count):
+    """Boxes that overlap by more than half those of their own heap, and none of the other."""
+    place = rng.integers(0, 2, (count, 1)) * [9.0, 0, 9, 0]
+    return place + [0, 0, 4, 3] + rng.uniform(-0.2, 0.2, (count, 4))
 
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    by_hand = [(0, 0, 4, 4), (0, 0, 4, 3), (6, 6, 8, 9)]
     exactly = [(0, 0, 2, 2), (0, 0, 2, 1), (0, 0, 4, 1), (5, 5, 8, 7), (5, 5, 8, 9),
                (5, 5, 8, 8)]
     apart = [(0, 0, 3, 2), (3, 0, 6, 2), (0, 2, 3, 4), (5, 5, 9, 8), (-4, -5, -1, -2),
-             (8, 1, 12, 7)]
-    inside = [(0, 0, 6, 5), (1, 1, 4, 3), (2, 2, 3, 3), (1, 0, 6, 5)]
+             (8, 1, 12, 7), (-2, -3, 0, 0), (11, 6, 13, 9)]
     args = [
-        ("one block", 1, "pairs", (_moved(rng, by_hand), 0.5, 4)),
-        ("exactly at the threshold", 1, "pairs", (_moved(rng, exactly), 0.5, 8)),
-        ("apart, and side by side", 1, "pairs", (_moved(rng, apart), 0.0, 8)),
-        ("one inside the other", 1, "pairs", (_moved(rng, inside), 0.4, 4)),
+        ("one block", 1, "pairs", (_again(rng, _of_two_objects, 0.5), 0.5, 4)),
+        ("exactly at the threshold", 1, "pairs", (_placed(rng, exactly), 0.5, 8)),
+        ("apart, and side by side", 1, "pairs", (_placed(rng, apart), 0.0, 8)),
+        ("one inside the other", 1, "pairs", (_again(rng, _nested, 0.4), 0.4, 8)),
         ("four blocks", 1, "pairs", (_heaps(rng, 8, 0.3), 0.3, 4)),
         ("a last block that is not full", 1, "pairs", (_heaps(rng, 11, 0.25), 0.25, 4)),
         ("blocks of three threads", 1, "pairs", (_heaps(rng, 10, 0.2), 0.2, 3)),
-        ("one thread a block", 0.5, "pairs", (_heaps(rng, 4, 0.2), 0.2, 1)),
-        ("64 threads a block", 1, "pairs", (_alike(rng, 70), 0.5, 64)),
+        ("one thread a block", 0.5, "pairs", (_heaps(rng, 6, 0.2), 0.2, 1)),
+        ("64 threads a block", 1, "pairs", (_two_heaps(rng, 70), 0.5, 64)),
         ("equal scores", 0.5, "survivors",
          (_heaps(rng, 12, 0.3), rng.permutation(np.repeat([0.9, 0.6, 0.3], 4)), 0.3, 5)),
         ("many boxes", 1, "survivors", (_heaps(rng, 45, 0.35), rng.permutation(45) / 50.0, 0.35,
