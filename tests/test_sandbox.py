@@ -9,14 +9,19 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinyvision.bench import grading as bench
+from tinyvision.cli import main
+from tinyvision.exercises import load
 from tinyvision.grading import (archives, doctor, forkserver, grader, jail, landlock, sandbox,
                                 seccomp, submissions, worker)
+from tinyvision.grading.assignment import prepare
+from tinyvision.grading.trials import Trials
 
 LEVEL, WHY = sandbox.probe()
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -335,6 +340,87 @@ def test_the_fork_server_is_refused_where_isolation_would_be_weaker(tmp_path, mo
         forkserver.ForkServer()
 
 
+# ---- the whole of one submission -----------------------------------------------------------------
+
+SLOW = '''# tinyvision exercise: box_iou
+import time
+import numpy as np
+
+def box_iou(boxes1, boxes2):
+    time.sleep(1.4)
+    return np.zeros((len(boxes1), len(boxes2)))
+'''
+
+
+@STRONG
+def test_one_submission_has_a_limit_in_all(tmp_path):
+    """Six seconds: one for all cases at once, three cases of 1.4, and too few for a fourth. The
+    same bytes of a record with the fork server and through the command."""
+    make(tmp_path / "in", "slow.py")
+    (tmp_path / "in" / "slow.py").write_text(SLOW)
+    begin = time.monotonic()
+    record, = grader.grade(tmp_path / "in", tmp_path / "a", seed="x", progress=False,
+                           seconds=6).records
+    assert time.monotonic() - begin < 15
+    assert record["seconds"] == 6 and len(record["cases"]) > 4
+    done, rest = record["cases"][:3], record["cases"][3:]
+    assert all("together have 6 s" not in case["message"] for case in done)
+    assert {(case["verdict"], case["message"]) for case in rest} == {(
+        "TIMEOUT", "was not finished, or not begun: all cases of one submission together have 6 s, "
+        "or three times what one case may take where that is longer")}
+    files = []
+    for name, more in (("a", []), ("b", []), ("c", ["--fork-server"])):
+        if name != "a" and (not more or doctor.fork_server().works):
+            assert main(["grade", str(tmp_path / "in"), "-o", str(tmp_path / name), "--seed", "x",
+                         "--seconds", "6", *more]) == 0
+        files += [path.read_bytes() for path in (tmp_path / name).glob("results/*/*.json")
+                  if "time" not in path.name]
+    assert len(set(files)) == 1 and len(files) >= 2
+
+
+def test_without_a_number_it_is_a_second_a_case_or_thirty():
+    made = prepare(load("box_iou"), np.random.default_rng(0))
+    assert (made.in_all, made.allowed) == (30, 30)
+    assert replace(made, cases=made.cases * 20).in_all == 20 * len(made.cases) > 30
+    assert replace(made, seconds=[2.0, 50.0]).allowed == 150
+    assert (replace(made, wanted=7).in_all, replace(made, wanted=7).allowed) == (7, 7)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "soon", "1e9"])
+def test_a_limit_that_is_none_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["grade", "in", "-o", "out", f"--seconds={text}"])
+    assert f"{text!r} is no time for one submission; give 1 to 86400" in capsys.readouterr().err
+
+
+class Answering:
+    """A runner whose every answer is right and takes its time."""
+
+    def __init__(self, made, seconds):
+        self.made, self.seconds, self.asked = made, seconds, 0
+
+    def ask(self, request, blobs, seconds, cap, talk=None):
+        self.asked += 1
+        if request["do"] == "sequence":
+            return {"status": "exception"}, []
+        time.sleep(self.seconds)
+        answers = [self.made.expected[(self.asked - 2) % len(self.made.cases)].parts[0]]
+        about = {"status": "ok", "several": "", "answers": [worker.describe(answers[0], [], 1 << 20)]}
+        arrays = [arg for arg in self.made.cases[(self.asked - 2) % len(self.made.cases)].args
+                  if isinstance(arg, np.ndarray)]
+        return about | {"inputs": 1}, [one.tobytes() for one in (*answers, *arrays)]
+
+
+def test_what_could_not_be_run_twice_keeps_its_mark_and_is_told():
+    made = replace(prepare(load("box_iou"), np.random.default_rng(0)), wanted=3.0)
+    made = replace(made, seconds=[0.5] * len(made.cases))
+    trials = Trials(made, Answering(made, 2 / len(made.cases)))
+    trials.run_all()
+    trials.repeat_all()
+    assert set(trials.verdicts.values()) == {"OK"}
+    assert trials.remarks == ["not every case was run a second time: one submission has 3 s in all"]
+
+
 # ---- the doctor ----------------------------------------------------------------------------------
 
 def test_doctor_tells_what_was_reached():
@@ -448,7 +534,7 @@ def test_the_benchmarks_programs_are_all_different_and_ten_never_end(tmp_path):
     for text in texts:
         compile(text, "student.py", "exec")
     assert sum("while True" in text or "sleep" in text for text in texts) == 10
-    from tinyvision.exercises import conv2d, load
+    from tinyvision.exercises import conv2d
     right = inspect.getsource(conv2d.conv2d)
     assert all(bench.variant(right, i) != right for i in (1, 4, 6, 9, 11, 14, 16, 19, 26))
     (tmp_path / "six.py").write_text(bench.ASSIGNMENT)

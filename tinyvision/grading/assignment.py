@@ -19,6 +19,7 @@ from tinyvision.grading import worker
 from tinyvision.grading.verdict import Answer, Expected, received
 
 LEAST_SECONDS, TIMES_REFERENCE = 2.0, 50.0
+LEAST_IN_ALL, TIMES_ONE_CASE = 30.0, 3.0
 PUBLIC_SEED = 0
 CAP = 1 << 26                           # bytes of one answer of a mistake's
 
@@ -35,6 +36,7 @@ class Assignment:
         bank: for each mistake its answers to the cases of its function: ``{case number: Answer}``,
             None where it raises.
         digest: SHA-256 of everything that a mark depends on here.
+        wanted: how many seconds one submission may take in all, where an instructor said so.
     """
     exercise: object
     cases: list
@@ -42,6 +44,17 @@ class Assignment:
     seconds: list
     bank: list
     digest: str
+    wanted: float | None = None
+
+    @property
+    def in_all(self) -> float:
+        """Seconds for one submission: a second a case, or 30 where there are few."""
+        return float(self.wanted or max(LEAST_IN_ALL, len(self.cases)))
+
+    @property
+    def allowed(self) -> float:
+        """The same, and never less than three of its cases may take: measured, so on no record."""
+        return max(self.in_all, TIMES_ONE_CASE * max(self.seconds, default=0))
 
     @functools.cached_property
     def public(self) -> Assignment:
@@ -60,8 +73,9 @@ def generator(secret: bytes, exercise: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def prepare(exercise, rng: np.random.Generator) -> Assignment:
-    """Run the solution and every known mistake on the cases that ``rng`` gives."""
+def prepare(exercise, rng: np.random.Generator, wanted: float | None = None) -> Assignment:
+    """Run the solution and every known mistake on the cases that ``rng`` gives; ``wanted``: see
+    `Assignment`."""
     cases = list(exercise.cases(rng))
     expected, seconds = [], []
     for case in cases:
@@ -71,7 +85,8 @@ def prepare(exercise, rng: np.random.Generator) -> Assignment:
         seconds.append(max(LEAST_SECONDS, TIMES_REFERENCE * took))
         expected.append(expected_of(exercise, case, answer))
     bank = [(mistake, _answers(exercise, mistake, cases)) for mistake in exercise.mistakes]
-    return Assignment(exercise, cases, expected, seconds, bank, _digest(exercise, cases, expected))
+    return Assignment(exercise, cases, expected, seconds, bank,
+                      _digest(exercise, cases, expected), wanted)
 
 
 def prepare_public(exercise) -> Assignment:

@@ -33,6 +33,7 @@ class Order:
         secret: what the numbers are made from.
         digest: of the assignment as the client made it: the worker's must be the same.
         isolation: the level asked for, or None for the best that the worker has.
+        seconds: how long it may take in all, or None for what is usual.
         version: of the grader.
     """
     submission: object
@@ -41,6 +42,7 @@ class Order:
     secret: bytes
     digest: str
     isolation: str | None
+    seconds: float | None = None
     version: str = store.VERSION
 
 
@@ -50,7 +52,7 @@ def perform(order: Order) -> tuple[dict, dict]:
     """(record, times) of one submission. RuntimeError where this machine's tinyvision would give
     other marks, IsolationError where its isolation is not what was asked for."""
     level = engines.isolation_level(order.isolation)
-    assignment = _assignment(order.secret, order.exercise, order.file)
+    assignment = _assignment(order.secret, order.exercise, order.file, order.seconds)
     if (assignment.digest, store.VERSION) != (order.digest, order.version):
         raise RuntimeError("the worker has another version of the grader or the exercise than the "
                            "client: install the same tinyvision and numpy on both")
@@ -58,10 +60,10 @@ def perform(order: Order) -> tuple[dict, dict]:
 
 
 @functools.lru_cache(maxsize=64)
-def _assignment(secret: bytes, exercise: str, file: bytes | None):
+def _assignment(secret: bytes, exercise: str, file: bytes | None, seconds: float | None):
     if file is not None:
         exercise = str(_unpacked(exercise, file))
-    return grader.Assignments(secret, exercise).prepared(exercise)
+    return grader.Assignments(secret, exercise, seconds).prepared(exercise)
 
 
 @functools.cache
@@ -140,7 +142,7 @@ class Cluster:
         file = exercises.assignment_file(only) if only else None
         name = str(file or only or task.assignment.exercise.name)
         return Order(task.submission, name, file.read_bytes() if file else None, secret,
-                     task.assignment.digest, self.isolation)
+                     task.assignment.digest, self.isolation, task.assignment.wanted)
 
     def _received(self, task, future) -> tuple[dict, dict]:
         """What came back; a fault on the way, or on the worker, is ours and no student's."""

@@ -87,7 +87,8 @@ def whole(submission, assignment, level: str, verdict: Verdict, message: str) ->
     fault = verdict is Verdict.GRADER_ERROR
     return {"student": plain(submission.student), "file": plain(submission.file),
             "exercise": assignment.exercise.name if assignment else None,
-            "submission": submission.digest, "isolation": level, "verdict": verdict.value,
+            "submission": submission.digest, "isolation": level,
+            "seconds": assignment.in_all if assignment else None, "verdict": verdict.value,
             "message": message, "score": None if fault else 0.0, "points": points, "cases": [],
             "diagnoses": [], "remarks": []}
 

@@ -24,7 +24,8 @@ from tinyvision.grading.verdict import Verdict
 def grade(folder, out, exercise: str | None = None, isolation: str | None = None,
           jobs: int | None = None, seed: str | None = None, progress: bool = True, *,
           shard: str | None = None, only=(), rerun=(), dask: str | None = None,
-          pattern: str | None = None, fork_server: bool = False) -> Summary:
+          pattern: str | None = None, fork_server: bool = False,
+          seconds: float | None = None) -> Summary:
     """Grade every submission of a folder; what OUT holds already is not graded again.
 
     Arguments:
@@ -42,6 +43,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         dask: address of a Dask scheduler whose workers do the work.
         pattern: a regular expression for paths; see `submissions.find`.
         fork_server: fork sandboxes from one interpreter instead of starting one for each.
+        seconds: how long one submission may take in all; by default a second a case, at least 30.
     Raises ValueError for no such exercise or a file that holds none, no folder, OUT inside it, no
     submissions, no such student; IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
     """
@@ -59,7 +61,7 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
     engine = _cluster(dask, isolation) if dask else Threads(isolation, jobs)
     store = Store(out)
     warnings = _taken_over(store, found, seed)
-    assignments = Assignments(store.secret(seed, make=shard is None), exercise)
+    assignments = Assignments(store.secret(seed, make=shard is None), exercise, seconds)
     tasks = [Task(submission, assignments, store, engine.level) for submission in found]
     store.list_submissions([(task.submission.student, task.key) for task in tasks])
     for warning in [*warnings, *course.keep_times(store.out, folder, found)]:
@@ -153,13 +155,13 @@ def _summary(store: Store, engine, chosen: list, ran: int, interrupted: bool, lo
 class Assignments:
     """Assignments by exercise, prepared when first needed."""
 
-    def __init__(self, secret: bytes, only: str | None):
-        self.secret, self.only = secret, only
+    def __init__(self, secret: bytes, only: str | None, seconds: float | None = None):
+        self.secret, self.only, self.seconds = secret, only, seconds
         self.prepared, self.noted = functools.cache(self._prepare), set()
 
     def _prepare(self, name: str) -> Assignment:
         exercise = exercises.load(name)             # a file's numbers do not depend on its path
-        return prepare(exercise, generator(self.secret, exercise.name))
+        return prepare(exercise, generator(self.secret, exercise.name), self.seconds)
 
     def of(self, submission) -> Assignment | None:
         """The submission's assignment; None where it names none."""

@@ -70,6 +70,9 @@ def add_grade_options(grading) -> None:
     grading.add_argument("--only", metavar="ALICE,BOB", help="grade only these students")
     grading.add_argument("--rerun", metavar="TIMEOUT,…", type=_checked(selection.verdicts),
                          help="grade again what ended with one of these verdicts")
+    grading.add_argument("--seconds", type=_seconds, metavar="S",
+                         help="how long one submission may take in all; default: a second a "
+                              "case, at least 30")
     grading.add_argument("--dask", metavar="tcp://HOST:PORT",
                          help="let the workers of this Dask scheduler grade")
 
@@ -77,7 +80,7 @@ def add_grade_options(grading) -> None:
 def grade_options(args) -> dict:
     """What `add_grade_options` added, as `grade` takes it."""
     only = tuple(name.strip() for name in (args.only or "").split(",") if name.strip())
-    return {"shard": args.shard, "only": only, "dask": args.dask,
+    return {"shard": args.shard, "only": only, "dask": args.dask, "seconds": args.seconds,
             "rerun": selection.verdicts(args.rerun or "")}
 
 
@@ -88,6 +91,17 @@ def _jobs(text: str) -> int | None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers; give 1 or more, "
                                          "or auto")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time for one submission; give 1 to 86400 "
+                                         "seconds, such as 60")
+    return seconds
 
 
 def _checked(check):

@@ -20,6 +20,8 @@ KEPT_OUTPUT = 2000                      # characters of what a student printed
 AGAIN = "a second call with the same input gave another answer"
 TOGETHER = 1.0                          # seconds for all cases in one process
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
+NEXT_TO_NONE = 0.05                     # seconds: too few to start anything
+USED_UP = "not every case was run a second time: one submission has {:g} s in all"
 FOLLOWS = "It is right for your own {}, whose mistake is counted there: full points."
 
 
@@ -39,11 +41,17 @@ class Trials:
     def __init__(self, assignment, runner):
         self.assignment, self.runner = assignment, runner
         self.left = None                # seconds, shared, once a case has timed out
+        self.end = time.monotonic() + assignment.allowed
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times, self.remarks = {}, {}, []
         self.diagnoses, self.followed = [], {}
         self.endless = False            # whether the file does not finish, whatever is called
         self.alone = True               # whether each case had a process of its own
+
+    def remaining(self) -> float:
+        """Seconds that are left to the submission as a whole; 0 where they are next to none."""
+        left = self.end - time.monotonic()
+        return left if left > NEXT_TO_NONE else 0.0
 
     def run_all(self, watch=lambda trials: None, quick: bool = False) -> None:
         """Every case once, each in a process of its own.
@@ -66,7 +74,10 @@ class Trials:
                 self.left -= took
             if header["status"] == "timeout":
                 header = {"status": "timeout", "shared": self.left is not None}
-                self.left = self.after_a_timeout(i) if self.left is None else self.left
+                if not self.remaining():
+                    header["in_all"] = self.assignment.in_all
+                elif self.left is None:
+                    self.left = self.after_a_timeout(i)
                 header["file"] = self.endless
             self.headers[i] = header
             self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
@@ -75,6 +86,8 @@ class Trials:
     def after_a_timeout(self, i: int) -> float:
         """Seconds that are left to the other cases: none where the file itself does not finish,
         even if no function of it is called."""
+        if self.remaining() < self.assignment.seconds[i]:
+            return self.remaining()
         header, _ = self.runner.ask({"do": "load"}, [], self.assignment.seconds[i], 1 << 20)
         self.endless = header["status"] == "timeout"
         return 0.0 if self.endless else self.assignment.seconds[i]
@@ -93,10 +106,9 @@ class Trials:
     def once(self, i: int):
         """Run one case: the worker's answer."""
         seconds = self.assignment.seconds[i]
-        if self.left is not None:
-            seconds = min(seconds, self.left)
-            if seconds <= 0.01:
-                return {"status": "timeout"}, []
+        seconds = min(seconds, self.remaining(), seconds if self.left is None else self.left)
+        if seconds <= 0.01:
+            return {"status": "timeout"}, []
         return ask(self.runner, self.assignment.exercise, self.assignment.cases[i],
                    self.assignment.expected[i], seconds)
 
@@ -131,6 +143,9 @@ class Trials:
         """
         if self.left is not None or not self.answers:
             return
+        if not self.remaining():
+            self.remarks.append(USED_UP.format(self.assignment.in_all))
+            return
         again, public = self.sequence()
         if not self.alone and not all(i in again and self.agrees(i, *again[i])
                                       for i in self.answers):
@@ -140,7 +155,11 @@ class Trials:
         for i in sorted(self.answers):
             if i in again and self.agrees(i, *again[i]):
                 continue
-            if not self.agrees(i, *self.once(i)):
+            agrees = self.agrees(i, *self.once(i))
+            if not agrees and not self.remaining():
+                self.remarks.append(USED_UP.format(self.assignment.in_all))
+                break
+            if not agrees:
                 self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, AGAIN
             elif i in again:
                 self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, REMEMBERS
@@ -168,7 +187,8 @@ class Trials:
             blobs += more
         cap = (1 << 20) + sum(16 * room(source.expected[i]) for i, source in asked)
         talk = Talk.needed((source.exercise, source.cases[i]) for i, source in asked)
-        header, answers = self.runner.ask({"do": "sequence", "calls": calls}, blobs, seconds,
+        header, answers = self.runner.ask({"do": "sequence", "calls": calls}, blobs,
+                                          min(seconds, self.remaining()),
                                           cap + sum(map(len, blobs)), talk)
         found = header.get("calls")
         if header["status"] != "ok" or not isinstance(found, list) or len(found) != len(asked) or (

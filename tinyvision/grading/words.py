@@ -10,6 +10,8 @@ from tinyvision.grading.verdict import Verdict
 TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the "
              "solution takes where that is longer")
 LATE = "did not finish in the time that was left after an earlier case's time-out"
+IN_ALL = ("was not finished, or not begun: all cases of one submission together have {:g} s, or three "
+          "times what one case may take where that is longer")
 ENDLESS = ("the file itself does not finish, whatever is called: look for an endless loop at its top "
            "level, outside of all functions")
 STATUS = {"unreadable": Verdict.UNREADABLE, "syntax": Verdict.SYNTAX, "memory": Verdict.MEMORY,
@@ -32,6 +34,8 @@ def explain(header: dict, case, assignment) -> tuple[Verdict, str]:
                               f"{error.get('message')}: {error.get('text')}", 400)
     if verdict is Verdict.NO_FUNCTION:
         return verdict, _no_function(header, case, assignment)
+    if verdict is Verdict.TIMEOUT and "in_all" in header:
+        return verdict, IN_ALL.format(header["in_all"])
     if verdict is Verdict.TIMEOUT:
         return verdict, ENDLESS if header.get("file") else (
             LATE if header.get("shared") else TIMED_OUT)
