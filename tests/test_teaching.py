@@ -13,8 +13,8 @@ import pytest
 import small_course
 from tinyvision import cli
 from tinyvision.exercises import lateness
-from tinyvision.grading import (course, grade, inspecting, late, overrides, roster, selection,
-                                submissions)
+from tinyvision.grading import (grade, inspecting, late, overrides, roster, selection,
+                                submissions, totals)
 from tinyvision.grading.store import Store
 
 DUE = "2026-12-01 12:00 +01:00"
@@ -231,7 +231,7 @@ def test_students_go_by_the_rosters_names_in_commands(out, capsys):
     assert run("override", out, "Zoe Zhou", "13", "--why", "an oral exam") == 0
     row = gradebook(out)["zoe"]
     assert row["score"] == "13" and "oral exam" in row["notes"] and row["verdict"] == "MISSING"
-    assert {row.student: row.score for row in course.rows(out)}["zoe"] == 13
+    assert {row.student: row.score for row in totals.rows(out)}["zoe"] == 13
     assert run("override", out, "Zoe Zhou", "mix", "3", "--why", "x") == 2
 
 
@@ -403,7 +403,7 @@ def test_two_files_of_one_student_the_better_counts(tmp_path):
     (handed_in / "cleo" / "lab1" / "second.py").write_text(small_course.RIGHT)
     out = tmp_path / "out"
     grade(handed_in, out, str(source), seed="1", progress=False)
-    rows = {row.student: row for row in course.rows(out)}
+    rows = {row.student: row for row in totals.rows(out)}
     assert rows["cleo"].score == 20 and len(rows["cleo"].records) == 1
     assert rows["ada"].points == 20
 
@@ -441,7 +441,7 @@ def test_of_two_versions_one_counts_everywhere(tmp_path, capsys):
     page = (tmp_path / "out" / "students" / "tina.html").read_text()
     assert "17 <small>of 20 points" in page and page.count("not counted: tina/lab1.py") == 2
     assert "not graded" not in page
-    assert [row.score for row in course.rows(tmp_path / "out")] == [17]
+    assert [row.score for row in totals.rows(tmp_path / "out")] == [17]
 
 
 def test_a_damaged_record_is_neither_a_zero_nor_nothing_handed_in(out, capsys):
@@ -455,7 +455,7 @@ def test_a_damaged_record_is_neither_a_zero_nor_nothing_handed_in(out, capsys):
     assert "ada: the record" in said.err and "Ada" not in said.out.split("without a")[1]
     row = gradebook(out)["ada"]
     assert (row["verdict"], row["score"], row["points"]) == ("NOT_GRADED", "", "20")
-    ada, = (row for row in course.rows(out) if row.student == "ada")
+    ada, = (row for row in totals.rows(out) if row.student == "ada")
     assert ada.score is None and ada.records
     exported = out.parent / "canvas.csv"
     exported.write_text("Student,ID,SIS Login ID,Section,Lab 1 (77)\nx,1,ada,A,\ny,2,cleo,A,\n")

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import totals
 
 
 def diff(first: Path, second: Path) -> list[str]:
     """What marks changed between two gradings, and why: a line for each, below it the cases that
     changed, one a line; nothing for the rest."""
-    before, after = ({row.student: row for row in course.rows(out)} for out in (first, second))
+    before, after = ({row.student: row for row in totals.rows(out)} for out in (first, second))
     lines = []
     for student in dict.fromkeys([*before, *after]):
         old, new = before.get(student), after.get(student)

@@ -45,7 +45,8 @@ def grade(folder, out, exercise: str | None = None, isolation: str | None = None
         fork_server: fork sandboxes from one interpreter instead of starting one for each.
         seconds: how long one submission may take in all; by default a second a case, at least 30.
     Raises ValueError for no such exercise or a file that holds none, no folder, OUT inside it, no
-    submissions, no such student; IsolationError as `isolation_level` does; OSError where OUT cannot be written at all.
+    submissions, no such student; IsolationError as `isolation_level` does; OSError where OUT cannot
+    be written at all.
     """
     start = time.perf_counter()
     if exercise is not None:
@@ -146,7 +147,7 @@ def _summary(store: Store, engine, chosen: list, ran: int, interrupted: bool, lo
         lost = [*lost, ("gradebook and pages", said)]
         files = None, None, []
     records = [record for task in chosen if (record := task.kept()) is not None]
-    rules = course.read(store.out)      # of all that is there: which version counts, and for how much
+    rules = course.read(store.out)      # of all that is there: which version counts for how much
     found = [marks.mark(record, rules) for record in records]
     return Summary(records, found, len(chosen), len(chosen) - ran, interrupted, engine.level,
                    time.perf_counter() - start, engine.jobs, *files[:2], lost, files[2])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision import exercises
-from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, worker
+from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, totals, worker
 from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.examine import Runner
 from tinyvision.grading.store import Store, plain, write
@@ -27,7 +27,7 @@ def show(out: Path, student: str) -> str:
     lateness and marks by hand made of it. ValueError for an unknown student."""
     from tinyvision.grading.checking import text
     records, rules = Store(out).records(), course.read(out)
-    student = course.student(out, records, student)
+    student = totals.student(out, records, student)
     overrides.find(records, student)
     pieces = []
     for record in (r for r in records if r["student"] == student):
@@ -98,7 +98,7 @@ def replay(out: Path, student: str, where: str, level: str | None = None) -> Rep
     """
     store = Store(out)
     records = store.records()
-    record = overrides.find(records, course.student(out, records, student))
+    record = overrides.find(records, totals.student(out, records, student))
     number, position = _position(record, where)
     source = store.source(record)
     if source is None:

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyvision.grading import course, marks, similarity
+from tinyvision.grading import course, marks, similarity, totals
 from tinyvision.grading.gradebook import gradebook
 from tinyvision.grading.pages import data, pictures
 from tinyvision.grading.pages.overview import class_page
@@ -56,7 +56,7 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
     _write_gradebook(store, items)
-    notes = course.census(store.out)
+    notes = totals.census(store.out)
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
@@ -71,7 +71,7 @@ def _write_gradebook(store: Store, items: list) -> None:
     """A row for each record, then for each submission without one, then for the absent."""
     records = [item.record for item in items]
     rules = course.read(store.out, records)
-    others = [*course.ungraded(store.out), *course.absent(store.out, records)]
+    others = [*totals.ungraded(store.out), *totals.absent(store.out, records)]
     write(store.out / "gradebook.csv", gradebook(
         [*(item.record for item in items), *others],
         [*(item.mark for item in items), *(marks.mark(record, rules) for record in others)]))

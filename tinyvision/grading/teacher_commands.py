@@ -137,7 +137,7 @@ def run_diff(args) -> int:
 
 def run_roster(args) -> int:
     """Take the roster over; print who is missing and who is not on it; make the pages again."""
-    from tinyvision.grading import course, roster
+    from tinyvision.grading import roster, totals
     from tinyvision.grading.report import write_report
     from tinyvision.grading.store import Store
     Store(args.out).entries()                       # is it a folder of results at all?
@@ -146,24 +146,24 @@ def run_roster(args) -> int:
     elif roster.of(args.out) is None:
         raise ValueError(f"{args.out} has no roster yet; give one: tinyvision roster {args.out} "
                          "ROSTER.csv")
-    print("\n".join(course.census(args.out)))
+    print("\n".join(totals.census(args.out)))
     print(write_report(args.out).gradebook)
     return 0
 
 
 def run_override(args) -> int:
     """Keep the mark; make gradebook and pages again."""
-    from tinyvision.grading import course, overrides
+    from tinyvision.grading import overrides, totals
     from tinyvision.grading.report import write_report
     from tinyvision.grading.store import Store
     records = Store(args.out).records()
-    records += course.absent(args.out, records)     # a mark for an oral exam, say
+    records += totals.absent(args.out, records)     # a mark for an oral exam, say
     try:
         mark = None if args.mark == "-" else float(args.mark)
     except ValueError:
         raise ValueError(f"{args.mark!r} is no number of points; give one, or - to take a mark "
                          "by hand back") from None
-    one = overrides.add(args.out, records, course.student(args.out, records, args.student),
+    one = overrides.add(args.out, records, totals.student(args.out, records, args.student),
                         args.where, mark, args.why, bonus=args.bonus)
     print(f"{one.where()}: taken back" if mark is None else one.note())
     above = overrides.covering(args.out, one) if mark is not None else None

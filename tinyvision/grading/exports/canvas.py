@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import totals
 from tinyvision.grading.exports.filling import Filled, Index, fill as fill_column, table_of
 from tinyvision.grading.exports.table import Table, parsed
 
@@ -37,7 +37,7 @@ def fill(exported: Path, out: Path, column: str | None, zeros: bool = False) -> 
         _check_points([c.value for c in table.rows[first]], place, header[place].value)
         first += 1
     identity = range(_students(table, place))
-    rows = course.rows(out)
+    rows = totals.rows(out)
     filled = fill_column(table, first, place, identity, Index(rows), zeros=zeros)
     notes = _points_note(table, first, place, rows)
     return Filled(filled.data, filled.count, header[place].value, (*notes, *filled.notes))

@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import totals
 from tinyvision.grading.exports import check50, gradescope, nbgrader, otter, prairielearn
 from tinyvision.grading.gradebook import guarded
 from tinyvision.grading.store import Store, folder_name, write
@@ -14,8 +14,8 @@ from tinyvision.grading.store import Store, folder_name, write
 
 def students(out: Path) -> str:
     """A row per student: who, what counts, each exercise, why."""
-    rows = course.rows(out)
-    exercises = list(course.points(out))
+    rows = totals.rows(out)
+    exercises = list(totals.points(out))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\r\n")
     table.writerow(["id", "name", "email", "score", "points", "verdict", *exercises, "notes"])
@@ -36,8 +36,8 @@ def _per_student(make):
     """A function (out, folder) that writes what ``make(row, record)`` gives, a JSON file for each
     student and exercise that is graded; how many students there are."""
     def export(out: Path, folder: Path) -> int:
-        rows = course.rows(out)
-        several = len(course.points(out)) > 1
+        rows = totals.rows(out)
+        several = len(totals.points(out)) > 1
         for row in rows:
             for record in row.records:
                 if record["score"] is None and row.exercises.get(record["exercise"]) is None:
@@ -59,7 +59,7 @@ def sources(out: Path, folder: Path) -> int:
     of a notebook its code cells as one .py file. The shipped stub is there as ``_stub``, to be
     given to them as the base code."""
     from tinyvision.grading import worker
-    store, rows = Store(out), course.rows(out)
+    store, rows = Store(out), totals.rows(out)
     for row in rows:
         for record in row.records:
             source = store.source(record)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import totals
 from tinyvision.grading.exports.canvas import ASSIGNMENT
 from tinyvision.grading.exports.filling import (Filled, Index, fill as fill_column, said,
                                                 table_of)
@@ -31,7 +31,7 @@ def fill(exported: Path, out: Path, column: str | None = None, zeros: bool = Fal
     Marks are scaled to the worksheet's maximum. Rows that Moodle has locked stay as they are.
     Arguments as `canvas.fill`; ``column`` is needed only where the header's language is not known.
     """
-    table, rows = table_of(exported), course.rows(out)
+    table, rows = table_of(exported), totals.rows(out)
     place = _column(table, column)
     most = _maximum(table, place)
     points = rows[0].points if rows else 0.0

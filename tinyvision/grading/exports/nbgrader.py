@@ -5,7 +5,7 @@ import csv
 import io
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import course, totals
 from tinyvision.grading.gradebook import guarded
 from tinyvision.grading.store import Store, folder_name, write
 
@@ -19,11 +19,11 @@ def grades(out: Path) -> str:
     rules, text = course.read(out), io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(HEADER)
-    for row in course.rows(out):
+    for row in totals.rows(out):
         for record in row.records:
             table.writerow([guarded(cell) for cell in _graded(rules, row, record)])
         if not row.records:
-            for exercise, points in course.points(out).items():
+            for exercise, points in totals.points(out).items():
                 table.writerow([guarded(cell) for cell in _missing(rules, row, exercise, points)])
     return text.getvalue()
 
@@ -63,7 +63,7 @@ def folders(out: Path, folder: Path) -> int:
     how many students there are."""
     store, rules = Store(out), course.read(out)
     write(folder / "grades.csv", grades(out))
-    rows = course.rows(out)
+    rows = totals.rows(out)
     for row in rows:
         for record in row.records:
             home = Path(folder_name(row.person.id if row.person else row.student),

@@ -5,14 +5,14 @@ import csv
 import io
 from pathlib import Path
 
-from tinyvision.grading import course
+from tinyvision.grading import course, totals
 from tinyvision.grading.gradebook import guarded
 
 
 def final_grades(out: Path) -> str:
     """The text; its first row holds what each question is worth."""
     rules = course.read(out)
-    records = sorted((r for row in course.rows(out) for r in row.records), key=lambda r: r["file"])
+    records = sorted((r for row in totals.rows(out) for r in row.records), key=lambda r: r["file"])
     worth: dict[str, float] = {}
     for record in records:
         for function, (_, points) in _questions(record).items():
