@@ -323,15 +323,21 @@ def _shuffled(rng, losses, labels):
     return np.array([losses], float)[:, order], np.array([labels])[:, order]
 
 
+def _hand(rng, positives):
+    """Seven boxes with whole losses, all different; so many are positive, of any class."""
+    labels = [*rng.integers(2, 9, positives), *[0] * (7 - positives)]
+    return _shuffled(rng, rng.permutation(np.arange(1, 20))[:7], labels)
+
+
 def _batch(rng, images, boxes, positives, ignored=2):
     """Random losses, none nearly equal; so many positives in each image, of classes 1, 2, ...;
-    the highest losses are those of a box that is ignored and of a positive one."""
+    the highest losses are those of a box that is ignored and of the positive ones."""
     losses = rng.permutation(np.linspace(0.1, 6, images * boxes)).reshape(images, boxes)
     labels = np.zeros((images, boxes), np.int64)
     for row, loss, count in zip(labels, losses, positives):
         places = rng.permutation(boxes)
         loss[places[count]] += 7
-        loss[places[:min(count, 1)]] += 6
+        loss[places[:count]] += 6
         row[places[:count]] = 1 + np.arange(count)
         row[places[count:count + ignored]] = -1
     return losses + rng.uniform(0, 0.01), labels
@@ -339,19 +345,20 @@ def _batch(rng, images, boxes, positives, ignored=2):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand, label = (5.0, 1, 9, 2, 6), int(rng.integers(2, 9))
-    ties, wide = np.array([[4.0, 7, 4, 8, 4, 4]]), int(rng.integers(2, 9))
+    label, other = rng.integers(2, 9, 2)
+    ties = np.array([4, 9, 8, 7, 4, 4, 4, 1, 0]) + rng.integers(1, 6)
     return [
-        Case("hard_negatives", "by hand", (*_shuffled(rng, hand, (0, label, 0, 0, 0)), 2)),
+        Case("hard_negatives", "by hand", (*_hand(rng, rng.integers(1, 3)), 2)),
         Case("hard_negatives", "a hard positive", (*_shuffled(
             rng, (9.0, 8, 1, 7, 6, 5, 4, 3), (3, 1, 2, -1, 0, 0, 0, 0)), 1)),
-        Case("hard_negatives", "equal losses", (ties + wide, np.array([[0, wide, 0, 0, 0, 0]]), 3)),
+        Case("hard_negatives", "equal losses", (*_shuffled(
+            rng, ties, (label, 0, 0, 0, 0, 0, 0, 0, 0)), 4)),
         Case("hard_negatives", "fewer negatives than the budget", (*_shuffled(
-            rng, (3.0, 8, 2, 6, 5, 4), (0, 1, 2, 0, -1, 3)), 3)),
+            rng, (3.0, 8, 2, 6, 5, 4, 1, 7), (0, label, other, 0, -1, 3, 0, -2)), 3)),
         Case("hard_negatives", "images of their own", (*_batch(rng, 3, 12, (2, 0, 1)), 3), 1.5),
-        Case("mined_loss", "loss, by hand", (*_shuffled(rng, hand, (0, label, 0, 0, 0)), 2)),
-        Case("mined_loss", "loss, no positives", (*_batch(rng, 2, 5, (0, 0)), 3), 0.5),
-        Case("mined_loss", "loss, two images", (*_batch(rng, 2, 9, (1, 3)), 2), 1.5),
+        Case("mined_loss", "loss, by hand", (*_hand(rng, 1), 2)),
+        Case("mined_loss", "loss, no positives", (*_batch(rng, 2, 5, (0, 0)), 3), 0.25),
+        Case("mined_loss", "loss, two images", (*_batch(rng, 2, 9, (1, 3)), 2), 1.75),
         Case("mined_loss", "loss, four images", (*_batch(rng, 4, 15, (2, 0, 4, 1)), 3), 1.5),
     ]
 
