@@ -280,7 +280,7 @@ def _shapes(rng, count, ratios):
 
 def _anchors(rng, count):
     """A cell of boxes of whole numbers, no two alike."""
-    sides = rng.permutation(np.arange(2.0, 2 + 2 * count)).reshape(count, 2)
+    sides = rng.permutation(np.arange(2.0, 8 + 2 * count))[:2 * count].reshape(count, 2)
     return np.concatenate([-sides, sides], axis=1)
 
 

@@ -386,10 +386,9 @@ def _large(rng):
 
 def _by_hand(rng):
     """One query of ones, two keys of zeros and ones, two values."""
-    keys = np.array([[0.0, 0, 0, 0], [1, 1, 0, 0]])
+    keys = np.arange(4) < rng.permutation(5)[:2, None]
     values = np.array([[10.0], [20]]) + rng.integers(0, 9, (2, 1))
-    order = rng.permutation(2)
-    return np.ones((1, 1, 4)), keys[order][None], values[None]
+    return np.ones((1, 1, 4)), keys[None].astype(float), values[None]
 
 
 def cases(rng):

@@ -385,7 +385,7 @@ MISTAKES = (
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     def integers(*shape):
-        return rng.permutation(np.arange(1.0, 1 + np.prod(shape))).reshape(shape)
+        return rng.permutation(np.arange(1.0, 5 + np.prod(shape)))[:np.prod(shape)].reshape(shape)
 
     def normal(*shape):
         return rng.standard_normal(shape) + 0.3
