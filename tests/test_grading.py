@@ -21,8 +21,8 @@ from tinyvision.exercises.exercise import Case, Exercise, Mistake
 from tinyvision.grading import grade, grader, sandbox, store, submissions, worker
 from tinyvision.grading.assignment import generator, prepare
 from tinyvision.grading.commands import add, summary_text
-from tinyvision.grading.diagnosis import PATTERNS
 from tinyvision.grading.examine import examine
+from tinyvision.grading.patterns import PATTERNS
 from tinyvision.grading.verdict import Answer, Expected, Verdict, judge
 
 LEVEL, WHY = sandbox.probe()

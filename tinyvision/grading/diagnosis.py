@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.grading.forms import form
+from tinyvision.grading.patterns import SLACK, pattern
 from tinyvision.grading.verdict import (
     FLOATS,
     Answer,
@@ -16,11 +17,9 @@ from tinyvision.grading.verdict import (
     Verdict,
     differs,
     gamma,
-    number,
     right_numbers,
 )
 
-SLACK = 8.0                             # times the bound, which was made for the right answer
 WRONG = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE)
 MISTYPED = (Verdict.WRONG_TYPE, Verdict.WRONG_DTYPE)
 
@@ -150,110 +149,7 @@ def _same_part(a, b, expected: Expected, part: int) -> bool:
     return bool((close | (a == b) | (np.isnan(a) & np.isnan(b))).all())
 
 
-# ---- patterns ------------------------------------------------------------------------------------
-
-def pattern(wrong) -> tuple[str, str] | None:
-    """(slug, sentence) of the first pattern that explains every wrong answer."""
-    pairs = []
-    for answer, expected, judgement in wrong:
-        got, want = answer.parts[judgement.part], expected.parts[judgement.part]
-        if got is None or got.dtype.kind not in "fiu" or want.size == 0:
-            return None
-        scale = max(1.0, float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0)))
-        error = np.max(expected.tolerance(judgement.part, got.dtype), initial=0.0)
-        pairs.append((got, want, max(SLACK * error, 1e-12 * scale)))
-    for test in PATTERNS:
-        found = [test(*pair) for pair in pairs]
-        if all(found):
-            return found[0]
-    return None
-
-
-def _close(a, b, tolerance) -> bool:
-    return a.shape == b.shape and a.size > 0 and bool((np.abs(a - b) <= tolerance).all())
-
-
-def zero(got, want, tolerance):
-    """All zeros."""
-    if not got.any() and want.any():
-        return "all-zero", "Every number of your result is zero: was it ever filled in?"
-
-
-def sign(got, want, tolerance):
-    """The negative."""
-    if _close(got, -want, tolerance):
-        return "sign", "Your result is the right one with the opposite sign."
-
-
-def transposed(got, want, tolerance):
-    """Two axes exchanged."""
-    for a in range(want.ndim):
-        for b in range(a):
-            if _close(got, want.swapaxes(a, b), tolerance):
-                return "transposed", f"Your result is right but for axes {b} and {a} exchanged."
-
-
-def reversed_axis(got, want, tolerance):
-    """One axis backwards."""
-    for axis in range(want.ndim):
-        if _close(got, np.flip(want, axis), tolerance):
-            return "reversed", f"Your result is the right one with axis {axis} backwards."
-
-
-def factor(got, want, tolerance):
-    """A constant multiple."""
-    if got.shape == want.shape and want.size > 1 and want.any():
-        scale = float((got * want).sum() / (want * want).sum())
-        if abs(scale) > 1e-6 and _close(got, scale * want, tolerance * max(1, abs(scale))):
-            return "factor", f"Your result is {number(scale)} times the right one."
-
-
-def offset(got, want, tolerance):
-    """A constant added."""
-    if got.shape == want.shape and want.size > 2:
-        shift = float(np.mean(got - want))
-        if _close(got, want + shift, tolerance):
-            return "offset", f"Your result is the right one plus {number(shift)} everywhere."
-
-
-def shifted(got, want, tolerance):
-    """Moved by one element along a spatial axis."""
-    if got.shape != want.shape:
-        return None
-    for axis in range(max(0, want.ndim - 2), want.ndim):
-        if want.shape[axis] < 3:
-            continue
-        a, b = np.moveaxis(got, axis, 0), np.moveaxis(want, axis, 0)
-        for direction, (c, d) in {"later": (a[1:], b[:-1]), "earlier": (a[:-1], b[1:])}.items():
-            if _close(c, d, tolerance):
-                return "shifted", (f"Your result is the right one, one element {direction} along "
-                                   f"axis {axis}.")
-
-
-def border(got, want, tolerance):
-    """Right inside, wrong at the border."""
-    if got.shape == want.shape and want.ndim >= 3 and min(want.shape[-2:]) >= 3 and (
-            np.isfinite(got).all()):
-        inner = (..., slice(1, -1), slice(1, -1))
-        if _close(got[inner], want[inner], tolerance):
-            return "border", "Your result is right inside and wrong only at the border."
-
-
-def channel(got, want, tolerance):
-    """One index of the first two axes only."""
-    if got.shape != want.shape:
-        return None
-    for axis in range(min(2, want.ndim - 1)):
-        others = tuple(i for i in range(want.ndim) if i != axis)
-        wrong = (np.abs(got - want) > tolerance).any(axis=others)
-        for which, mask in (("only right", ~wrong), ("only wrong", wrong)):
-            if wrong.size > 2 and mask.sum() == 1:
-                what = ("sample", "channel")[axis] if want.ndim == 4 else f"axis {axis}, index"
-                return "one-index", f"Your result is {which} in {what} {int(mask.argmax())}."
-
-
-PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)
-
+# ---- where it is right ---------------------------------------------------------------------------
 
 def parameter(assignment, function, mine, failing, verdicts) -> tuple[str, str] | None:
     """(name, sentence) of an argument whose value decides whether the answer is right."""
