@@ -226,11 +226,12 @@ def _table(rng, rows, objects=False, ends=0):
 
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    hand = [(14, 8, 1, 0), (1, 3, 5, 0)]
+    hand = [(14, 8, 1, 0, 13), (1, 3, 5, 0, 2)]
     edge = [(12, 11, 13, 4, 3, 5, 0)]
     ties = [(13, 5, 5, 13, 2, 3, 5, 16, 2, 0), (13, 5, 2, 4, 2, 6, 6, 15, 13, 14),
             (9, 1, 5, 14, 2, 6, 0, 1, 1, 3)]
-    lonely = [(2, 9, 1, 0, 0, 5), (0, 0, 0, 0, 0, 0), (3, 10, 0, 0, 0, 5), (0, 0, 0, 0, 1, 0)]
+    lonely = [(2, 9, 1, 0, 0, 0, 8, 5), (0,) * 8, (3, 10, 0, 0, 0, 2, 3, 5),
+              (0, 0, 0, 0, 1, 0, 0, 0)]
     equal = [(3, 1, 2, 1, 1, 15), (8, 1, 8, 2, 3, 0), (7, 7, 1, 2, 0, 14)]
     many = rng.permutation(np.arange(60) % 15).reshape(4, 15)
     many[:, 0] = 8, 3, 1, 0                                  # exactly at the one threshold
@@ -240,11 +241,11 @@ def cases(rng):
         Case("match", "by hand, forced", (_table(rng, hand, True), 0.75, 0.25, True)),
         Case("match", "exactly at the thresholds", (_table(rng, edge), 0.75, 0.25, False)),
         Case("match", "equally good objects", (_table(rng, ties), 0.75, 0.25, False)),
-        Case("match", "no objects", (np.zeros((0, 3)), 0.5, 0.25, True), 0.5),
+        Case("match", "no objects", (np.zeros((0, 3)), 0.5, 0.25, True), 0.25),
         Case("match", "an object that nothing overlaps", (
             _table(rng, lonely, ends=1), 0.75, 0.125, True)),
         Case("match", "equally good anchors", (_table(rng, equal), 0.75, 0.25, True), 1.5),
-        Case("match", "one threshold", (_table(rng, many), 0.5, 0.5, False)),
+        Case("match", "one threshold", (_table(rng, many), 0.5, 0.5, False), 1.25),
         Case("match", "many anchors", (_table(rng, many), 0.75, 0.5, True)),
         Case("match", "more objects than anchors are left for", (_table(rng, sure), 0.875, 0.5,
                                                                  True)),

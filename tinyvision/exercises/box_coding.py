@@ -301,11 +301,13 @@ def cases(rng):
     """Ten points; see `Exercise.cases`."""
     weights = rng.permutation([0.5, 2.0, 3.0, 8.0])
     hand, moved = _whole(rng, (0, 0, 4, 8)), _whole(rng, (2, 4, 10, 8))
+    near = _whole(rng, (0, 0, 4, 8), rng.integers([0, 0, 3, 3], [3, 3, 9, 9]))
     wild = rng.uniform(4.3, 6, (4, 4)) * [[1, 1, 1.7, 0.5], [1, -1, 1, 1], [-1, 1, -1, 1],
                                           [1, 1, 0.5, 0]]
     return [
         Case("encode", "by hand", (moved, hand, ONES)),
-        Case("encode", "an anchor's own place", (hand, hand, ONES), 0.5),
+        Case("encode", "an anchor's own place, and another's", (
+            near, near[[0, 0]], ONES), 0.5),
         Case("encode", "weights 10, 10, 5, 5", (_boxes(rng, 2), _boxes(rng, 2), FASTER), 1.5),
         Case("encode", "four weights, many boxes", (_boxes(rng, 7), _boxes(rng, 7), weights), 2),
         Case("decode", "a move, no growth",
