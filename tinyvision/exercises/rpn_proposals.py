@@ -312,9 +312,12 @@ MISTAKES += versions(MISTAKES, {("rpn_proposals", name): ways for name, ways in 
 # ---- cases ---------------------------------------------------------------------------------------
 
 def _still(rng, anchors, scores, *how, shuffle=True):
-    """A case in which boxes are the anchors: in a random order, or else moved a little."""
+    """A case in which boxes are the anchors: in a random order, or else moved a little and perhaps
+    left and right exchanged."""
     order = rng.permutation(len(anchors)) if shuffle else np.arange(len(anchors))
     moved = np.array(anchors, float) + (0 if shuffle else np.tile(rng.integers(0, 2, 2), 2))
+    if not shuffle and rng.integers(2):
+        moved[:, [0, 2]] = how[0][1] - moved[:, [2, 0]]
     return np.zeros((len(anchors), 4)), np.array(scores)[order], moved[order], *how
 
 
