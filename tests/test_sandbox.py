@@ -323,6 +323,19 @@ def test_limits_hold_in_a_forked_worker(server):
     assert raised(fill, "strong") == "OSError"
 
 
+@pytest.mark.parametrize("body, status", [
+    ("[os.close(os.open(f'/tmp/{i}', os.O_CREAT)) for i in range(30000)]", "ok"),
+    ("[open(f'/tmp/{i}', 'wb').write(bytes(4 << 20)) for i in range(99)]", "OSError"),
+    ("open('/dev/shm/x', 'w')", "PermissionError"), ("os.listdir('/dev/shm')", "ok"),
+    ("os.statvfs('/tmp').f_blocks == 16384 or os.unlink('/none')", "ok"),
+    ("os.statvfs('/dev/shm').f_blocks == 256 or os.unlink('/none')", "ok"),
+    ("assert oct(os.stat('/tmp').st_mode) == '0o41777'", "ok")])
+def test_a_new_interpreter_and_a_fork_may_do_the_same(server, monkeypatch, body, status):
+    forked = raised(body, "strong")
+    monkeypatch.setattr(sandbox, "_SERVER", [])
+    assert (forked, raised(body, "strong")) == (status, status)
+
+
 def test_a_server_that_died_is_started_again(server):
     first = server.process.pid
     server.process.kill(), server.process.wait()

@@ -28,7 +28,8 @@ if __name__ == "__main__":
 NEW_NAMESPACES = 0x7C020000             # CLONE_NEW USER, PID, NET, IPC, UTS, NS
 PRIVATE, CLOSED = 0x4000 | 0x40000, 1 | 2 | 4 | 8       # MS_REC | MS_PRIVATE; RDONLY NOSUID NO...
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, CAPSET_VERSION = 1, 4, 0x20080522
-TEMPORARY = "size={disk},nr_inodes=8192,mode=1777"
+# As bubblewrap mounts them for a new interpreter: it cannot limit how many files there are.
+TEMPORARY, SHARED = "size={disk},mode=1777", b"size=1048576,mode=755"
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -51,9 +52,10 @@ def separate() -> None:
 
 
 def furnish(disk: int) -> None:
-    """A temporary folder of its own; a process table that shows only itself, else none."""
+    """Temporary folders of its own; a process table that shows only itself, else none."""
     mount(b"none", b"/", None, PRIVATE, None)
     mount(b"tmpfs", b"/tmp", b"tmpfs", 2 | 4, TEMPORARY.format(disk=disk).encode())
+    mount(b"tmpfs", b"/dev/shm", b"tmpfs", 2 | 4, SHARED)
     try:
         mount(b"proc", b"/proc", b"proc", 2 | 4 | 8, None)
     except OSError:                     # parts of /proc are covered: then no new one is allowed
