@@ -291,9 +291,9 @@ def _margin(sides, centres, iterations):
 
 
 def _told_apart(*args):
-    """Whether every wrong distance, and every hasty move, ends at other centres."""
+    """Whether every wrong distance, hasty move and other order ends at other centres."""
     wrong = [one.implementation for one in MISTAKES if one.function == "kmeans_anchors"
-             and one.name in ("euclidean", "by-area", "box-by-box", *_WRONG_OVERLAPS)]
+             and one.name in ("euclidean", "by-area", "box-by-box", "sorted", *_WRONG_OVERLAPS)]
     ends = {tuple(f(*args).ravel().round(3)) for f in (kmeans_anchors, *wrong)}
     return len(ends) == 1 + len(wrong)
 
@@ -310,21 +310,47 @@ def _random(rng, count, clusters, iterations, tell=False):
             return sides, centres, iterations
 
 
+def _whole(rng, low, high):
+    """Random whole sides, from one table to another."""
+    return rng.integers(low, np.array(high) + 1).astype(float)
+
+
+def _two_small_one_large(rng):
+    """Three boxes, and in a random order the two centres that they join."""
+    return (_whole(rng, [(2, 2), (2, 2), (8, 8)], [(4, 4), (4, 4), (12, 12)]),
+            rng.permutation(np.array([[3.0, 2], [10, 9]])))
+
+
+def _across(rng):
+    """A high box, and centres: the box lying down, one in between, and one that is as large."""
+    (w, h), (more, less) = _whole(rng, (2, 6), (4, 9)), _whole(rng, (1, 1), (2, 2))
+    return np.array([[w, h]]), np.array([[h, w], [w + more, h - less], [w, h]])
+
+
+def _tie(rng):
+    """A square, which is equally near to a high centre and to that centre lying down; each of them
+    has a box of its own."""
+    (w, h), (side, far, near) = _whole(rng, (1, 4), (2, 6)), _whole(rng, (2, 8, 1), (3, 12, 3))
+    return np.array([[side, side], [near, far], [far + 1, near]]), rng.permutation(
+        np.array([[w, h], [h, w]]))
+
+
+def _lost(rng):
+    """One more centre, far too large for all boxes, among the others."""
+    sides, centres = _two_small_one_large(rng)
+    return sides, rng.permutation(np.concatenate([centres, _whole(rng, [(40, 50)], [(60, 70)])]))
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
-    unit = float(rng.integers(1, 5))
-    hand = np.array([[2.0, 2], [4, 2], [8, 8]]) * unit, np.array([[2.0, 1], [8, 9]]) * unit
-    across = np.array([[2.0, 6]]) * unit, np.array([[6.0, 2], [3, 4], [2, 6]]) * unit
-    tie = np.array([[2.0, 2], [2, 8], [12, 2]]) * unit, np.array([[1.0, 4], [4, 1]]) * unit
-    lost = (np.array([[2.0, 3], [3, 3], [7, 9]]) * unit,
-            np.array([[60.0, 50], [2, 2], [9, 9]]) * unit)
     return [
-        Case("shape_iou", "one box, two centres", (hand[0][1:2], hand[1])),
-        Case("shape_iou", "across each other", across),
+        Case("shape_iou", "one box, two centres", (
+            _whole(rng, [(2, 2)], [(7, 7)]), _whole(rng, [(1, 1), (5, 5)], [(5, 5), (9, 9)]))),
+        Case("shape_iou", "across each other", _across(rng)),
         Case("shape_iou", "many boxes", (rng.uniform(0.2, 5, (7, 2)), rng.uniform(0.2, 5, (4, 2)))),
-        Case("kmeans_anchors", "by hand", (*hand, 1)),
-        Case("kmeans_anchors", "equally near", (*tie, 1)),
-        Case("kmeans_anchors", "a centre that no box joins", (*lost, 1)),
+        Case("kmeans_anchors", "by hand", (*_two_small_one_large(rng), 1)),
+        Case("kmeans_anchors", "equally near", (*_tie(rng), 1)),
+        Case("kmeans_anchors", "a centre that no box joins", (*_lost(rng), 1)),
         Case("kmeans_anchors", "one iteration", _random(rng, 15, 3, 1)),
         Case("kmeans_anchors", "two iterations", _random(rng, 20, 4, 2), 1.5),
         Case("kmeans_anchors", "three iterations", _random(rng, 25, 5, 3, tell=True), 1.5),
