@@ -150,12 +150,13 @@ def test_gather_deals_columns_to_parts_and_writes_only_what_is_named(tiles, step
         assert (to[..., :width] == expected).all() and np.isnan(to[..., width:]).all()
 
 
-def test_weave_takes_from_two_rows_in_turn(tiles):
+@pytest.mark.parametrize("step", simd.STEPS)
+def test_weave_takes_from_lines_in_turn(tiles, step):
     L = tiles.lanes
-    for count in (1, 2, 2 * L - 1, 2 * L, 4 * L + 3):
-        a, b, to = numbers(3 * L + 2), numbers(3 * L + 2), np.full(count + 3, np.nan, np.float32)
-        call_weave(tiles.weave, (at(a), at(b), at(to), count))
-        expected = np.stack([a, b], 1).ravel()[:count]
+    for count in (1, 2, step * L - 1, step * L, 2 * step * L + 3):
+        lines, to = numbers(step, 3 * L + 2), np.full(count + 3, np.nan, np.float32)
+        call_weave(tiles.weaves[step], (at(lines), lines.shape[1], at(to), count))
+        expected = lines.T.ravel()[:count]
         assert (to[:count] == expected).all() and np.isnan(to[count:]).all()
 
 
@@ -261,6 +262,13 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "one pixel": (4, 3, 5, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
     "more weights than pixels, by channel": (1, 31, 256, 1, (2, 57), (6, 3), (1, 3), (5, 2), (2, 2)),
     "more weights than pixels, by filter": (1, 65, 128, 1, (5, 5), (3, 3), (1, 1), (1, 1), (1, 1)),
+    "columns in three phases": (2, 6, 11, 1, (9, 50), (3, 4), (1, 3), (1, 1), (1, 1)),
+    "columns in four phases": (1, 5, 3, 1, (9, 150), (3, 5), (2, 4), (1, 1), (1, 1)),
+    "columns in five phases": (1, 5, 3, 1, (9, 50), (3, 5), (1, 5), (1, 1), (1, 1)),
+    "small maps, columns in phases": (3, 20, 5, 1, (12, 7), (3, 3), (1, 2), (1, 1), (1, 3)),
+    "small maps, columns in three phases": (2, 7, 13, 2, (9, 14), (2, 5), (1, 3), (0, 2), (2, 1)),
+    "rows beyond the image": (3, 33, 40, 1, (2, 20), (7, 3), (1, 2), (6, 1), (2, 2)),
+    "small maps in one run, without gaps": (5, 1, 40, 1, (8, 2), (7, 1), (1, 1), (2, 0), (1, 1)),
     "depthwise, nothing between rows": (2, 1, 1, 3, (40, 19), (6, 3), (2, 3), (7, 1), (3, 1)),
 }
 

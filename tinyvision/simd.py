@@ -59,7 +59,7 @@ class Width:
 AVX512, AVX2, NEON = Width(16, (15, 10, 2, 1)), Width(8, (7, 6, 2, 1)), Width(4, (15, 10, 2, 1))
 WIDTHS = {width.lanes: width for width in (AVX512, AVX2, NEON)}
 ROWS, COLUMNS = 0, 1                       # how a tile is stored: as it is, or transposed
-STEPS = 2, 3, 4                            # between columns that `gather` has code of its own for
+STEPS = 2, 3, 4                            # that `gather` and `weave` have code of their own for
 DOTS = 7                                   # the most dot products that `dots` makes at once
 HEIGHTS = 16                               # of a tile, 0 included
 
@@ -72,8 +72,9 @@ class Tiles:
         rows: the largest height of a tile of 1, 2, 4 and 8 vectors.
         table: addresses, int64 [how it is stored, log2 vectors, height]; see `multiply`. Transposed
             there are 1 and 2 vectors; 4 and 8 are for tiles of 2 and of 1 row.
-        turn, copy, weave: addresses of the functions of those names; see there.
+        turn, copy: addresses of the functions of those names; see there.
         gathers: addresses by step; see `gather`, `Tiles.gather`.
+        weaves: addresses by the number of lines; see `weave`.
         dots: addresses, int64 [number of taps]; see `dots`.
     """
 
@@ -84,9 +85,10 @@ class Tiles:
         for how, vectors, height in _tiles(width):
             self.table[how, vectors.bit_length() - 1, height] = self._address(
                 _name(how, vectors, height))
-        for name in ("turn", "copy", "weave"):
+        for name in ("turn", "copy"):
             setattr(self, name, self._address(name))
         self.gathers = {step: self._address(f"gather_{step}") for step in (*STEPS, "any")}
+        self.weaves = {step: self._address(f"weave_{step}") for step in STEPS}
         self.dots = np.array([0] + [self._address(f"dots_{n}") for n in range(1, DOTS + 1)])
 
     def gather(self, step):
@@ -169,7 +171,8 @@ def program(width: Width) -> str:
     L = width.lanes
     V, mask = f"<{L} x float>", f"<{L} x i1>"
     return "\n".join([*(tile(L, *one) for one in _tiles(width)), turn_text(L), copy_text(L),
-                      *(gather_text(L, step) for step in STEPS), gather_any_text(L), weave_text(L),
+                      *(gather_text(L, step) for step in STEPS), gather_any_text(L),
+                      *(weave_text(L, step) for step in STEPS),
                       *(dots_text(L, taps) for taps in range(1, DOTS + 1)),
                       f"declare {V} @llvm.fma.v{L}f32({V}, {V}, {V})",
                       f"declare float @llvm.vector.reduce.fadd.v{L}f32(float, {V})",
@@ -570,32 +573,44 @@ _ROW_END = ["row.end:", "  %r.next = add i64 %r, 1", "  %r.more = icmp slt i64 %
             "  br i1 %r.more, label %row, label %done", "done:", "  ret void", "}"]
 
 
-def weave_text(L) -> str:
-    """Two rows, number by number in turn; see `weave`."""
+def weave_text(L, step) -> str:
+    """Numbers of `step` lines in turn; see `weave`.
+
+    A vector of each line makes `step` vectors, each put together line by line.
+    """
     V, I = f"<{L} x float>", f"<{L} x i64>"
-    lines = ["define void @weave(ptr %a, ptr %b, ptr %to, i64 %count) {", "entry:",
+    lines = [f"define void @weave_{step}(ptr %from, i64 %far, ptr %to, i64 %count) {{", "entry:",
              f"  %count.1 = insertelement {I} poison, i64 %count, i32 0",
              f"  %count.all = shufflevector {I} %count.1, {I} poison, <{L} x i32> zeroinitializer",
-             "  %any = icmp sgt i64 %count, 0", "  br i1 %any, label %pair, label %done",
-             "pair:", "  %v = phi i64 [0, %entry], [%v.next, %pair]", "  %n = mul i64 %v, 2",
+             *(f"  %line{q} = mul i64 %far, {q}" for q in range(step)),
+             "  %any = icmp sgt i64 %count, 0", "  br i1 %any, label %block, label %done",
+             "block:", "  %v = phi i64 [0, %entry], [%v.next, %block]", f"  %n = mul i64 %v, {step}",
              f"  %n.1 = insertelement {I} poison, i64 %n, i32 0",
              f"  %n.all = shufflevector {I} %n.1, {I} poison, <{L} x i32> zeroinitializer"]
-    for side in "ab":
-        lines += [f"  %{side}.v = getelementptr float, ptr %{side}, i64 %v",
-                  f"  %{side}.x = load {V}, ptr %{side}.v, align 4"]
-    for half in (0, 1):
-        picks = ", ".join(f"i32 {(half * L + k) // 2 + k % 2 * L}" for k in range(L))
-        lanes = ", ".join(f"i64 {half * L + k}" for k in range(L))
-        lines += [f"  %x{half} = shufflevector {V} %a.x, {V} %b.x, <{L} x i32> <{picks}>",
-                  f"  %k{half} = add {I} %n.all, <{lanes}>",
-                  f"  %in{half} = icmp slt {I} %k{half}, %count.all",
-                  f"  %far{half} = add i64 %n, {half * L}",
-                  f"  %to{half} = getelementptr float, ptr %to, i64 %far{half}",
-                  f"  call void @llvm.masked.store.v{L}f32.p0({V} %x{half}, ptr align 4 %to{half}, "
-                  f"<{L} x i1> %in{half})"]
-    return "\n".join([*lines, f"  %v.next = add i64 %v, {L}", "  %n.next = mul i64 %v.next, 2",
+    for q in range(step):
+        lines += [f"  %at{q} = add i64 %line{q}, %v",
+                  f"  %from{q} = getelementptr float, ptr %from, i64 %at{q}",
+                  f"  %x{q} = load {V}, ptr %from{q}, align 4"]
+    for part in range(step):
+        places = [divmod(part * L + lane, step) for lane in range(L)]    # (number, of which line)
+        done = "%x0"
+        for q in range(1, step):
+            picks = ", ".join(f"i32 {L + n if line == q else n if q == 1 else lane}"
+                              for lane, (n, line) in enumerate(places))
+            lines.append(f"  %y{part}.{q} = shufflevector {V} {done}, {V} %x{q}, "
+                         f"<{L} x i32> <{picks}>")
+            done = f"%y{part}.{q}"
+        lanes = ", ".join(f"i64 {part * L + lane}" for lane in range(L))
+        lines += [f"  %k{part} = add {I} %n.all, <{lanes}>",
+                  f"  %in{part} = icmp slt {I} %k{part}, %count.all",
+                  f"  %far{part} = add i64 %n, {part * L}",
+                  f"  %to{part} = getelementptr float, ptr %to, i64 %far{part}",
+                  f"  call void @llvm.masked.store.v{L}f32.p0({V} {done}, ptr align 4 %to{part}, "
+                  f"<{L} x i1> %in{part})"]
+    return "\n".join([*lines, f"  %v.next = add i64 %v, {L}",
+                      f"  %n.next = mul i64 %v.next, {step}",
                       "  %more = icmp slt i64 %n.next, %count",
-                      "  br i1 %more, label %pair, label %done", "done:", "  ret void", "}"])
+                      "  br i1 %more, label %block, label %done", "done:", "  ret void", "}"])
 
 
 def dots_text(L, taps) -> str:
@@ -737,10 +752,10 @@ gather = caller("gather", 13, """gather(address, (from, from_row, step, first, l
     to[p to_part + r to_row + v] = from[r, v step + p], where first <= r < last and
     lo <= v step + p < hi, else 0; p < parts <= step.
     """)
-weave = caller("weave", 4, """weave(address, (a, b, to, count)): to[2 n] = a[n], to[2 n + 1] = b[n], for
-    `count` numbers in all.
+weave = caller("weave", 4, """weave(address, (from, far, to, count)): to[k n + q] = from[q far + n] for
+    the k lines that the address stands for, `count` numbers in all.
 
-    May read a vector beyond the end of a and b.
+    May read a vector beyond the end of each line.
     """)
 dots = caller("dots", 9, """dots(address, (x, x_row, x_tap, y, y_row, rows, columns, out, out_tap)):
     out[t] += sum over r < rows, b < columns of  y[r, b] x[r, b + t x_tap], for as many t as the

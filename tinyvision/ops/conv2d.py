@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.cuda import per_element
-from tinyvision.device import contiguous, empty, zeros
+from tinyvision.device import DeviceError, contiguous, empty, zeros
 from tinyvision.engine import Op, Tensor, as_array
 from tinyvision.fast_math import get_fast_math
 from tinyvision.kernel import Kernel, prange
@@ -217,12 +217,13 @@ def _checked(name, X, W, stride, padding, dilation, groups):
 
 
 def _with_bias(name, op, x, weight, bias, channels):
-    same_device(name, x=x, weight=weight, bias=bias)
-    if bias is None:
-        return op(x, weight)
-    if as_array(bias).shape != (channels,):
+    if bias is not None and as_array(bias).shape != (channels,):
         raise ValueError(f"{name}: bias has shape {as_array(bias).shape}, expected ({channels},)")
-    return op(x, weight, bias)
+    try:
+        return op(x, weight) if bias is None else op(x, weight, bias)
+    except DeviceError:
+        same_device(name, x=x, weight=weight, bias=bias)     # says which is where
+        raise
 
 
 def _bias(bias, channels, like):

@@ -102,7 +102,7 @@ def _sliding(p, down, across, workers):
     direct = K == 1 and (not flat or M == 1 and sizes["width"] == p["B"])
     line, rows = spread(sizes["plane"] + 8 * L), -(-grid[0] // sizes["bands"])
     pitch = sizes["width"] if flat else spread(grid[1] + 2 * L)
-    numbers = {**p, **sizes, **machine(tiles(), sizes["comb"]), "kind": SLIDE, "M": M, "K": K,
+    numbers = {**p, **sizes, **machine(tiles(), sizes["comb"], K), "kind": SLIDE, "M": M, "K": K,
                "line": line, "pitch": pitch, "most": planes().most["slide", 1] * L, "flat": flat,
                "direct": direct, "room": spread(line + (not direct) * K * rows * pitch + 2 * L)}
     return Plan(numbers, dict(

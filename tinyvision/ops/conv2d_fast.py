@@ -248,15 +248,24 @@ def wide_tiles(p, at, room, w, bias, y, images, a0, a1):
 
 @jit
 def wide_flat(p, room, source, filters, count, vectors, y, rows):
-    """The rows of an image in one run, and what lies between them."""
-    line, far = room + 4 * p.line, p.pitch
+    """The rows of an image in one run for each phase of the columns, and what lies between them."""
+    line, far, clip = room + 4 * p.line, p.pitch, longs(p.clip)
     if p.direct:
         line, far = y, p.A * p.B
-    wide_run(p, room, source, filters, count, vectors, np.int64(0), p.taps,
-             (rows - 1) * p.width + p.B, line, far)
-    for f in range(0 if p.direct else count):
-        copy(p.copy, (line + 4 * f * far, p.width, 0, rows, 0, p.B, y + 4 * f * p.A * p.B, p.B, rows,
-                      p.B))
+    for s in range(p.K):
+        wide_run(p, room, source, filters, count, vectors, clip[2 * s], clip[2 * s + 1],
+                 (rows - 1) * p.width + (p.B - s + p.K - 1) // p.K, line + 4 * s * p.block * far, far)
+    if p.direct:
+        return
+    if p.K == 1 and p.width == p.B:                          # nothing lies between the rows
+        copy(p.copy, (line, far, 0, count, 0, rows * p.B, y, p.A * p.B, count, rows * p.B))
+        return
+    for f in range(count):
+        here, to = line + 4 * f * far, y + 4 * f * p.A * p.B
+        if p.K == 1:
+            copy(p.copy, (here, p.width, 0, rows, 0, p.B, to, p.B, rows, p.B))
+        for a in range(0 if p.K == 1 else rows):
+            in_turn(p, here + 4 * a * p.width, p.block * far, to + 4 * a * p.B)
 
 
 @jit

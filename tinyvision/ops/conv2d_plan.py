@@ -7,6 +7,7 @@ here, in Python, once for every shape, and handed to the compiled code as a reco
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,13 @@ class Taps:
                 for offsets, windows, (a, end) in zip(self.offsets, self.windows, outputs)]
         return Taps(self.phases, S, *(tuple(tuple(pair[side] for pair in phase) for phase in kept)
                                       for side in (0, 1)))
+
+    def met(self, image, count):
+        """How many of an image's pixels each of `count` outputs a phase meets, on average."""
+        S, offsets = self.stride, [o for phase in self.offsets for o in phase]
+        pairs = sum(max(0, min(count - 1, (image - 1 - o) // S) - max(0, -(o // S)) + 1)
+                    for o in offsets)
+        return pairs / (count * self.phases)
 
 
 def forward_taps(K, S, P, D):
@@ -165,9 +173,10 @@ def spread(floats):
     return (-(-floats // 16) | 1) * 16
 
 
-def machine(t, comb):
+def machine(t, comb, lines=1):
     """Where the machine code is, for copies whose columns come from `comb` apart."""
-    return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather(comb), weave=t.weave)
+    return dict(L=t.lanes, turn=t.turn, copy=t.copy, gather=t.gather(comb),
+                weave=t.weaves.get(lines, 0))
 
 
 def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
@@ -183,11 +192,12 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     down, across = (axis.on(size, [(0, count)] * axis.phases)
                     for axis, size, count in zip((down, across), x[2:], grid))
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
-    kind, flat, along = shape_of_tiles(N, C, F, *grid, down, across, window[0] * window[1], t.lanes)
+    kind, flat, along = shape_of_tiles(N, C, F, *grid, x[2], down, across, window[0] * window[1],
+                                       t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
     numbers, place = geometry(N, G, C, x[2:], grid, down, across, apart, workers)
     cuts = [across.on(x[3], outputs) for outputs in cuts_of_row(kind, along, B, K, t.rows[1])]
-    cut, clip, offsets, windows = clipped(down, cuts, place, window[1], grid[0], x[2])
+    cut, clip, offsets, windows = clipped(down, cuts, place, window[1], grid[0], x[2], flat)
     L, most, size = t.lanes, t.rows[1], window[0] * window[1]
     block = 2 * L if kind == TALL else -(-F // -(-F // most))
     numbers.update(
@@ -195,7 +205,7 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
         taps=len(offsets), clips=clip[0].size, whole=-(-F // L) * L, transposed=transposed,
         most=most,
         w_row=size * (1 if transposed else C), w_step=size * (F if transposed else 1),
-        **machine(t, numbers["comb"]))
+        **machine(t, numbers["comb"], K))
     numbers.update(_lines(numbers, grid, _as_it_lies(x, grid, down, across)))
     tables = dict(places=offsets, windows=windows,
                   lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
@@ -210,7 +220,7 @@ def _lines(p, grid, as_it_lies):
     read where they lie (`bare`).
     """
     L, rows = p["L"], p["rows"] // p["bands"]                # of a band, or one more
-    shortest, longest = (((rows + more - 1) * p["width"] + p["B"] for more in (0, 1)) if p["flat"]
+    shortest, longest = (((rows + more - 1) * p["width"] + grid[1] for more in (0, 1)) if p["flat"]
                          else (p["images"],) * 2 if p["along"] else grid[1:] * 2)
     counts = p["block"], (p["F"] - 1) % p["block"] + 1
     direct = p["K"] == 1 and not p["along"] and (p["kind"] == TALL or (
@@ -243,8 +253,10 @@ def cuts_of_row(kind, along, B, K, most):
              for length, count in zip(lengths, counts)] for q in range(counts[0])]
 
 
-def clipped(down, cuts, place, J, rows, H):
+def clipped(down, cuts, place, J, rows, H, flat):
     """The taps of every tile of a row that are on the image: with a dilation, often a part.
+
+    Of rows in one run (`flat`) all taps are: the padded copy has zeros for them.
 
     Returns:
         (which of the clips each tile has, the different clips (see `_clip`), then for all of them
@@ -254,7 +266,7 @@ def clipped(down, cuts, place, J, rows, H):
     for cut in different.values():
         first, here, positions = tables_of(down, cut, place, J)
         first = {phase: tap + len(places) for phase, tap in first.items()}
-        clips.append(_clip(down, cut, first, rows, H))
+        clips.append(_clip(down, cut, first, 1 if flat else rows, math.inf if flat else H))
         places, windows = places + here, windows + positions
     number = {taps: k for k, taps in enumerate(different)}
     return [number[cut.windows] for cut in cuts], np.array(clips), places, windows
@@ -279,7 +291,7 @@ def _clip(down, across, first, rows, H):
     for (r, s), tap in first.items():
         offsets, columns = np.array(down.offsets[r], np.int64), len(across.offsets[s])
         hit = np.arange(rows)[:, None] * down.stride + offsets
-        inside = (hit >= 0) & (hit < H)                      # one stretch of taps
+        inside = (hit >= 0) & (hit < H) if H < math.inf else hit == hit    # one stretch of taps
         clip[:, r, s, 0] = tap + (inside.argmax(1) if len(offsets) else 0) * columns
         clip[:, r, s, 1] = inside.sum(1) * columns
     return clip
@@ -291,16 +303,17 @@ RELUCTANCE = 1.2           # tall tiles must save that much where a call takes l
 LARGE = 1 << 28            # to compile them: below so many products; small networks need none then
 
 
-def shape_of_tiles(N, C, F, A, B, down, across, window, L):
-    """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles.
+def shape_of_tiles(N, C, F, A, B, H, down, across, window, L):
+    """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles a phase.
 
-    Of N images with C channels and F filters of `window` numbers a channel, maps of A x B pixels a
-    phase. A tall tile has up to 10 pixels of a row, or images (`along`), and two vectors of filters,
+    Of N images of H rows with C channels and F filters of `window` numbers a channel, maps of A x B
+    pixels a phase. A tall tile has up to 10 pixels of a row, or images (`along`), and two vectors of filters,
     packed as it reads them; a wide one some filters, read where they lie, and vectors of pixels, of
     a row or of all rows together with what lies between them (`flat`).
     """
-    phases, lines = down.phases * across.phases, C * max(map(len, down.offsets))
-    steps = lines * max(map(len, across.offsets))
+    K, columns = across.phases, sum(map(len, across.offsets)) / across.phases
+    lines = C * down.met(H, A)
+    steps = lines * columns
 
     def tall(length, runs):
         pieces = -(-length // 10)
@@ -308,31 +321,35 @@ def shape_of_tiles(N, C, F, A, B, down, across, window, L):
             steps * cycles_of(length / pieces, vectors) + 35 * vectors + 2 * lines
             for vectors in (2 if F - f > L else 1 for f in range(0, F, 2 * L)))
 
-    def wide(length, runs, contiguous):
-        blocks = -(-F // 10)
-        rows = -(-F // blocks)
-        cycles = sum(steps * cycles_of(rows, vectors) + 15 + rows * vectors
+    blocks = -(-F // 10)
+    rows = -(-F // blocks)
+    fetched = rows * C * window
+
+    def wide(length, runs, steps, contiguous):
+        cycles = sum(steps * cycles_of(rows, vectors, vectors) + 15 + rows * vectors
                      for vectors in pieces(length, rows, L))
-        direct = contiguous and fits(length, rows, L)
-        filters = rows * C * window
-        return runs * blocks * (cycles + (0 if direct else 10 + 2 * rows * length / L)
-                                + (0 if filters < NEAR else FETCH * filters / 16))
+        stored = 0 if contiguous and fits(length, rows, L) else 10 + 2 * rows * length / L
+        return runs * blocks * (cycles + stored + (0 if fetched < NEAR else FETCH * fetched / 16))
     gap, parts = across.reach // across.stride, min(across.stride, across.reach + 1)
     width = B + gap
     gathered = N * C * A * min(down.stride, down.reach + 1) * parts * width * (
         0 if across.stride == 1 else 0.25 if across.stride <= STEPS[-1] else 1)
-    costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, phases == 1) + gathered}
+    costs = {(TALL, 0, 0): tall(B, A * N), (WIDE, 0, 0): wide(B, A * N, steps, K == 1) + gathered}
     if N > B:
         costs[TALL, 0, 1] = tall(N, A * B) + 2 * F * A * B * N
-    if phases == 1 and gap < 8 * B + L:
-        costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, width == B) + gathered
-    worth = 1 if N * F * A * B * steps >= LARGE else RELUCTANCE
+    if down.phases == 1 and gap < 8 * B + L:
+        every = C * len(down.offsets[0]) * columns
+        sorted_out = 0 if K == 1 and width == B else N * F * (15 + A * (3 + 2 * B / L))
+        costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, every, not sorted_out
+                                 ) + gathered + sorted_out
+    worth = 1 if N * F * A * B * steps * down.phases * K >= LARGE else RELUCTANCE
     return min(costs, key=lambda shape: costs[shape] * (worth if shape[0] == TALL else 1))
 
 
-def cycles_of(rows, vectors):
-    """Of one step of a tile: sums wait for themselves; two are made in a cycle; two loads, too."""
-    return max(4.2, rows * vectors / 2, (rows + vectors) * 0.55)
+def cycles_of(rows, vectors, uneven=0):
+    """Of one step of a tile: sums wait for themselves; two are made in a cycle; two loads, too, but
+    an `uneven` vector, which begins anywhere, lies in two lines of the cache."""
+    return max(4.2, rows * vectors / 2, (rows + vectors + uneven) * 0.55)
 
 
 def pieces(length, count, L):

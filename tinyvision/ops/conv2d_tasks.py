@@ -31,23 +31,30 @@ def padded(p, x, images, a0, a1, room):
 
 @jit
 def copy_band(p, x, images, a0, a1, room):
-    """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them."""
+    """What rows a0 to a1 of the output meet in a group's images at `x`, zeros around them.
+
+    Where tiles have a clip, which leaves out taps beyond the first and the last row of the image,
+    there are no zeros above and below.
+    """
     tall = (a1 - a0 - 1) * p.S + p.reach + 1
     lo, hi = inside(p.left, 1, p.W, p.comb * p.width)
     for layer in range(p.layers):
         top = a0 * p.S * p.skip + p.top + layer
         first, last = inside(top, p.skip, p.H, tall)
         source, to = x + 4 * (top * p.W + p.left), room + 4 * layer * p.parts * p.part
-        for n in range(images):
+        begin, end = (first, last) if p.clips and not p.flat else (0, tall)
+        source, to = source + 4 * begin * p.skip * p.W, to + 4 * begin * p.width
+        first, last, rows = first - begin, last - begin, end - begin
+        for n in range(images if rows > 0 else 0):
             for c in range(p.C):
                 plane = source + 4 * (n * p.G * p.C + c) * p.H * p.W
                 frame = to + 4 * (n * p.C + c) * p.plane
                 if p.comb == 1:
-                    copy(p.copy, (plane, p.skip * p.W, first, last, lo, hi, frame, p.width, tall,
+                    copy(p.copy, (plane, p.skip * p.W, first, last, lo, hi, frame, p.width, rows,
                                   p.width))
                 else:
                     gather(p.gather, (plane, p.skip * p.W, p.comb, first, last, lo, hi, frame,
-                                      p.width, p.part, tall, p.width, p.parts))
+                                      p.width, p.part, rows, p.width, p.parts))
 
 
 @jit
@@ -60,8 +67,8 @@ def inside(start, step, size, count):
 @jit
 def in_turn(p, line, far, y):
     """y[b K + s] = line[s, b], for a row of y; `far` is between the lines."""
-    if p.K == 2:
-        weave(p.weave, (line, line + 4 * far, y, p.B))
+    if p.weave:
+        weave(p.weave, (line, far, y, p.B))
         return
     to = floats(y)
     for s in range(p.K):
