@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.exercises.draws import random, small
+from tinyvision.exercises.draws import random
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
 
 
@@ -411,6 +411,11 @@ MISTAKES += versions(MISTAKES, {
 
 # ---- cases ---------------------------------------------------------------------------------------
 
+def _few(rng, *shapes):
+    """A few whole numbers up to 40, all different: easy to follow, and not known beforehand."""
+    return [rng.permutation(np.arange(1.0, 41))[:np.prod(s)].reshape(s) for s in shapes]
+
+
 def _case(rng, name, sizes, size, align_corners, draw=random):
     """A case of sizes N, C, H, W."""
     return Case("bilinear_resize", name, (*draw(rng, sizes), size, align_corners))
@@ -426,13 +431,13 @@ def _back(rng, name, sizes, size, align_corners, draw=random):
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     return [
-        _case(rng, "two pixels to four", (1, 1, 1, 2), (1, 4), False, small),
-        _case(rng, "two pixels to three, align_corners", (1, 1, 1, 2), (1, 3), True, small),
+        _case(rng, "two pixels to four", (1, 1, 1, 2), (1, 4), False, _few),
+        _case(rng, "two pixels to three, align_corners", (1, 1, 1, 2), (1, 3), True, _few),
         _case(rng, "enlarged", (1, 2, 3, 5), (7, 8), False),
         _case(rng, "enlarged, align_corners", (1, 2, 3, 5), (7, 8), True),
         _case(rng, "two images, made smaller", (2, 3, 9, 8), (4, 5), False),
         _case(rng, "one row and two columns, align_corners", (1, 2, 5, 7), (1, 2), True),
-        _back(rng, "backward, two pixels to four", (1, 1, 1, 2), (1, 4), False, small),
+        _back(rng, "backward, two pixels to four", (1, 1, 1, 2), (1, 4), False, _few),
         _back(rng, "backward, enlarged, align_corners", (1, 2, 3, 5), (7, 8), True),
         _back(rng, "backward, two images, lower and wider", (2, 3, 9, 5), (4, 8), False),
         _back(rng, "backward, one row and nine columns, align_corners", (1, 2, 6, 4), (1, 9), True),
