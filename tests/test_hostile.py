@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyvision.grading import doctor, grade, sandbox, store, submissions
+from tinyvision.grading import assignment, doctor, grade, sandbox, store, submissions
 
 LEVEL, WHY = sandbox.probe()
 if LEVEL != "strong":
@@ -25,6 +25,7 @@ import hostile_corpus  # noqa: E402  (it makes links and pipes, which Windows ha
 
 ROWS = range(1, 62)
 SEED = "threats"                        # no case has, by chance, the public numbers
+LIMIT, BUSY = 4.0, 20.0                 # seconds a case may take; for starting on a busy machine
 CANARIES = ("tinyvision-owned", "/tmp/tinyvision-owned", "/root/tinyvision-was-here",
             *(f"/{folder}/tinyvision-remembers" for folder in ("tmp", "var/tmp", "dev/shm")))
 
@@ -50,8 +51,8 @@ class Host:
                 if ours in commands(path)}
 
     def unchanged(self) -> bool:
-        """Nothing is left; processes that are ending get two seconds to do so."""
-        deadline = time.monotonic() + 2
+        """Nothing is left; processes that are ending get some seconds to do so."""
+        deadline = time.monotonic() + BUSY
         while self.sandboxes() - self.processes and time.monotonic() < deadline:
             time.sleep(0.05)
         return (self.bait.read_text() == "untouched" and self.temporary() <= self.files
@@ -80,8 +81,17 @@ class Run:
         self.records = {record["student"]: record for record in self.summary.records}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience():
+    """Twice the usual limit: how long a search of the disk takes depends on who else uses it. What
+    never ends takes any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "LEAST_SECONDS", LIMIT)
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(patience, tmp_path_factory):
     sandbox.jail.numpy_site()           # its folder stays for the whole process
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
@@ -120,9 +130,9 @@ def test_every_submission_has_exactly_one_record_and_no_fault_of_ours(run):
 
 
 def test_timeouts_end_soon_after_their_limit(run):
-    """Two seconds, and two for all cases after it; the rest is starting and a busy machine."""
+    """A second for all at once, a case's limit, one to load the file, one for all later cases."""
     for path in (run.out / "results").rglob("*.time.json"):
-        assert sum(store.json.loads(path.read_text()).values()) < 25, path
+        assert store.json.loads(path.read_text())["total"] < 1 + 3 * LIMIT + BUSY, path
 
 
 def marks(record: dict) -> tuple:
