@@ -11,9 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinyvision.grading import assignment, doctor, grade, sandbox, store, submissions
+from tinyvision.grading import (assignment, doctor, grade, sandbox, store, submissions, verdict,
+                                worker)
 
 LEVEL, WHY = sandbox.probe()
 if LEVEL != "strong":
@@ -135,6 +137,27 @@ def test_timeouts_end_soon_after_their_limit(run):
         assert store.json.loads(path.read_text())["total"] < 1 + 3 * LIMIT + BUSY, path
 
 
+def test_times_are_measured_outside(run):
+    """Row 60: what a program is slow at is nothing that it could say itself."""
+    def longest(student):
+        path, = (run.out / "results" / student).glob("*.time.json")
+        return max(took for name, took in store.json.loads(path.read_text()).items()
+                   if name != "total")
+    assert longest("03_sleep") >= LIMIT > longest("60_slow_but_right") > 0
+
+
+@pytest.mark.parametrize("change", ["answer[...] = 7", "weight[...] = 7", "del weight, answer"])
+def test_an_answer_is_what_it_was_when_the_call_returned(change):
+    """Row 28: a view of the input is returned, and whoever holds either changes it afterwards."""
+    weight, blobs = np.arange(8.0).reshape(2, 4), []
+    answer = weight.reshape(2, 2, 2)
+    header = worker.answered(answer, (weight,), blobs, 1 << 20)
+    exec(change)
+    got, (after,) = verdict.received(header, blobs)
+    assert got.parts[0].tobytes() == after == np.arange(8.0).tobytes()
+    assert got.parts[0].shape == (2, 2, 2)
+
+
 def marks(record: dict) -> tuple:
     """All but sentences: an exception may tell the number of a process."""
     cases = [(case["name"], case["verdict"], case["earned"]) for case in record["cases"]]
@@ -209,4 +232,4 @@ def test_the_committed_folder_is_graded_as_it_lies_there(tmp_path, capsys):
     assert main(["grade", str(few), "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "4 of 4 graded" in printed and "isolation strong" in printed
-    assert len(names) == 65
+    assert len(names) == 67
