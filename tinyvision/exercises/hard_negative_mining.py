@@ -326,7 +326,7 @@ def _shuffled(rng, losses, labels):
 def _hand(rng, positives):
     """Seven boxes with whole losses, all different; so many are positive, of any class."""
     labels = [*rng.integers(2, 9, positives), *[0] * (7 - positives)]
-    return _shuffled(rng, rng.permutation(np.arange(1, 20))[:7], labels)
+    return _shuffled(rng, rng.permutation(np.arange(1, 40))[:7], labels)
 
 
 def _batch(rng, images, boxes, positives, ignored=2):
@@ -350,7 +350,7 @@ def cases(rng):
     return [
         Case("hard_negatives", "by hand", (*_hand(rng, rng.integers(1, 3)), 2)),
         Case("hard_negatives", "a hard positive", (*_shuffled(
-            rng, (9.0, 8, 1, 7, 6, 5, 4, 3), (3, 1, 2, -1, 0, 0, 0, 0)), 1)),
+            rng, (9.0, 8, 1, 7, 6, 5, 4, 3, 2), (3, 1, 2, -1, 0, 0, 0, 0, 0)), 1)),
         Case("hard_negatives", "equal losses", (*_shuffled(
             rng, ties, (label, 0, 0, 0, 0, 0, 0, 0, 0)), 4)),
         Case("hard_negatives", "fewer negatives than the budget", (*_shuffled(
