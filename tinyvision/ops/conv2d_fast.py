@@ -25,6 +25,7 @@ float32 numbers.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -35,9 +36,9 @@ from tinyvision.ops.conv2d_depthwise_fast import plan as depthwise_plan
 from tinyvision.ops.conv2d_plan import CHAIN, TALL
 from tinyvision.ops.conv2d_tasks import in_turn, padded, sizes_at, task_of
 from tinyvision.simd import copy, multiply, tiles, turn
-from tinyvision.worker import address, floats, longs, worker
+from tinyvision.worker import address, crew, floats, longs, share, worker
 
-NARROW, TALL_IS = 4, 8                     # pixels of an image turned sideways: across, down
+TURNING = 30_000, 1                        # cycles to turn images sideways: a call, each number
 
 
 def conv2d(x, w, bias, S, T, P, Q, D, E, G, y):
@@ -62,10 +63,14 @@ def way(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
         return _bias_alone, None
     if x[1] == G and (plan := depthwise_plan(transposed, x, w, y, *options, lanes, workers)):
         return depthwise, plan
-    if narrow(x, y, stride if transposed else (1, 1)):
-        turned = *stride[::-1], *padding[::-1], *dilation[::-1], G
-        return _turned, (conv_transpose2d if transposed else conv2d, turned)
     plan = conv2d_plan.correlation(transposed, x, w, y, *options, lanes, workers)
+    if y[3] < min(lanes, y[2]):                              # a vector is wider than a row
+        turned = stride[::-1], padding[::-1], dilation[::-1], G
+        shapes = [(*shape[:2], shape[3], shape[2]) for shape in (x, w, y)]
+        other = conv2d_plan.correlation(transposed, *shapes, *turned, lanes, workers)
+        call, each = TURNING
+        if other.cycles + call + each * sum(map(math.prod, shapes)) < plan.cycles:
+            return _turned, (_tall if other.kind == TALL else _wide, other)
     return _tall if plan.kind == TALL else _wide, plan
 
 
@@ -73,12 +78,11 @@ def _bias_alone(_, x, w, bias, y):
     y[...] = bias.reshape(-1, 1, 1)
 
 
-def _turned(plan, x, w, bias, y):
-    function, options = plan
-    turned = np.empty((*y.shape[:2], *y.shape[:1:-1]), y.dtype)
-    function(sideways(x), sideways(w), bias, *options, turned)
-    for b in range(y.shape[3]):                              # quicker than all pixels at once
-        y[..., b] = turned[:, :, b]
+def _turned(way, x, w, bias, y):
+    function, plan = way
+    made = np.empty((*y.shape[:2], y.shape[3], y.shape[2]), y.dtype)
+    function(plan, sideways(x), sideways(w), bias, made)
+    sideways(made, y)
 
 
 def _tall(p, x, w, bias, y):
@@ -92,14 +96,38 @@ def _wide(p, x, w, bias, y):
     wide_share(p.workers, p.address, address(x), address(w), address(bias), address(y), room)
 
 
-def narrow(x, y, phases):
-    """Whether rows have one pixel (of each phase), and columns many: better turned sideways."""
-    return y[3] <= phases[1] and y[2] >= TALL_IS * phases[0] and x[3] <= NARROW
+def sideways(a, to=None):
+    """Maps with rows and columns swapped, in `to` or a new array."""
+    N, C, H, W = a.shape
+    to, t = np.empty((N, C, W, H), a.dtype) if to is None else to, tiles()
+    turn_maps(crew(a.size), address(a), address(to), N * C, H, W, t.turn, t.lanes, crew(a.size))
+    return to
 
 
-def sideways(a):
-    """A copy with rows and columns swapped."""
-    return np.ascontiguousarray(a.swapaxes(2, 3))
+@worker
+def turn_maps(job, k):
+    """A share of maps (H, W), turned sideways."""
+    p = longs(job)
+    maps, H, W, turning, L, workers = p[2], p[3], p[4], p[5], p[6], p[7]
+    first, end = share(maps, k, workers)
+    for n in range(first, end):
+        source, to = p[0] + 4 * n * H * W, p[1] + 4 * n * H * W
+        if H * W <= 2 * L:                                   # a filter: sooner done than turned
+            turn_few(floats(source), H, W, floats(to))
+            continue
+        for a in range(0, H, L):
+            for b in range(0, W, L):
+                rows = min(L, H - a)
+                turn(turning, (source + 4 * (a * W + b), W, rows, min(L, W - b),
+                               to + 4 * (b * H + a), H, rows))
+
+
+@jit
+def turn_few(source, H, W, to):
+    """to[b, a] = source[a, b]."""
+    for b in range(W):
+        for a in range(H):
+            to[b * H + a] = source[a * W + b]
 
 
 @worker

@@ -99,16 +99,17 @@ class Plan:
             begin (`p.places` ...) and the floats of scratch memory that each thread needs (`p.room`).
         rooms: the same of all threads.
         packed: floats of scratch memory for packed filters, or for a thread's sums.
+        cycles: what it will take, as estimated.
         kind, how: what the tiles are.
     """
 
-    def __init__(self, numbers, tables, packed):
+    def __init__(self, numbers, tables, packed, cycles=None):
         lengths = np.cumsum([0, *map(np.size, tables.values())])
         self.table = np.concatenate([np.ravel(t) for t in tables.values()]).astype(np.int64)
         begin = self.table.ctypes.data + 8 * lengths
         numbers = {**numbers, **dict(zip(tables, begin.tolist()))}
         self.sizes = np.array([tuple(numbers.get(name, 0) for name in SIZES.names)], SIZES)
-        self.address, self.packed = self.sizes.ctypes.data, packed
+        self.address, self.packed, self.cycles = self.sizes.ctypes.data, packed, cycles
         self.workers, self.rooms = numbers["workers"], numbers["workers"] * numbers["room"]
         self.kind, self.how = numbers.get("kind"), numbers.get("how")
 
@@ -192,8 +193,8 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     down, across = (axis.on(size, [(0, count)] * axis.phases)
                     for axis, size, count in zip((down, across), x[2:], grid))
     workers = workers if N * O * A * B * C * window[0] * window[1] >= SERIAL * M * K else 1
-    kind, flat, along = shape_of_tiles(N, C, F, *grid, x[2], down, across, window[0] * window[1],
-                                       t.lanes)
+    (kind, flat, along), cycles = shape_of_tiles(
+        N, C, F, *grid, x[2], down, across, window[0] * window[1], t.lanes)
     apart = [axis.stride > 1 and (kind == WIDE or axis.reach == 0) for axis in (down, across)]
     numbers, place = geometry(N, G, C, x[2:], grid, down, across, apart, workers)
     cuts = [across.on(x[3], outputs) for outputs in cuts_of_row(kind, along, B, K, t.rows[1])]
@@ -210,7 +211,7 @@ def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, worker
     tables = dict(places=offsets, windows=windows,
                   lanes=[w * L for w in windows] + [w * 2 * L for w in windows],
                   cuts=cut, clip=clip, tiles=t.table)
-    return Plan(numbers, tables, G * numbers["whole"] * (1 + C * size))
+    return Plan(numbers, tables, G * numbers["whole"] * (1 + C * size), cycles * G * M * K)
 
 
 def _lines(p, grid, as_it_lies):
@@ -304,12 +305,15 @@ LARGE = 1 << 28            # to compile them: below so many products; small netw
 
 
 def shape_of_tiles(N, C, F, A, B, H, down, across, window, L):
-    """(TALL or WIDE, flat, along): what keeps the vector unit busiest, by estimated cycles a phase.
+    """TALL or WIDE, flat, along: what keeps the vector unit busiest, by estimated cycles a phase.
 
     Of N images of H rows with C channels and F filters of `window` numbers a channel, maps of A x B
-    pixels a phase. A tall tile has up to 10 pixels of a row, or images (`along`), and two vectors of filters,
-    packed as it reads them; a wide one some filters, read where they lie, and vectors of pixels, of
-    a row or of all rows together with what lies between them (`flat`).
+    pixels a phase. A tall tile has up to 10 pixels of a row, or images (`along`), and two vectors
+    of filters, packed as it reads them; a wide one some filters, read where they lie, and vectors
+    of pixels, of a row or of all rows together with what lies between them (`flat`).
+
+    Returns:
+        (those three, the cycles).
     """
     K, columns = across.phases, sum(map(len, across.offsets)) / across.phases
     lines = C * down.met(H, A)
@@ -343,7 +347,8 @@ def shape_of_tiles(N, C, F, A, B, H, down, across, window, L):
         costs[WIDE, 1, 0] = wide((A - 1) * width + B, N, every, not sorted_out
                                  ) + gathered + sorted_out
     worth = 1 if N * F * A * B * steps * down.phases * K >= LARGE else RELUCTANCE
-    return min(costs, key=lambda shape: costs[shape] * (worth if shape[0] == TALL else 1))
+    best = min(costs, key=lambda shape: costs[shape] * (worth if shape[0] == TALL else 1))
+    return best, costs[best]
 
 
 def cycles_of(rows, vectors, uneven=0):
