@@ -258,12 +258,14 @@ def wide_share(job, k):
 @jit
 def wide_tiles(p, at, room, w, bias, y, images, a0, a1):
     """A task's rows of y."""
-    biases, start = floats(bias), floats(room + 4 * p.start)
+    biases = floats(bias)
     for first in range(0, p.F, p.block):
         count = min(p.block, p.F - first)
         vectors = 8 if count == 1 else 4 if count == 2 else 2
-        for lane in range(count * vectors * p.L):
-            start[lane] = biases[first + lane // (vectors * p.L)]
+        for f in range(count):
+            start, value = floats(room + 4 * (p.start + f * vectors * p.L)), biases[first + f]
+            for lane in range(vectors * p.L):
+                start[lane] = value
         for n in range(images):
             source = at + 4 * n * p.far
             to = y + 4 * (n * p.G * p.F + first) * p.A * p.B
