@@ -89,7 +89,8 @@ def normal(rng, *shape, scale=1.0):
 def call_of(function, inputs, with_respect_to=None, cotangent=None):
     """What is timed on our side: the function, or gradients and nothing else.
 
-    The gradients are asked for as anybody would, by `tinyvision.grad`, with what the engine costs.
+    Of a function that is one operation, the gradients are what its backward gives, as on PyTorch's
+    side; what the engines cost on the way there is `bench engine`. Of others, `tinyvision.grad`'s.
 
     Args:
         with_respect_to: None for the function itself, or the place of an input (the result is its
@@ -103,6 +104,12 @@ def call_of(function, inputs, with_respect_to=None, cotangent=None):
     xs = [Tensor(x, requires_grad=k in wanted) for k, x in enumerate(inputs)]
     leaves, y, g = [xs[k] for k in wanted], function(*xs), Tensor(cotangent)
     y = y[0] if isinstance(y, tuple) else y
+    inputs = y._node.inputs
+    if (places := [k for x in leaves for k, i in enumerate(inputs) if i._node is x._node]) and (
+            len(places) == len(leaves)):
+        backward = y.op.backward
+        return (lambda: backward(g, y, *inputs)[places[0]]) if one else (
+            lambda: [found[k] for found in (backward(g, y, *inputs),) for k in places])
     if one:
         return lambda: grad(y, leaves, g, retain_graph=True)[0]
     return lambda: grad(y, leaves, g, retain_graph=True)
