@@ -236,6 +236,8 @@ class Tensor:
 def as_array(data):
     """Arrays as they are (in this machine's byte order); a Tensor's array; numbers and lists as a
     float32 array."""
+    if data.__class__ is Tensor:                             # the usual one
+        return data._data
     if isinstance(data, ndarray):
         return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
     if isinstance(data, Tensor):

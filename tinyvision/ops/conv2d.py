@@ -228,7 +228,14 @@ def _with_bias(name, op, x, weight, bias, channels):
 
 def _bias(bias, channels, like):
     """What every channel begins with, in the dtype of `like`."""
-    return zeros(channels, like) if bias is None else contiguous(bias.astype(like.dtype))[0]
+    if bias is None:
+        return _no_bias(channels, like.dtype) if type(like) is np.ndarray else zeros(channels, like)
+    return contiguous(bias.astype(like.dtype))[0]
+
+
+@functools.lru_cache(256)
+def _no_bias(channels, dtype):
+    return np.zeros(channels, dtype)
 
 
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
