@@ -269,6 +269,8 @@ TUNED_FOR = {                              # every path: tall, wide, stacked, do
     "small maps, columns in three phases": (2, 7, 13, 2, (9, 14), (2, 5), (1, 3), (0, 2), (2, 1)),
     "narrow maps, turned": (2, 64, 16, 2, (150, 5), (5, 4), (1, 1), (1, 1), (2, 1)),
     "narrow maps, turned, in phases": (2, 64, 17, 1, (151, 9), (3, 4), (3, 1), (2, 1), (1, 1)),
+    "one row and column of outputs": (2, 20, 33, 1, (2, 3), (2, 2), (2, 3), (0, 0), (1, 1)),
+    "a column, strided": (3, 33, 9, 1, (30, 2), (1, 1), (1, 2), (0, 0), (1, 1)),
     "rows beyond the image": (3, 33, 40, 1, (2, 20), (7, 3), (1, 2), (6, 1), (2, 2)),
     "small maps in one run, without gaps": (5, 1, 40, 1, (8, 2), (7, 1), (1, 1), (2, 0), (1, 1)),
     "depthwise, nothing between rows": (2, 1, 1, 3, (40, 19), (6, 3), (2, 3), (7, 1), (3, 1)),

@@ -58,6 +58,7 @@ def conv_transpose2d(y, w, bias, S, T, P, Q, D, E, G, x):
 @functools.lru_cache(4096)
 def way(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """(function, plan) for arrays of these shapes: function(plan, x, w, bias, y) computes y."""
+    stride = conv2d_plan.unstrided(stride, (x if transposed else y)[2:])
     options = stride, padding, dilation, G
     if 0 in x or 0 in y:
         return _bias_alone, None

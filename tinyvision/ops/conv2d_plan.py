@@ -90,6 +90,11 @@ def transposed_taps(K, S, P, D, A):
     return Taps(phases, 1, offsets, windows)
 
 
+def unstrided(stride, outputs):
+    """The stride of each axis, 1 where it has a single output: there is no next one."""
+    return tuple(1 if count == 1 else step for step, count in zip(stride, outputs))
+
+
 # --- the plans ------------------------------------------------------------------------------------
 class Plan:
     """Whole numbers and tables for the compiled code.
@@ -182,7 +187,7 @@ def machine(t, comb, lines=1):
 
 def correlation(transposed, x, w, y, stride, padding, dilation, G, lanes, workers):
     """The Plan of conv2d, or of its transpose, for arrays of these shapes; of its own bias."""
-    if (w[2:], stride, padding) == ((1, 1), (1, 1), (0, 0)) and x[2] * x[3] <= FLAT:
+    if (w[2:], stride, padding, x[2:]) == ((1, 1), (1, 1), (0, 0), y[2:]) and x[2] * x[3] <= FLAT:
         x, y = ((*shape[:2], 1, shape[2] * shape[3]) for shape in (x, y))    # a map is one row
     t, (N, O, A, B), C, window = tiles(), y, x[1] // G, w[2:]
     F, axes = O // G, tuple(zip(window, stride, padding, dilation))

@@ -35,6 +35,7 @@ def conv2d_weight(x, y, S, T, P, Q, D, E, G, w):
 @functools.lru_cache(4096)
 def way(x, w, y, stride, padding, dilation, G, lanes, workers):
     """(function, plan) for arrays of these shapes: function(plan, x, y, w) computes w."""
+    stride = conv2d_plan.unstrided(stride, y[2:])
     shapes_and_options = x, w, y, stride, padding, dilation, G, lanes, workers
     if 0 in x or 0 in y:
         return _nothing, None
