@@ -196,6 +196,24 @@ def _not_clipped_and_nan(boxes, scores, iou_threshold):
         return _greedy(_best_first(scores), ~(both / union <= iou_threshold))
 
 
+def _turned_positive(boxes, scores, iou_threshold):
+    """Negative sides lose their sign; unions are at least next to nothing."""
+    size = np.abs(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+                  - np.maximum(boxes[:, None, :2], boxes[None, :, :2]))
+    both, area = size.prod(axis=-1), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return _greedy(_best_first(scores),
+                   both > iou_threshold * np.maximum(area[:, None] + area - both, 1e-30))
+
+
+def _one_more_where_they_meet(boxes, scores, iou_threshold):
+    """Sides count one more pixel, those of boxes that do not overlap stay 0."""
+    size = (np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+            - np.maximum(boxes[:, None, :2], boxes[None, :, :2]))
+    both = np.where((size > 0).all(axis=-1), (size + 1).prod(axis=-1), 0)
+    area = (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1)
+    return _greedy(_best_first(scores), both / (area[:, None] + area - both) > iou_threshold)
+
+
 def _kept_in(answer):
     """The right boxes in another form: ``answer(kept, boxes, scores)``."""
     return lambda boxes, scores, iou_threshold: answer(nms(boxes, scores, iou_threshold), boxes,
@@ -250,7 +268,8 @@ _BY_WRONG_OVERLAPS = borrowed("nms", _by)
 MISTAKES += _BY_WRONG_OVERLAPS
 
 MISTAKES += versions(MISTAKES, {
-    ("nms", "not-clipped"): (_not_clipped_at_all, _not_clipped_and_nan),
+    ("nms", "not-clipped"): (_not_clipped_at_all, _not_clipped_and_nan, _turned_positive),
+    ("nms", "plus-one"): (_one_more_where_they_meet,),
     ("nms", "at-the-threshold"): (_hitting(lambda iou, limit: ~(iou < limit)),),
     ("nms", "unsorted"): (
         _ordered(lambda scores: np.arange(len(scores)), _by_score),
