@@ -9,7 +9,8 @@ read straight from the padded image; no matrix of windows is built.
   With few filters the roles change: the tile is 10 filters x 32 pixels, or 1 x 128, and nothing is
   packed or transposed ("wide"). Where maps are small, the rows of a wide tile are one run of floats
   in the padded copy: what lies between two rows is computed too, and not kept ("flat"). The rows of
-  a tall tile are then images ("along").
+  a tall tile are then images ("along"). Maps narrower than a vector, and higher than wide, are
+  turned sideways first where the estimate says that it pays.
 - **conv_transpose2d** is conv2d with the filters turned round. With stride S, output pixel h is met
   by those rows i of the filter for which h + P - i D is a multiple of S: the pixels of one
   remainder h mod S form an image of their own, and each of the S x S images is a stride-1
