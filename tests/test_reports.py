@@ -30,6 +30,7 @@ from tinyvision.grading.marks import Mark  # noqa: E402
 from tinyvision.grading.pages import data, parts, pictures  # noqa: E402
 from tinyvision.grading.pages.student import student_page  # noqa: E402
 from tinyvision.grading.report import write_report  # noqa: E402
+from tinyvision.grading.summary import Summary, summary_text  # noqa: E402
 
 FORK = pytest.mark.skipif(not sandbox.worker.CAN_FORK, reason="no fork here")
 FEW = ("Amira Haddad", "Chidi Okafor", "Emre Yilmaz", "Ines Carvalho", "Kavya Rao")
@@ -569,6 +570,23 @@ def test_mistakes_are_listed_by_function_and_names_may_hold_commas(tmp_path):
     assert re.findall(r"\b(op_backward|op|transposed|sign|flipped)\b", mistakes) == [
         "op", "op", "sign", "op_backward", "transposed", "flipped"]     # the title, then two lists
     assert "Haddad, Amira · Okafor, Chidi" in mistakes
+
+
+def test_no_function_of_a_homework_hides_the_mistakes_of_another(tmp_path):
+    cases = [{"function": function, "name": "c", "points": 5.0, "earned": 0.0,
+              "verdict": "WRONG_VALUE", "message": ""} for function in ("conv2d", "nms")]
+    made = [("conv2d", f"slip-{i}") for i in range(9) for _ in range(2)] + [("nms", "endless")]
+    records = [record("WRONG_VALUE", 0.0, student=f"s{i}", file=f"s{i}.py", exercise="hw5",
+                      cases=cases, diagnoses=[{"function": function, "name": name, "hint": "Look."}])
+               for i, (function, name) in enumerate(made)]
+    page = laid(tmp_path, *records)
+    mistakes = text_of(page.partition('id="mistakes"')[2].partition("</section>")[0])
+    assert "and 3 more: slip 6 2, slip 7 2, slip 8 2 nms 1" in mistakes and "endless" in mistakes
+    assert mistakes.count("Look.") == 7             # six of one function, the only one of the other
+    told = summary_text(Summary(records, [Mark(0.0, 10.0)] * len(records), len(records), 0, False,
+                                "full", 1.0, 1, None, None))
+    assert "conv2d: slip 0 2 · slip 1 2 · slip 2 2 · and 6 more" in told
+    assert "nms: endless 1" in told
 
 
 def test_only_what_counts_is_in_the_mean_and_in_the_mistakes(tmp_path, capsys):

@@ -12,7 +12,7 @@ from tinyvision.grading.verdict import Verdict
 
 WIDTH = 96
 MOST = 12                               # names in one section
-MISTAKES = 8                            # of all functions together
+MISTAKES = 3                            # of one function
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,19 @@ def summary_text(summary: Summary) -> str:
 def _common(summary: Summary) -> list[str]:
     """The most frequent mistakes: a list for each function, beginning with the worst."""
     lists: dict[str, list[str]] = {}
-    for (function, name), n in itertools.islice(summary.mistakes().items(), MISTAKES):
+    for (function, name), n in summary.mistakes().items():
         lists.setdefault(function, []).append(f"{name.replace('-', ' ')} {n}")
     titles = itertools.chain(["common mistakes"], itertools.repeat(""))
-    return [line for title, (function, names) in zip(titles, lists.items())
-            for line in _section(title, [f"{function}: {names[0]}", *names[1:]])]
+    shown = [[f"{function}: {names[0]}", *names[1:]] for function, names in lists.items()]
+    lines = [line for title, names in zip(titles, shown[:MOST])
+             for line in _section(title, names, MISTAKES)]
+    more = len(shown) - MOST
+    return lines + _section("", [f"and of {more} more function{'s' * (more > 1)}"] * (more > 0))
 
 
-def _section(title: str, items: list[str]) -> list[str]:
-    if len(items) > MOST:
-        items = [*items[:MOST], f"and {len(items) - MOST} more"]
+def _section(title: str, items: list[str], most: int = MOST) -> list[str]:
+    if len(items) > most:
+        items = [*items[:most], f"and {len(items) - most} more"]
     text = " · ".join(items)
     return textwrap.wrap(f"{title:17}{text}", WIDTH, subsequent_indent=" " * 17,
                          drop_whitespace=True) if items else []

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from tinyvision.grading.pages import data, parts
 from tinyvision.grading.pages.parts import number, percent, tag
 
-MISTAKES, NAMES = 6, 12                 # shown per exercise, and names per mistake
+MISTAKES, NAMES = 6, 12                 # shown per function, and names per mistake
 BRIEF = 160                             # characters of an example that the class page shows
 TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
@@ -102,7 +102,7 @@ def _mistakes(exercises: dict) -> str:
     cards = []
     for name, items in exercises.items():
         found = data.mistakes(items)
-        known = [common for common in found if common.name][:MISTAKES]
+        known = [common for common in found if common.name]
         unknown = len({id(item) for common in found if not common.name for item in common.items})
         rest = f'<p class="who">{parts.counted(unknown, "submission")} with something that was ' \
                "not recognised</p>" if unknown else ""
@@ -124,8 +124,14 @@ def _by_function(known: list, items: list) -> str:
     for one in sorted(known, key=lambda one: one.function in order and order.index(one.function)):
         lists.setdefault(one.function, []).append(one)
     return "".join(f'<h3 class="of"><code>{escape(function)}</code></h3>'
-                   f'{"".join(_mistake(one, len(items)) for one in those)}'
-                   for function, those in lists.items())
+                   f'{"".join(_mistake(one, len(items)) for one in those[:MISTAKES])}'
+                   f"{_rest(those[MISTAKES:])}" for function, those in lists.items())
+
+
+def _rest(cut: list) -> str:
+    """What a long list leaves out, so that nobody takes it for all."""
+    names = ", ".join(f"{parts.named(one.name)} {len(one.items)}" for one in cut)
+    return f'<p class="who">and {len(cut)} more: {names}</p>' if cut else ""
 
 
 def _mistake(common, of: int) -> str:

@@ -84,6 +84,7 @@ figcaption{color:var(--soft);font-size:14px}
 .panel img{display:block;max-width:100%;height:auto;border-radius:3px}
 .grid{columns:2 400px;column-gap:14px;margin-top:14px}
 .grid .card{margin:0 0 14px;break-inside:avoid}
+.grid .card:only-child{column-span:all}
 .cases td{padding:5px 14px 5px 0;border:0;font-size:14.5px;line-height:1.4}
 .cases td:nth-child(2){width:34%}
 .cases .num{padding-right:0}
