@@ -22,6 +22,7 @@ from tinyvision.grading import grade, grader, sandbox, store, submissions, worke
 from tinyvision.grading.assignment import generator, prepare
 from tinyvision.grading.commands import add, summary_text
 from tinyvision.grading.examine import examine
+from tinyvision.grading.inspecting import show
 from tinyvision.grading.patterns import PATTERNS
 from tinyvision.grading.verdict import Answer, Expected, Verdict, judge
 
@@ -694,6 +695,28 @@ def test_check_explains_what_it_cannot_check(tmp_path, capsys):
     path.write_text("# tinyvision exercise: mix\ndef mix(:\n")
     assert command(["check", str(path)]) == 1
     assert "line 2" in capsys.readouterr().out
+
+
+def test_check_says_of_a_broken_notebook_that_it_is_none(tmp_path, capsys):
+    path = tmp_path / "homework.ipynb"
+    for source, words in (('{"cells": [', "Expecting value"), ("[]", "TypeError"), ("", "Expecting"),
+                          ('{"cells": [{"x": "# tinyvision exercise: hw_1"', "Expecting")):
+        path.write_text(source)
+        assert command(["check", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert f"homework.ipynb cannot be read: not a notebook: {words}" in said
+        assert "names no exercise" not in said and "instructor" not in said
+    path.write_bytes(notebook("x = 1"))
+    assert command(["check", str(path)]) == 2
+    assert "homework.ipynb names no exercise" in capsys.readouterr().err
+
+
+def test_a_submission_without_an_exercise_can_be_shown(tmp_path):
+    make_folder(tmp_path / "in")
+    (tmp_path / "in" / "zoe.zip").write_bytes(b"PK no archive")
+    grade(tmp_path / "in", tmp_path / "out", seed="x", isolation="medium", progress=False)
+    said = show(tmp_path / "out", "zoe")
+    assert "UNREADABLE: cannot be read" in said and said.endswith("no exercise: 0 points")
 
 
 def test_grade_command_prints_the_summary(tmp_path, capsys):

@@ -72,6 +72,8 @@ def _exercise(one, wanted: str | None):
         return made
     if wanted is not None or name in exercises.names():
         return exercises.load(name)
+    if one.file.endswith(".ipynb"):
+        _readable(one)
     if name is not None:
         near = exercises.nearest(name)
         hint = f" (or did you mean {near}?)" if near else ""
@@ -79,6 +81,15 @@ def _exercise(one, wanted: str | None):
                          "your instructor can check; run the file to see its own examples")
     raise ValueError(f"check: {one.file} names no exercise; begin it with a line like "
                      f"'# tinyvision exercise: {exercises.names()[0]}'")
+
+
+def _readable(one) -> None:
+    """ValueError, in the words of `grade`, for a notebook that is none: it cannot name anything."""
+    try:
+        sandbox.worker.cells_of(one.file, one.source)
+    except sandbox.worker.Unreadable as error:
+        raise ValueError(f"check: {one.file} cannot be read: {error}; save it again, or export "
+                         "your cells as a .py file") from None
 
 
 def _cells():
@@ -114,6 +125,9 @@ def text(record: dict) -> str:
 def _score_lines(record: dict) -> list[str]:
     """The points; of parts that stand in the instructor's file only, that nothing is known here."""
     score = f"{record['score']:g}" if record["score"] is not None else "not graded"
+    if record["points"] is None:                        # a broken archive, say, is of no exercise
+        graded = "" if record["score"] is None else " points"
+        return [f"{record['exercise'] or 'no exercise'}: {score}{graded}"]
     others = record.get("elsewhere") or {}
     lines = [f"{name:30} ? / {points:g}   only your instructor can check this part"
              for name, points in others.items()]
