@@ -152,6 +152,7 @@ WRONG = {
     "union without the second": ((" + (b[2] - b[0]) * (b[3] - b[1])", ""), "wrong"),
     "one box short": (("k < T &&", "k < T - 1 &&"), "wrong"),
     "first coordinate only": (("e < 4", "e < 3"), "wrong"),
+    "reads what the block before left": ((" && first + k < N", ""), "before left in shared memory"),
     "warps of 32 assumed": (("blockIdx.x * T;", "blockIdx.x * 32;"), ""),
 }
 

@@ -1,7 +1,8 @@
 """Your kernel is compiled by the host's C++ compiler and runs there, in blocks of several sizes;
 the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
 threads in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is
-NaN at first, and what is read or written beyond an array is noticed. `pairs` returns the bits that
+NaN at first, once for every block and once only for the first: then the others find there what the
+block before has left. What is read or written beyond an array is noticed. `pairs` returns the bits that
 you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
@@ -26,6 +27,9 @@ import tempfile
 import numpy as np
 
 UNTOUCHED = 0x5A
+RACE = "the result depends on the order in which threads run: a race (is a __syncthreads() missing?)"
+NEVER_WRITTEN = ("the result depends on what the block before left in shared memory: KERNEL reads "
+                 "there what none of this block's threads has written (where do the boxes end?)")
 
 
 class KernelError(RuntimeError):
@@ -46,23 +50,30 @@ def load(kernel):
         os.unlink(path)
 
     def launch(blocks, threads, boxes, N, threshold, mask):
-        mask[...], again = (run(entry, backwards, blocks, threads, boxes, N, threshold, mask)
-                            for backwards in (False, True))
-        if (mask != again).any():
-            raise KernelError("the result depends on the order in which threads run: a race (is a "
-                              "__syncthreads() missing?)")
+        def once(backwards, leftovers):
+            return run(entry, (backwards, leftovers), blocks, threads, boxes, N, threshold, mask)
+
+        found, again = once(False, True), once(True, False)
+        if (found != again).any():      # the third run tells which of the two differences it was
+            raise KernelError(RACE if (once(False, False) != again).any() else NEVER_WRITTEN)
+        mask[...] = found
     return launch
 
 
-def run(entry, backwards, blocks, threads, boxes, N, threshold, mask):
-    """The mask after one launch; KernelError where something undefined happened."""
+def run(entry, how, blocks, threads, boxes, N, threshold, mask):
+    """The mask after one launch; KernelError where something undefined happened.
+
+    Arguments:
+        how: (whether blocks and threads run in the opposite order, whether a block finds in shared
+            memory what the one before has left).
+    """
     (_, near), (before, inside) = fenced(boxes), fenced(mask)
     values = (ctypes.c_void_p(near.ctypes.data), ctypes.c_int(N), ctypes.c_double(threshold),
               ctypes.c_void_p(inside.ctypes.data))
     pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
     sizes = (*blocks, 1, 1)[:3] + (*threads, 1, 1)[:3] + (0,)
     message = ctypes.create_string_buffer(512)
-    entry((ctypes.c_uint * 7)(*sizes), pointers, backwards, message)
+    entry((ctypes.c_uint * 7)(*sizes), pointers, *how, message)
     if message.value:
         raise KernelError("KERNEL, " + message.value.decode("utf-8", "replace"))
     if (before != UNTOUCHED).any():
