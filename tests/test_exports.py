@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import small_course
 from tinyvision import cli
-from tinyvision.grading import grade
+from tinyvision.grading import grade, totals
 from tinyvision.grading.exports import canvas, moodle
 from tinyvision.grading.exports.table import Table, number, parsed
 from tinyvision.grading.store import Store
@@ -142,6 +142,19 @@ def test_canvas_gets_its_own_file_back_with_one_column_changed(results, exported
     assert "submissions of nobody in the file: =dan" in said
 
 
+def test_zeros_of_what_could_not_be_read_are_listed(tmp_path, exported):
+    source, handed_in = small_course.write_course(tmp_path)
+    (handed_in / "ada" / "lab1" / "lab1.py").unlink()
+    (handed_in / "ada" / "lab1" / "lab1.py").symlink_to(source)
+    (handed_in / "cleo" / "lab1" / "lab1.py").unlink()
+    (handed_in / "cleo" / "lab1" / "lab1.docx").write_bytes(b"PK")
+    filled = canvas.fill(exported, small_course.graded(tmp_path), "98765")
+    assert changed(CANVAS, filled.data)[3, 6] == ("", "0")
+    assert "1 not readable, exported as 0: Lovelace, Ada" in filled.notes
+    assert [note for note in filled.notes if "of Egypt" in note] == [
+        "1 without a file of the exercise, exported as 0: of Egypt, Cleo"]
+
+
 def test_canvas_zeros_only_when_asked_for(results, exported):
     assert export(results, "--canvas", exported, "--column", "98765", "--zeros", "-o",
                   exported.with_name("z.csv")) == 0
@@ -227,6 +240,34 @@ def test_moodle_gets_its_own_file_back_in_its_own_language(results, tmp_path):
     said = " ".join(filled.notes)
     assert "scaled to Moodle's 100" in said and "locked, left as they were: Cleo" in said
     assert "1 in the file, without a submission here, left as they were: Wer" in said
+
+
+def test_moodles_locked_student_with_a_submission_is_listed_once(results, tmp_path):
+    exported = tmp_path / "w.csv"
+    exported.write_bytes(MOODLE.encode("utf-8-sig"))
+    notes = moodle.fill(exported, results).notes
+    assert [note for note in notes if "cleo" in note.casefold()] == [
+        "1 that Moodle has locked, left as they were: Cleo"]
+    assert "1 submissions of nobody in the file: =dan" in notes
+
+
+def test_moodles_online_text_is_of_the_student_whose_files_are_there(tmp_path):
+    source, handed_in = small_course.write_course(tmp_path)
+    shutil.rmtree(handed_in)
+    for name in ("Ben Bär_777_assignsubmission_file_", "Ben Bär_777_assignsubmission_onlinetext_",
+                 "Cleo_778_assignsubmission_onlinetext_"):
+        (handed_in / name).mkdir(parents=True)
+        (handed_in / name / "onlinetext.html").write_text("<p>see my file</p>")
+    (handed_in / "Ben Bär_777_assignsubmission_file_" / "lab1.py").write_text(small_course.RIGHT)
+    out = tmp_path / "out"
+    summary = grade(handed_in, out, str(source), seed="1", progress=False)
+    found = {row.student: (row.verdict, row.score) for row in totals.rows(out)}
+    assert found == {"Ben Bär": ("OK", 20), "Cleo": ("MISSING", 0)}
+    assert len(summary.records) == 2
+    exported = tmp_path / "w.csv"
+    exported.write_bytes(MOODLE.encode("utf-8-sig"))
+    notes = moodle.fill(exported, out).notes
+    assert "1 that Moodle has locked, left as they were: Cleo" in notes
 
 
 def test_moodle_in_english(results, tmp_path):

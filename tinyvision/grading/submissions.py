@@ -6,7 +6,8 @@ platforms write, whose names hold more than the student:
 ===========  ====================================================================================
 nbgrader     the course's folder or its ``submitted``: ``ID/ASSIGNMENT/NOTEBOOK.ipynb``
 Canvas       ``NAME_[LATE_]NUMBER_ATTACHMENT_FILE.py``
-Moodle       ``Full Name_NUMBER_assignsubmission_file_/…``, also without folders
+Moodle       ``Full Name_NUMBER_assignsubmission_file_/…``, also without folders; what was typed
+             online, ``…_onlinetext_/``, is the same student's
 Gradescope   ``submission_NUMBER/…``, the students in ``submission_metadata.yml`` beside them
 others       a pattern: a regular expression for paths with ``(?P<student_id>…)``, and perhaps
              ``(?P<timestamp>…)``
@@ -36,7 +37,8 @@ OURS = {errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.
         errno.ENOMEM}                   # why a file cannot be read that is no student's fault
 _IN_SOURCE = re.compile(rb"#[ \t]*tinyvision exercise:[ \t]*([A-Za-z_]\w{0,60})")
 _IN_METADATA = re.compile(rb'"tinyvision"\s*:\s*\{\s*"exercise"\s*:\s*"([A-Za-z_]\w{0,60})"')
-_MOODLE = re.compile(r"(?P<student_id>.+)_(?P<number>\d+)_assignsubmission_file(_.*)?", re.S)
+_MOODLE = re.compile(r"(?P<student_id>.+)_(?P<number>\d+)_assignsubmission_"
+                     r"(?P<kind>file|onlinetext)(_.*)?", re.S)
 _CANVAS = re.compile(r"(?P<student_id>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_\d+_.+", re.S)
 _GRADESCOPE = re.compile(r"submission_(?P<number>\d+)")
 _METADATA = "submission_metadata.yml"
@@ -93,7 +95,7 @@ def find(folder: Path, pattern: str | None = None) -> list[Submission]:
     folder, found = home_of(folder), []
     for entry in _seen(folder):
         found += _of_entry(folder, entry)
-    return _told_apart(found)
+    return _told_apart(_without_online_text(found))
 
 
 def not_understood(folder: Path, pattern: str | None = None) -> list[str]:
@@ -178,6 +180,20 @@ def _gradescope(folder: Path) -> dict[str, str]:
                 known[key].setdefault(found["name"], found["text"].strip(" '\""))
     return {key: about.get("sid") or about.get("email") or about["name"]
             for key, about in known.items()}
+
+
+def _without_online_text(found: list[Submission]) -> list[Submission]:
+    """Without Moodle's folders of what was typed online, where the same student's files lie in
+    another: nothing is missing then."""
+    handed_in = {(one.student, one.number) for one in found if not _typed(one)}
+    return [one for one in found
+            if not _typed(one) or (one.student, one.number) not in handed_in]
+
+
+def _typed(one: Submission) -> bool:
+    """Whether this stands for a folder of online text that holds no program."""
+    home = _MOODLE.fullmatch(one.file.partition("/")[0])
+    return bool(home) and home["kind"] == "onlinetext" and one.verdict is Verdict.MISSING
 
 
 def _told_apart(found: list[Submission]) -> list[Submission]:

@@ -9,6 +9,8 @@ from tinyvision.grading.roster import key
 from tinyvision.grading.store import plain
 
 MOST = 30                               # names in one sentence
+ZEROS = {"UNREADABLE": "not readable, exported as 0",   # nothing was run: a person should look
+         "MISSING": "without a file of the exercise, exported as 0"}
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,21 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
         identity: columns that say who it is, or a function of a row's cells giving the words.
         scale: points of the file for one of ours.
         zeros: fill in 0 for those of whom nothing was handed in.
-        skipped: says of a row's cells whether it is no student's, or may not be changed.
+        skipped: says of a row's cells whether they may not be changed; who stands there is in
+            the file all the same.
         called: what a row's student is called in notes; by default the first of its words.
     """
     comma, places, unknown, doubtful = table.comma_decimals(), {}, [], []
+    untouched = set()
     for at in range(first, len(table.rows)):
         cells = [cell.value for cell in table.rows[at]]
-        if len(cells) <= column or not any(cells) or skipped(cells):
+        if len(cells) <= column or not any(cells):
             continue
         words = identity(cells) if callable(identity) else [cells[i] for i in identity]
         row = index.find(words)
+        if skipped(cells):
+            untouched.add(id(row))
+            continue
         name = (called(cells) if called else "") or next(filter(None, words), f"row {at + 1}")
         if row == "two":
             doubtful.append(f"{name} ({' '.join(w for w in words if w and w != name)})")
@@ -84,7 +91,7 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
         else:
             places.setdefault(id(row), (row, name, []))[2].append(at)
     filled, notes = _put(table, column, places, scale, comma, zeros, doubtful)
-    there = {id(row) for row, _, _ in places.values()}
+    there = untouched | {id(row) for row, _, _ in places.values()}
     absent = [row.student for row in index.rows if id(row) not in there and row.records]
     notes += said("in the file, without a submission here, left as they were", unknown)
     notes += said("submissions of nobody in the file", absent)
@@ -94,7 +101,7 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
 
 
 def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, list[str]]:
-    filled, ungraded, missing = 0, [], []
+    filled, ungraded, missing, zeros_of = 0, [], [], {verdict: [] for verdict in ZEROS}
     for row, name, at in places.values():
         if len(at) > 1:
             doubtful.append(f"{row.student} ({len(at)} rows)")
@@ -105,7 +112,11 @@ def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, lis
         else:
             table.set(at[0], column, number((row.score or 0.0) * scale, comma))
             filled += 1
-    return filled, [*said("not graded, left as they were", ungraded),
+            if row.records and not row.score and row.verdict in ZEROS:
+                zeros_of[row.verdict].append(name)
+    return filled, [*(note for verdict, what in ZEROS.items()
+                      for note in said(what, zeros_of[verdict])),
+                    *said("not graded, left as they were", ungraded),
                     *said("nothing was handed in, left as they were", missing)]
 
 
