@@ -3,6 +3,7 @@ import argparse
 import ast
 import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -439,6 +440,14 @@ def test_notebook_is_valid(name):
         ast.parse(source)
     assert not [line for line in bodies(name) if line in "\n".join(code)]
     assert "$$" in "".join(book["cells"][0]["source"])
+
+
+@every
+def test_markdown_takes_no_asterisk_for_emphasis(name):
+    """`4*2 + 5*3` is shown as "42 + 53", unless it is code or mathematics."""
+    text = "".join(json.loads(notebook_text(load(name)))["cells"][0]["source"])
+    prose = re.sub(r"(?ms)^ {4}.*?$|^```.*?^```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", "", text)
+    assert "**By hand" in prose and not re.findall(r".*[\w)\]]\*+[\w(\[].*", prose)
 
 
 @pytest.mark.parametrize("notebook, ending", [(False, "py"), (True, "ipynb")])

@@ -17,11 +17,12 @@ cross-correlation).
     windows     0 a b   and   b c d
     answer      (a y + b z,  b x + c y + d z)
 
-with kernel (1, 2, 3) and image (4, 5, 6, 7):  (4*2 + 5*3, 5*1 + 6*2 + 7*3) = (23, 38).
+    for kernel (1, 2, 3) and image (4, 5, 6, 7):
+                (4*2 + 5*3,  5*1 + 6*2 + 7*3) = (23, 38)
 
 **Backward.** Given g = dL/dy, return dL/dx, dL/dweight and dL/dbias: every product
-w[o,c,i,j] * x[...] that went into y[n,o,a,b] sends g[n,o,a,b] * x[...] to its weight and
-g[n,o,a,b] * w[o,c,i,j] to its pixel; what arrives at one place is summed. For the example with
+`w[o,c,i,j] * x[...]` that went into `y[n,o,a,b]` sends `g[n,o,a,b] * x[...]` to its weight and
+`g[n,o,a,b] * w[o,c,i,j]` to its pixel; what arrives at one place is summed. For the example with
 g = (1, 10): dL/dx = (y, z + 10 x, 10 y, 10 z) = (2, 13, 20, 30), and for the kernel
 (0 + 10 b, a + 10 c, b + 10 d) = (50, 64, 75).
 

@@ -19,10 +19,13 @@ where x is 0 outside the image. There is no sum over channels.
 
 With M = 2 there are four kernels: output channels 0 and 1 read channel 0, 2 and 3 read channel 1.
 
-**Backward.** Given g = dL/dy, return dL/dx, dL/dweight and dL/dbias. Each product w * x that went
-into an answer sends g * x to its weight and g * w to its pixel; what arrives at one place is
+**Backward.** Given g = dL/dy, return dL/dx, dL/dweight and dL/dbias. Each product w x that went
+into an answer sends g x to its weight and g w to its pixel; what arrives at one place is
 summed. A pixel takes part in up to M I J answers. For channel 0 above with g = (1, 2):
-dL/dx = (1, 10 + 2, 20) = (1, 12, 20), dL/dweight = (1 + 2*2, 2 + 2*3) = (5, 8), dL/dbias = 3.
+
+    dL/dx        (1, 10 + 2, 20)       =  (1, 12, 20)
+    dL/dweight   (1 + 2*2, 2 + 2*3)    =  (5, 8)
+    dL/dbias     1 + 2                 =  3
 
 **Shapes.** x (N, C, H, W), weight (C M, 1, I, J), bias (C M,); y (N, C M, A, B) with
 A = floor((H + 2 P - I) / S) + 1, B likewise from W and J. Gradients have their argument's shape.

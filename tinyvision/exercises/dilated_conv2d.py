@@ -21,8 +21,10 @@ The kernel of 3 covers 2 * 2 + 1 = 5 pixels, so 6 padded pixels give two answers
 
 **Backward.** Given g = dL/dy, return dL/dx and dL/dweight: every product w * x that went into an
 answer sends that answer's g times x to its weight and g times w to its pixel; what arrives at one
-place is summed. For the example with g = (1, 2): dL/dx = (2*1, 10, 2*10, 100) = (2, 10, 20, 100)
-and dL/dweight = (0 + 2*1, 2 + 2*3, 4 + 0) = (2, 8, 4).
+place is summed. For the example with g = (1, 2):
+
+    dL/dx        (2*1, 10, 2*10, 100)        =  (2, 10, 20, 100)
+    dL/dweight   (0 + 2*1, 2 + 2*3, 4 + 0)   =  (2, 8, 4)
 
 **Shapes.** x (N, C, H, W), weight (O, C, I, J), stride (S, T), padding (P, Q), dilation (D, E),
 each (down, across); y (N, O, A, B) with A = floor((H + 2 P - D (I - 1) - 1) / S) + 1, B likewise.

@@ -4,7 +4,9 @@ one with your class and returns the `data` of all its values, then the `grad` of
 numbered from 0, first the leaves, then one result per row.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
-the file is checked. To try it, start another Python in the folder where your file lies:
+the file is checked. To try it, start another Python in the folder where your file lies. In
+a notebook use a cell that you delete afterwards, and leave out the line with "your file": once its
+cell has run, `Value` is there already.
 
     >>> import numpy as np
     >>> from autograd import Value          # your file, autograd.py

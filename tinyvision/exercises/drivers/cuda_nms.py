@@ -2,11 +2,13 @@
 the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
 threads in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is
 NaN at first, once for every block and once only for the first: then the others find there what the
-block before has left. What is read or written beyond an array is noticed. `pairs` returns the bits that
-you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
+block before has left. What is read or written beyond an array is noticed. `pairs` returns the bits
+that you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
-the file is checked. To try it, start another Python in the folder where your file lies:
+the file is checked. To try it, start another Python in the folder where your file lies. In
+a notebook use a cell that you delete afterwards, and leave out the line with "your file": once its
+cell has run, `KERNEL` is there already.
 
     >>> import numpy as np
     >>> from cuda_nms import KERNEL         # your file, cuda_nms.py
@@ -27,7 +29,8 @@ import tempfile
 import numpy as np
 
 UNTOUCHED = 0x5A
-RACE = "the result depends on the order in which threads run: a race (is a __syncthreads() missing?)"
+RACE = ("the result depends on the order in which threads run: a race (is a __syncthreads() "
+        "missing?)")
 NEVER_WRITTEN = ("the result depends on what the block before left in shared memory: KERNEL reads "
                  "there what none of this block's threads has written (where do the boxes end?)")
 

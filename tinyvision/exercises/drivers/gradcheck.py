@@ -11,7 +11,9 @@ done without a difference quotient is to guess: of the gradients of a case one i
 answer counts only if f was called where every element of x is moved (one of them, to say False).
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
-the file is checked. To try it, start another Python in the folder where your file lies:
+the file is checked. To try it, start another Python in the folder where your file lies. In
+a notebook use a cell that you delete afterwards, and leave out the line with "your file": once its
+cell has run, `gradcheck` is there already.
 
     >>> import numpy as np
     >>> from gradcheck import gradcheck     # your file, gradcheck.py
