@@ -232,7 +232,19 @@ def test_timeout_costs_one_more_limit_at_most(assignment, body):
     record = run(assignment, with_mix(body))
     assert verdicts(record)[0] == "TIMEOUT"
     assert time.perf_counter() - start < 4
-    assert verdicts(record)[1] == "TIMEOUT"
+    assert verdicts(record) == ["TIMEOUT", "TIMEOUT", "OK", "OK"]
+    first, second = (case["message"] for case in record["cases"][:2])
+    assert first.startswith("did not finish in 2 s") and "of the same function" in second
+
+
+def test_an_endless_function_takes_no_other_functions_time(assignment):
+    """Each function that times out has its own limit, and its own first message."""
+    record = run(assignment, with_mix("while True: pass\n").replace(
+        "    gx = np.zeros_like(x)\n", "    import time; time.sleep(1e6)\n"))
+    assert verdicts(record) == ["TIMEOUT", "TIMEOUT", "TIMEOUT", "OK"]
+    assert record["score"] == 1.0 and [
+        "of the same function" in case["message"] for case in record["cases"][:3]] == [
+        False, True, False]
 
 
 def test_a_case_after_a_timeout_still_counts(assignment):
@@ -245,6 +257,7 @@ def test_a_case_after_a_timeout_still_counts(assignment):
 def test_a_loop_at_import_is_a_timeout_everywhere(assignment):
     record = run(assignment, "while True: pass\n")
     assert set(verdicts(record)) == {"TIMEOUT"} and record["score"] == 0
+    assert all("the file itself does not finish" in case["message"] for case in record["cases"])
 
 
 @pytest.mark.parametrize("source, verdict", [

@@ -75,7 +75,7 @@ def of_student(trials, function: str) -> dict | None:
     exercise, verdicts = assignment.exercise, trials.verdicts
     mine = [i for i, case in enumerate(assignment.cases) if case.function == function]
     failing = [i for i in mine if verdicts[i] in SHRUNK and i not in trials.followed]
-    if trials.left is not None or all(verdicts[i] is Verdict.EXCEPTION for i in mine):
+    if function in trials.left or all(verdicts[i] is Verdict.EXCEPTION for i in mine):
         return None                     # a function that never answers has no smaller example
     for i in plainest(failing, assignment)[:1]:
         last = {}

@@ -40,7 +40,7 @@ class Trials:
 
     def __init__(self, assignment, runner):
         self.assignment, self.runner = assignment, runner
-        self.left = None                # seconds, shared, once a case has timed out
+        self.left = {}                  # function -> seconds, shared, once a case has timed out
         self.end = time.monotonic() + assignment.allowed
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times, self.remarks = {}, {}, []
@@ -70,27 +70,36 @@ class Trials:
             header, blobs = together.get(i) or self.once(i)
             took = share if together else time.perf_counter() - start
             self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
-            if self.left is not None:
-                self.left -= took
+            shared = case.function in self.left
+            if shared:
+                self.left[case.function] -= took
             if header["status"] == "timeout":
-                header = {"status": "timeout", "shared": self.left is not None}
+                header = {"status": "timeout", "shared": shared}
                 if not self.remaining():
                     header["in_all"] = self.assignment.in_all
-                elif self.left is None:
-                    self.left = self.after_a_timeout(i)
+                elif not shared and not self.endless:
+                    self.after_a_timeout(i)
                 header["file"] = self.endless
             self.headers[i] = header
             self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
             watch(self)
 
-    def after_a_timeout(self, i: int) -> float:
-        """Seconds that are left to the other cases: none where the file itself does not finish,
-        even if no function of it is called."""
-        if self.remaining() < self.assignment.seconds[i]:
-            return self.remaining()
-        header, _ = self.runner.ask({"do": "load"}, [], self.assignment.seconds[i], 1 << 20)
-        self.endless = header["status"] == "timeout"
-        return 0.0 if self.endless else self.assignment.seconds[i]
+    def after_a_timeout(self, i: int) -> None:
+        """Give the function's other cases one more limit, together: another function has its own.
+        At the first time-out see whether the file itself finishes, if no function is called."""
+        seconds = self.assignment.seconds[i]
+        if not self.left and self.remaining() >= seconds:
+            header, _ = self.runner.ask({"do": "load"}, [], seconds, 1 << 20)
+            self.endless = header["status"] == "timeout"
+        self.left[self.assignment.cases[i].function] = seconds
+
+    def limit(self, i: int) -> float:
+        """Seconds that a case may take: none where the file itself does not finish."""
+        if self.endless:
+            return 0.0
+        seconds = self.assignment.seconds[i]
+        return min(seconds, self.remaining(),
+                   self.left.get(self.assignment.cases[i].function, seconds))
 
     def together(self) -> dict:
         """Case number -> (header, blobs), from one process; {} if any call did not just return."""
@@ -105,8 +114,7 @@ class Trials:
 
     def once(self, i: int):
         """Run one case: the worker's answer."""
-        seconds = self.assignment.seconds[i]
-        seconds = min(seconds, self.remaining(), seconds if self.left is None else self.left)
+        seconds = self.limit(i)
         if seconds <= 0.01:
             return {"status": "timeout"}, []
         return ask(self.runner, self.assignment.exercise, self.assignment.cases[i],
@@ -141,7 +149,7 @@ class Trials:
         numbers, which have the same shapes: an answer that was kept by shape, a global that another
         call has to set, or any other trace of an earlier call, shows.
         """
-        if self.left is not None or not self.answers:
+        if self.left or not self.answers:
             return
         if not self.remaining():
             self.remarks.append(USED_UP.format(self.assignment.in_all))
@@ -150,7 +158,7 @@ class Trials:
         if not self.alone and not all(i in again and self.agrees(i, *again[i])
                                       for i in self.answers):
             self.run_all()              # calls are not independent, or it is chance: one by one
-            if self.left is not None:
+            if self.left:
                 return
         for i in sorted(self.answers):
             if i in again and self.agrees(i, *again[i]):

@@ -9,7 +9,8 @@ from tinyvision.grading.verdict import Verdict
 # No measured time stands in a record: regrading would give other bytes.
 TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} times what the "
              "solution takes where that is longer")
-LATE = "did not finish in the time that was left after an earlier case's time-out"
+LATE = ("did not finish in the time that was left after an earlier case of the same function had "
+        "timed out")
 IN_ALL = ("was not finished, or not begun: all cases of one submission together have {:g} s, or three "
           "times what one case may take where that is longer")
 ENDLESS = ("the file itself does not finish, whatever is called: look for an endless loop at its top "
