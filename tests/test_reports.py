@@ -24,12 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tinyvision.grading.classroom import CLASS, write_class  # noqa: E402
 
 from tinyvision import cli, exercises, grading  # noqa: E402
-from tinyvision.grading import engines, grader, sandbox, selection, store  # noqa: E402
+from tinyvision.grading import (course, engines, grader, overrides, sandbox,  # noqa: E402
+                                selection, store)
 from tinyvision.grading.live import Live  # noqa: E402
-from tinyvision.grading.marks import Mark  # noqa: E402
+from tinyvision.grading.marks import Mark, mark  # noqa: E402
 from tinyvision.grading.pages import data, parts, pictures  # noqa: E402
 from tinyvision.grading.pages.student import student_page  # noqa: E402
-from tinyvision.grading.report import write_report  # noqa: E402
+from tinyvision.grading.report import figures, write_report  # noqa: E402
 from tinyvision.grading.summary import Summary, summary_text  # noqa: E402
 
 FORK = pytest.mark.skipif(not sandbox.worker.CAN_FORK, reason="no fork here")
@@ -637,6 +638,20 @@ def test_a_picture_of_anything_can_be_drawn():
     assert [title for title, *_ in other] == ["expected", "yours"]
 
 
+@pytest.mark.parametrize("title, place", [
+    ("[:, :]", ""), ("[:]", ""), ("[]", ""), ("answer 2 [:, :]", "answer 2"), ("", ""),
+    ("[0, 1, :, :]", "[0, 1, :, :]"), ("answer 1 [3, :, :]", "answer 1 [3, :, :]")])
+def test_an_index_is_told_where_it_leaves_something_out(title, place):
+    picture = {"title": title, "expected": [[1.0]], "received": [[2.0]], "wrong": [[1]]}
+    assert pictures.place(picture) == place
+    case = {"function": "f", "name": "c", "verdict": "WRONG_VALUE", "points": 1.0, "earned": 0.0,
+            "message": "", "picture": picture}
+    page = student_page("ada", [data.Item(record(cases=[case]), Mark(0.0, 1.0), "ada")])
+    said = f"the numbers {'at' if ']' in place else 'of'} {place}" if place else "the numbers"
+    assert f"<figcaption>{said}</figcaption>" in page
+    assert f"<figcaption>f, c{': ' * bool(place)}{place}</figcaption>" in figures({"cases": [case]})
+
+
 def test_outlines_surround_wrong_cells_together():
     one = pictures._outlined([[0, 1], [0, 0]], 10, 10)
     both = pictures._outlined([[1, 1], [0, 0]], 10, 10)
@@ -677,6 +692,34 @@ def test_a_mark_is_what_counts_and_its_reason_is_told(out):
     blank = student_page("ada", [data.Item(record("GRADER_ERROR", None), Mark(None, 10.0), "a")])
     assert "not graded" in blank and "our fault" in text_of(blank)
     assert parts.percent(None) == "–" and parts.number(None) == "–"
+
+
+def test_points_by_hand_for_a_file_of_no_exercise(tmp_path):
+    def broken(points):
+        return data.Item(record("UNREADABLE", 0.0, exercise=None, points=None),
+                         Mark(4.0, points), "ada")
+    alone, of_ten, right = broken(None), broken(10.0), data.Item(record(), Mark(10.0, 10.0), "ada")
+    assert alone.share is None and of_ten.share == 0.4 and Mark(0.0, None).share == 0.0
+    assert "4 points" in text_of(student_page("ada", [alone]))
+    assert "4 of 10 points" in text_of(student_page("ada", [of_ten]))
+    assert "14 of 10 points" in text_of(student_page("ada", [of_ten, right]))   # one exercise
+    records = [record(), record("UNREADABLE", 0.0, exercise=None, points=None, student="ben",
+                                file="ben.zip"), record("OK", 5.0, student="cy", exercise="other")]
+    assert course.worth(records) == {"nms": 10.0, "other": 10.0}
+    for known, points, shares in ((records[:2], 10.0, [0.4, 1.0]), (records, None, [0.5, 1.0])):
+        out = tmp_path / str(len(known))
+        laid(out, *known)
+        overrides.add(out, known, "ben", "", 4.0, "the zip held it", "2026-12-01")
+        page, rules = laid(out, *known), course.read(out)
+        found = [mark(one, rules) for one in known]
+        assert found[1].points == points
+        told = Summary(known, found, len(known), 0, False, "full", 1.0, 1, None, None)
+        assert told.shares() == shares
+        assert f"{told.mean():.0%} mean".replace("%", " %") in text_of(page)
+        assert "0 not graded" in text_of(page) and "cannot be read 4" in text_of(page)
+        theirs = text_of((out / "students" / "ben.html").read_text())
+        assert ("4 of 10 points" if points else "4 points") in theirs
+        assert "of 0" not in theirs
 
 
 def test_a_roster_is_told_and_is_no_failure(copy, capsys):

@@ -169,6 +169,24 @@ def test_roster_lists_the_missing_and_the_unknown(out, capsys):
     assert rows["ben"]["score"] == "20" and rows["ada"]["score"] == "18"     # ben's extension
 
 
+def test_an_extension_leaves_its_trace(out, capsys):
+    roster, text = out.parent / "roster.csv", (out.parent / "roster.csv").read_text()
+    within = "24.5 hours late, within an extension of 30 hours"
+    assert run("roster", out, roster) == 0 and gradebook(out)["ben"]["notes"] == within
+    assert within in (out / "students" / "ben.html").read_text()
+    capsys.readouterr()
+    assert run("show", out, "ben") == 0
+    said = capsys.readouterr().out
+    assert within in said and "counts: 20" in said
+    shorter = roster.with_name("shorter.csv")
+    shorter.write_text(text.replace("ben@uni.example,30", "ben@uni.example,20"))
+    assert run("roster", out, shorter) == 0
+    row = gradebook(out)["ben"]
+    assert row["score"] == "18" and row["notes"] == (
+        "4.5 hours late: 2 points taken off for 1 day, after an extension of 20 hours")
+    assert gradebook(out)["cleo"]["notes"] == ""            # in time, with or without one
+
+
 @pytest.mark.parametrize("word", ["17", "ADA@x.org", "ada", "Ada Lovelace", "Lovelace, Ada",
                                   "ada  lovelace", "Ada Lovelace_123_assignsubmission_file_"])
 def test_a_student_goes_by_many_names(word):

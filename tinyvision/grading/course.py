@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tinyvision import exercises
-from tinyvision.exercises.lateness import Policy, time
+from tinyvision.exercises.lateness import Policy, duration, time
 from tinyvision.grading import late, overrides, roster
 from tinyvision.grading.roster import Roster
 from tinyvision.grading.store import Store, one_line, plain, write
@@ -31,6 +31,7 @@ class Rules:
         roster: or None.
         unread: file -> what should tell its time and cannot be understood.
         passed: (student, file) of a version that does not count -> the file that does.
+        worth: exercise -> its points, of all that anybody handed in.
     """
     policies: dict
     times: dict[str, datetime | None]
@@ -38,6 +39,7 @@ class Rules:
     roster: Roster | None
     passed: dict[tuple[str, str], str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    worth: dict[str, float] = field(default_factory=dict)
 
     def counts(self, record: dict) -> bool:
         """Whether it is the version that counts: of several for one exercise the best does."""
@@ -54,6 +56,12 @@ class Rules:
             other = self.passed[record["student"], record["file"]]
             return None, 0.0, [f"not counted: {other} counts"]
         return self._late(record, *overrides.applied(record, self.given))
+
+    def points(self, record: dict) -> float | None:
+        """How many there are; for a file of no exercise those of the only one that there is."""
+        if record["exercise"] or len(self.worth) != 1:
+            return record["points"]
+        return next(iter(self.worth.values()))
 
     def owner(self, record: dict) -> str:
         """Whose it is: two names of one person are one student."""
@@ -76,25 +84,47 @@ class Rules:
         if self.times.get(record["file"], 0) is None:
             return score, 0.0, [*notes, "marked as late by the platform, which does not say how "
                                 "late: nothing is taken off"]
-        found = policy.lateness(self.times.get(record["file"]), record["points"] or 0.0, score,
-                                self._extra(record["student"]))
-        return (score, 0.0, notes) if found is None else (score, found.taken, [*notes, found.why])
+        at, points = self.times.get(record["file"]), record["points"] or 0.0
+        extra = self._extra(record["student"])
+        found = policy.lateness(at, points, score, extra)
+        if found is None:
+            return score, 0.0, notes + _within(policy, at, extra)
+        after = f", after an extension of {_hours(extra)}" if extra else ""
+        return score, found.taken, [*notes, found.why + after]
 
     def _extra(self, student: str) -> float:
         found = self.roster.find(student) if self.roster else None
         return found.extra_hours if found else 0.0
 
 
+def _within(policy: Policy, at: datetime | None, extra: float) -> list[str]:
+    """A sentence where it came after the due date and only an extension makes it in time."""
+    if not extra or at is None or at <= policy.due:
+        return []
+    hours = (at - policy.due) / timedelta(hours=1)
+    return [f"{_hours(hours)} late, within an extension of {_hours(extra)}"]
+
+
+def _hours(hours: float) -> str:
+    """Extensions are given in hours: so is what is compared with them, up to a week."""
+    return f"{hours:.3g} hour{'' if hours == 1 else 's'}" if 1 <= hours <= 168 else duration(hours)
+
+
 def read(out: Path, records: list[dict] | None = None) -> Rules:
     """The rules of OUT, whose records may be given where they are read already. ValueError where
     one of the files is damaged."""
     out = Path(out)
+    records = Store(out).records() if records is None else records
     policies = {name: Policy.of(about.get("due"), about.get("late"))
                 for name, about in Store(out).exercises().items() if about.get("due")}
     rules = Rules(policies, read_times(out), overrides.read(out), roster.of(out),
-                  unread=_read_unread(out))
-    return replace(rules, passed=_passed(rules, Store(out).records() if records is None
-                                         else records))
+                  unread=_read_unread(out), worth=worth(records))
+    return replace(rules, passed=_passed(rules, records))
+
+
+def worth(records: list[dict]) -> dict[str, float]:
+    """Exercise -> its points, of all that anybody handed in."""
+    return {r["exercise"]: r["points"] for r in records if r["exercise"] and r["points"]}
 
 
 def _passed(rules: Rules, records: list[dict]) -> dict[tuple[str, str], str]:

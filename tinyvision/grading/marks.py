@@ -17,7 +17,8 @@ class Mark:
 
     Attributes:
         score: points; None where there is none, which is not a zero.
-        points: how many there are; None where the exercise is not known, or it does not count.
+        points: how many there are; None where it does not count, or the exercise is not known and
+            more than one was handed in.
         notes: why the score differs from the record's, a sentence each.
         counts: whether it is part of the student's total; of several versions one is.
     """
@@ -26,9 +27,16 @@ class Mark:
     notes: tuple[str, ...] = ()
     counts: bool = True
 
+    @property
+    def share(self) -> float | None:
+        """The part of the points; None without a score, and for points of nobody knows how many."""
+        if self.points:
+            return None if self.score is None else self.score / self.points
+        return None if self.score else self.score
+
 
 def mark(record: dict, rules: course.Rules) -> Mark:
     """The mark for one record: a pure function of both."""
     score, notes = rules.score(record)
     counts = rules.counts(record)
-    return Mark(score, record["points"] if counts else None, tuple(notes), counts)
+    return Mark(score, rules.points(record) if counts else None, tuple(notes), counts)

@@ -133,6 +133,9 @@ def _why(entry, store: Store) -> str:
 def figures(record: dict, most: int | None = None) -> str:
     """HTML figures of a record's first failing cases: expected, yours, difference."""
     cases = [case for case in record["cases"] if case.get("picture")][:most]
-    return "".join(pictures.figure(case["picture"], f"{case['function']}, {case['name']}: "
-                                                    f"{case['picture']['title']}")
-                   for case in cases)
+    return "".join(pictures.figure(case["picture"], _caption(case)) for case in cases)
+
+
+def _caption(case: dict) -> str:
+    place = pictures.place(case["picture"])
+    return f"{case['function']}, {case['name']}" + (f": {place}" if place else "")

@@ -52,12 +52,12 @@ class Summary:
         return dict(collections.Counter(r["verdict"] for r in self.records).most_common())
 
     def shares(self) -> list[float]:
-        """The share of the points of those that count and have a score, sorted."""
-        return sorted(mark.score / (mark.points or 1) for mark in self.marks
-                      if mark.counts and mark.score is not None)
+        """The share of the points of those that count and have one, sorted."""
+        return sorted(mark.share for mark in self.marks
+                      if mark.counts and mark.share is not None)
 
     def mean(self) -> float | None:
-        """The mean share of the points, of those that count and have a score."""
+        """The mean share of the points, of those that count and have one."""
         shares = self.shares()
         return sum(shares) / len(shares) if shares else None
 

@@ -47,7 +47,7 @@ class Row:
 def rows(out: Path) -> list[Row]:
     """A row for each student with a submission, in order; then those of the roster without one."""
     records = Store(out).records()
-    rules, worth = course.read(out, records), _points(records)
+    rules, worth = course.read(out, records), course.worth(records)
     by_student: dict[str, list[dict]] = {}
     for record in [*records, *ungraded(out)]:
         by_student.setdefault(rules.owner(record), []).append(record)
@@ -65,11 +65,7 @@ def _absent_row(rules: course.Rules, record: dict) -> Row:
 
 def points(out: Path) -> dict[str, float]:
     """Exercise -> its points, of all that anybody handed in."""
-    return _points(Store(out).records())
-
-
-def _points(records: list[dict]) -> dict[str, float]:
-    return {r["exercise"]: r["points"] for r in records if r["exercise"] and r["points"]}
+    return course.worth(Store(out).records())
 
 
 def _row(rules: course.Rules, records: list[dict], worth: dict[str, float]) -> Row:
@@ -78,7 +74,7 @@ def _row(rules: course.Rules, records: list[dict], worth: dict[str, float]) -> R
         score, notes = rules.score(record)
         if record["exercise"] not in best or _rank(score) > _rank(best[record["exercise"]][0]):
             best[record["exercise"]] = score, notes, record
-    if len(best) > 1 and None in best and best[None][0] is not None:
+    if len(best) > 1 and None in best and best[None][0] == 0:
         best.pop(None)                  # a file of no exercise, beside one that is
     scores = {exercise or "": score for exercise, (score, _, _) in best.items()}
     kept = tuple(record for _, _, record in best.values())
@@ -98,7 +94,7 @@ def ungraded(out: Path) -> list[dict]:
     """A record, verdict NOT_GRADED and without a score, for each submission that has none: it is
     damaged, or not made yet. That is never a zero, nor is it nothing handed in."""
     entries = Store(out).entries()
-    worth = _points([entry.record for entry in entries if entry.record])
+    worth = course.worth([entry.record for entry in entries if entry.record])
     exercise, most = next(iter(worth.items())) if len(worth) == 1 else (None, None)
     return [{"student": plain(entry.student), "file": "", "exercise": exercise, "submission": "",
              "isolation": "", "verdict": "NOT_GRADED", "score": None, "points": most,
@@ -109,7 +105,7 @@ def ungraded(out: Path) -> list[dict]:
 
 def absent(out: Path, records: list[dict]) -> list[dict]:
     """A record, verdict MISSING, for each student of the roster who handed in nothing."""
-    people, worth = roster.of(out), _points(records)
+    people, worth = roster.of(out), course.worth(records)
     return [{"student": one.id, "file": "", "exercise": " ".join(worth) or None,
              "verdict": "MISSING", "score": 0.0, "points": sum(worth.values()) or None,
              "message": "nothing was handed in", "cases": [], "diagnoses": [], "remarks": []}

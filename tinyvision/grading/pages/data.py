@@ -35,10 +35,8 @@ class Item:
 
     @property
     def share(self) -> float | None:
-        """The part of the points that it has; None where it has no score."""
-        if self.mark.score is None:
-            return None
-        return self.mark.score / self.mark.points if self.mark.points else 0.0
+        """The part of the points that it has, a `marks.Mark`'s."""
+        return self.mark.share
 
 
 def by_student(items: list[Item]) -> dict[str, list[Item]]:

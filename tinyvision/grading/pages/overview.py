@@ -60,7 +60,7 @@ def _tiles(items, groups, missing) -> str:
     shares = data.shares(items)
     right = sum(share >= 1 for share in shares)
     named = sum(any(found["name"] for found in item.record["diagnoses"]) for item in items)
-    open_ = len(missing) + sum(item.share is None for item in items)
+    open_ = len(missing) + sum(item.mark.score is None for item in items)
     return parts.tiles([
         (percent(data.mean(shares)), "mean"), (percent(data.median(shares)), "median"),
         (str(right), "everything right"), (str(named), "with a mistake that has a name"),
@@ -230,9 +230,11 @@ def _cell(items: list, name: str) -> str:
 
 
 def _others(items: list) -> str:
-    """What a student handed in for no known exercise."""
+    """What a student handed in for no known exercise, and what it has by hand."""
     found = [item for item in items if not item.record["exercise"]]
-    return f'<td class="small">{" ".join(tag(item.record["verdict"]) for item in found)}</td>'
+    texts = [tag(item.record["verdict"]) + f" {number(item.mark.score)}" * bool(item.mark.score)
+             for item in found]
+    return f'<td class="small">{" ".join(texts)}</td>'
 
 
 def _grade(share: float | None) -> str:

@@ -27,6 +27,14 @@ text-anchor:middle;dominant-baseline:central}
 """
 
 
+def place(picture: dict) -> str:
+    """Which part of the answer a picture shows, as its title says it, without an index that leaves
+    nothing out: "" for a plain matrix."""
+    title = str(picture.get("title", ""))
+    before, bracket, index = title.rpartition("[")
+    return before.strip() if bracket and not set(index) - set(":, ]") else title
+
+
 def figure(picture: dict, caption: str) -> str:
     """One picture of a record as an HTML figure; its panels stand side by side, or stacked."""
     panels = "".join(

@@ -28,15 +28,22 @@ def student_page(name: str, items: list, numbers: bool = True) -> str:
             no message, nothing printed. So are cases shown that their record calls ``hidden``.
     """
     cards = "".join(_card(item, numbers) for item in items)
-    scores = [item.mark for item in items if item.mark.counts and item.mark.score is not None]
-    earned, points = (sum(getattr(mark, key) or 0 for mark in scores)
-                      for key in ("score", "points"))
-    total = (f'<div class="score">{number(earned)} <small>of {number(points)} points</small></div>'
-             if scores else "")
+    earned, points = _total(items)
+    of = f"of {number(points)} points" if points else "points"
+    total = (f'<div class="score">{number(earned)} <small>{of}</small></div>'
+             if earned is not None else "")
     bar = parts.meter(min(1.0, earned / points), "good") if points else ""
     body = (f'<p class="eyebrow">graded work</p><div class="head"><h1>{escape(name)}</h1>{total}'
             f"</div>{bar}{cards}{_foot(items)}")
     return parts.page(f"Graded work: {name}", body)
+
+
+def _total(items: list) -> tuple[float | None, float]:
+    """(points earned, of how many): what belongs to no exercise adds none to those of one."""
+    scored = [item for item in items if item.mark.counts and item.mark.score is not None]
+    known = [item for item in scored if item.record["exercise"]] or scored
+    return (sum(item.mark.score for item in scored) if scored else None,
+            sum(item.mark.points or 0 for item in known))
 
 
 def _card(item, numbers: bool) -> str:
@@ -99,10 +106,15 @@ def _pictures(case: dict) -> list[dict]:
     return case.get("pictures") or ([case["picture"]] if case.get("picture") else [])
 
 
+def _caption(picture: dict) -> str:
+    place = pictures.place(picture)
+    at = " at" if place.endswith("]") else " of"
+    return f"the numbers{at} {place}" if place else "the numbers"
+
+
 def _case(case: dict, more: int) -> str:
     """One failed case: what happened, the line that raised, counter-example, pictures."""
-    images = "".join(pictures.figure(picture, f"the numbers at {picture.get('title', '')}")
-                     for picture in _pictures(case))
+    images = "".join(pictures.figure(picture, _caption(picture)) for picture in _pictures(case))
     printed = case.get("printed", "")[:PRINTED]
     printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
     return (f'<div class="case">{_title(case, more)}<p class="soft">{escape(case["message"])}</p>'
