@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -20,11 +21,20 @@ from tinyvision import exercises
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
 from tinyvision.grading import grade, grader, sandbox, store, submissions, worker
 from tinyvision.grading.assignment import generator, prepare
+from tinyvision.grading.checking import grids
 from tinyvision.grading.commands import add, summary_text
 from tinyvision.grading.examine import examine
 from tinyvision.grading.inspecting import show
-from tinyvision.grading.patterns import PATTERNS
-from tinyvision.grading.verdict import Answer, Expected, Verdict, judge
+from tinyvision.grading.patterns import PATTERNS, pattern
+from tinyvision.grading.pictures import picture
+from tinyvision.grading.verdict import (
+    Answer,
+    Expected,
+    Verdict,
+    judge,
+    number,
+    telling,
+)
 
 LEVEL, WHY = sandbox.probe()
 STRONG = pytest.mark.skipif(LEVEL != "strong", reason=f"no strong sandbox here: {WHY}")
@@ -500,6 +510,46 @@ def test_patterns_are_seen(slug, change):
     names = [found[0] for test in PATTERNS if (found := test(change(want), want, 1e-9))]
     assert names[:1] == [slug]
     assert not [test for test in PATTERNS if test(np.sin(9 * want), want, 1e-9)]
+
+
+def patterned(*pairs):
+    """What `pattern` says of pairs (got, want) that are wrong."""
+    wrong = []
+    for got, want in pairs:
+        answer = Answer((np.asarray(got),), ("ndarray of",), "", (np.shape(got),))
+        right = Expected((np.asarray(want),), False, (np.abs(want),), (1.0,))
+        wrong.append((answer, right, judge(answer, right)))
+        assert wrong[-1][2].verdict is Verdict.WRONG_VALUE
+    return pattern(wrong)
+
+
+def test_what_is_nearly_right_is_said_to_be():
+    a = np.random.default_rng(4).uniform(0.5, 2.0, (3, 4))
+    slug, words = patterned((a / (a + 1e-6), a / a), (a / (2 * a + 1e-6), a / (2 * a)))
+    assert slug == "nearly-right" and "right to about 5 digits" in words and "denominator" in words
+    slug, words = patterned((a.astype("f4").astype("f8"), a))
+    assert slug == "nearly-right" and "about 7 digits" in words
+    assert patterned((a * (1 + 3e-7), a))[0] == "nearly-right"      # "1 times" says nothing
+    assert patterned((a * 1.01, a)) == ("factor", "Your result is 1.01 times the right one.")
+    assert patterned((a / (a + 1e-6), a / a), (np.sin(9 * a), a)) is None
+    assert patterned((a / (a + 1e-3), a / a)) is None
+    zeros = np.where(a > 1, a, 0.0)                                 # of a zero nothing is near
+    assert patterned((zeros + 1e-9 * np.sin(9 * a), zeros)) is None
+
+
+@pytest.mark.parametrize("small", [1e-6, 1e-9, 1e-13])
+def test_numbers_are_written_so_that_their_difference_shows(small):
+    want = np.array([[8 / 15, 1 / 3]])
+    answer = Answer((want + small,), ("ndarray of",), "", (want.shape,))
+    right = Expected((want,), False, (1e-3 * want,), (1.0,))
+    found = judge(answer, right)
+    yours, expected = re.search("yours (.+), expected (.+)", found.message).groups()
+    assert yours != expected and float(yours) > float(expected)
+    drawn = picture(answer, right, found)
+    lines = "\n".join(grids(drawn))
+    assert "difference" in lines and not lines.endswith(".")
+    assert abs(drawn["received"][0][0] - drawn["expected"][0][0] - small) < small
+    assert number(0.5) == "0.5" and telling(8 / 15, 0.4) == 6 and telling(0.1, 0.1) == 17
 
 
 # ---- a folder ------------------------------------------------------------------------------------

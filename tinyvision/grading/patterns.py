@@ -1,7 +1,8 @@
 """What relates a wrong answer to the right one, element by element: a sign, a factor, an axis.
 
 Each pattern is a function of an answer, the right one and how far apart equals may be; it returns
-(slug, sentence), or None. The first that explains every wrong answer is told.
+(slug, sentence), or None. The first that explains every wrong answer is told; if none does, whether
+all numbers are nearly right.
 """
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tinyvision.grading.verdict import number
 
+NEARLY = 1e-4                           # relative difference: what is written alike, or almost
 SLACK = 8.0                             # times the bound, which was made for the right answer
 
 
@@ -26,7 +28,7 @@ def pattern(wrong) -> tuple[str, str] | None:
         found = [test(*pair) for pair in pairs]
         if all(found):
             return found[0]
-    return None
+    return nearly(pairs)
 
 
 def _close(a, b, tolerance) -> bool:
@@ -64,8 +66,9 @@ def factor(got, want, tolerance):
     """A constant multiple."""
     if got.shape == want.shape and want.size > 1 and want.any():
         scale = float((got * want).sum() / (want * want).sum())
-        if abs(scale) > 1e-6 and _close(got, scale * want, tolerance * max(1, abs(scale))):
-            return "factor", f"Your result is {number(scale)} times the right one."
+        told = number(scale)
+        if abs(scale) > 1e-6 and told != "1" and _close(got, scale * want, tolerance * max(1, abs(scale))):
+            return "factor", f"Your result is {told} times the right one."
 
 
 def offset(got, want, tolerance):
@@ -110,6 +113,24 @@ def channel(got, want, tolerance):
             if wrong.size > 2 and mask.sum() == 1:
                 what = ("sample", "channel")[axis] if want.ndim == 4 else f"axis {axis}, index"
                 return "one-index", f"Your result is {which} in {what} {int(mask.argmax())}."
+
+
+def nearly(pairs) -> tuple[str, str] | None:
+    """Every number of every answer has the right first digits."""
+    worst = 0.0
+    for got, want, tolerance in pairs:
+        if got.shape != want.shape or {got.dtype.kind, want.dtype.kind} != {"f"}:
+            return None
+        with np.errstate(invalid="ignore"):             # infinity less itself: nothing is near
+            error = np.abs(got.astype(np.float64) - want)
+        if not (error <= NEARLY * np.abs(want)).all():
+            return None
+        worst = max(worst, float(np.max(error[want != 0] / np.abs(want[want != 0]), initial=0.0)))
+    if worst:
+        return "nearly-right", (
+            f"Your numbers are right to about {int(-np.log10(worst))} digits: is something small "
+            "added, such as to a denominator, or is something rounded, such as a constant, or all "
+            "numbers to float32 or float16 on the way?")
 
 
 PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)

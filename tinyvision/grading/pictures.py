@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.grading.verdict import Judgement, number
+from tinyvision.grading.verdict import DIGITS, Judgement, number, telling
 
 PICTURE_SIDE = 16                       # rows and columns at most
 
@@ -12,28 +12,37 @@ def picture(answer, expected, judgement: Judgement) -> dict | None:
     """The plane of numbers around the first wrong one: expected, received, and which are wrong."""
     got, want = answer.parts[judgement.part], expected.parts[judgement.part]
     index = judgement.index or (0,) * want.ndim
-    planes = {"expected": _plane(want, index)}
+    windows, digits = {"expected": _window(want, index)}, DIGITS
     if got is not None and got.ndim:
-        planes["received"] = _plane(got, index if got.shape == want.shape else (0,) * got.ndim)
+        at = index if got.shape == want.shape else (0,) * got.ndim
+        windows["received"] = _window(got, at)
     if judgement.wrong is not None:
-        planes["wrong"] = _plane(judgement.wrong.astype(np.int64), index)
+        windows["wrong"] = _window(judgement.wrong.astype(np.int64), index)
+        digits = _telling(_window(got, index), windows["expected"], windows["wrong"])
+    planes = {name: [[_cell(value, digits) for value in row] for row in window]
+              for name, window in windows.items()}
     leading = [str(i) for i in index[:-2]] + [":"] * min(2, want.ndim)
     part = f"answer {judgement.part + 1} " if expected.several else ""
     return planes | {"title": f"{part}[{', '.join(leading)}]"}
 
 
-def _plane(array: np.ndarray, index: tuple) -> list[list]:
+def _telling(got, want, wrong) -> int:
+    """Digits that show each difference: numbers that are written alike would have none."""
+    wrong = wrong.astype(bool)
+    return max(telling(*pair) for pair in zip(got[wrong], want[wrong]))
+
+
+def _window(array: np.ndarray, index: tuple) -> np.ndarray:
     """The last two axes at ``index``, cut to a window around it; a vector is one row."""
     plane, at = array[index[:-2]] if array.ndim > 2 else array, index[-2:]
     while plane.ndim < 2:
         plane, at = plane[None], (0, *at)
     starts = [max(0, min(i - PICTURE_SIDE // 2, n - PICTURE_SIDE)) for i, n in zip(at, plane.shape)]
-    window = plane[tuple(slice(start, start + PICTURE_SIDE) for start in starts)]
-    return [[_cell(value) for value in row] for row in window]
+    return plane[tuple(slice(start, start + PICTURE_SIDE) for start in starts)]
 
 
-def _cell(value):
+def _cell(value, digits: int):
     """A number as JSON has it; what JSON has not, as a word."""
     if not np.isfinite(value):
         return number(value)
-    return float(number(value.real)) if value.dtype.kind in "fc" else int(value)
+    return float(number(value.real, digits)) if value.dtype.kind in "fc" else int(value)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SAFETY = 2.0                            # times the bound; both sides have rounded
+DIGITS, MOST_DIGITS = 6, 17             # of a number in a sentence
 EXTRA_TERMS = 4                         # roundings beside the sum: inputs, bias, the last store
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -264,10 +265,18 @@ def _placed(verdict: Verdict, where: str, got, want, part: int, wrong: np.ndarra
     count = int(wrong.sum())
     share = "the only element is wrong" if wrong.size == 1 else f"{count} of {wrong.size} wrong"
     place = f"at [{', '.join(map(str, index))}]" if index else "the number"
-    return Judgement(verdict, f"{where}{share}; {place} yours {number(got[index])}, expected "
-                              f"{number(want[index])}", part, index, wrong)
+    digits = telling(got[index], want[index])
+    return Judgement(verdict, f"{where}{share}; {place} yours {number(got[index], digits)}, expected "
+                              f"{number(want[index], digits)}", part, index, wrong)
 
 
-def number(value) -> str:
+def number(value, digits: int = DIGITS) -> str:
     """A number as a person writes it: six digits."""
-    return f"{value:.6g}" if np.asarray(value).dtype.kind in "fc" else str(value)
+    return f"{value:.{digits}g}" if np.asarray(value).dtype.kind in "fc" else str(value)
+
+
+def telling(a, b) -> int:
+    """With how many digits two numbers are written so that their difference shows: six where that
+    is enough, seventeen at most, which tell any two floats apart."""
+    return next((digits for digits in range(DIGITS, MOST_DIGITS)
+                 if number(a, digits) != number(b, digits)), MOST_DIGITS)
