@@ -256,7 +256,9 @@ def test_a_copied_solution_fails_the_varied_assignment(built):
 def test_build_writes_all_files_and_says_so(built):
     names = {path.relative_to(built.folder).as_posix() for path in built.files}
     assert names == {"student/hw3.py", "student/hw3.ipynb", "solution/hw3.py",
-                     "solution/hw3.ipynb", "autograder.zip"}
+                     "solution/hw3.ipynb", "autograder.zip", "hw3.py", "secret"}
+    assert names == {path.relative_to(built.folder).as_posix()
+                     for path in built.folder.rglob("*") if path.is_file()}
     assert built.points == pytest.approx(27) and built.mistakes > 40
 
 
@@ -424,6 +426,7 @@ def test_a_teachers_own_exercise_is_built_and_graded(tmp_path, capsys):
     (('            Case("bright", "ties", (steps, float(steps[5])), 4)]', "            ]"),
      "bright has no cases"),
     (('"a quarter"', 'f"{rng.random()}"'), "must give the same names"),
+    (('"a quarter"', '"half and half"'), "2 cases of mix are called 'half and half'"),
     (("(steps, float(steps[5])), 4)", "(steps, float(steps[5])), -1)"), "every case needs points"),
     (("    ### BEGIN SOLUTION\n    return a", "    return a"), "END SOLUTION without"),
     (("\n### BEGIN HIDDEN TESTS\nfrom", "\nfrom"), "END HIDDEN TESTS without")])
@@ -434,6 +437,31 @@ def test_build_refuses_what_is_not_ready_and_writes_nothing(tmp_path, change, wo
     with pytest.raises(ValueError, match=re.escape(words)):
         build(path)
     assert not (tmp_path / "build").exists()
+
+
+def test_build_says_which_floats_are_compared_exactly(tmp_path, capsys):
+    """A sentence and no refusal: who only chooses is right to be compared so, and can say it."""
+    path, text = tmp_path / "lab1.py", small_course.ASSIGNMENT
+    bound = 'magnitude={"mix": lambda x, y, a: abs(x) + abs(y)}'
+    assert bound in text
+    for instead, told in ((bound, 0), ("credit={}", 1), ('magnitude={"mix": lambda *_: 0}', 0)):
+        path.write_text(text.replace(bound, instead))
+        assert cli.main(["build", str(path)]) == 0
+        said = capsys.readouterr().err
+        assert said.count("\n") == told and "bright" not in said
+        assert ("build: mix returns floats and has no magnitude" in said) == bool(told)
+
+
+@pytest.mark.parametrize("vary, copy", [(None, "--from box_iou'"), (7, "--from box_iou --vary 7'")])
+def test_a_part_that_is_counted_and_not_in_the_file_is_one_line(tmp_path, vary, copy):
+    path = new("hw5", ["nms"], tmp_path, vary)
+    path.write_text(path.read_text().replace('["nms"], globals()', '["nms", "box_iou"], globals()'))
+    with pytest.raises(BuildError) as caught:
+        build(path)
+    first, *lines = str(caught.value).split("\n")
+    assert len(lines) == 1 and "hw5.py is not ready:" in first
+    assert lines[0].startswith("- 'box_iou' is counted but hw5.py has no function ")
+    assert f"copy its cells from 'tinyvision new other {copy}" in lines[0]
 
 
 def test_build_finds_a_solution_outside_the_markers(tmp_path):

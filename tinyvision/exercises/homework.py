@@ -98,6 +98,11 @@ def homework(name: str, parts: Sequence, functions: Mapping | None = None,
         rows=tuple((part.title, round(part.points, 4)) for part in made), **_merged(made))
 
 
+def parts_of(exercise: Exercise) -> list[Exercise]:
+    """The exercises that one is made of, as they are in it; of one that is no homework itself."""
+    return list(exercise.cases.parts) if isinstance(exercise, Homework) else [exercise]
+
+
 def points_table(exercise: Exercise) -> str:
     """What each exercise is worth, as a table in Markdown."""
     rows = getattr(exercise, "rows", ()) or ((exercise.title, exercise.points),)

@@ -29,11 +29,12 @@ class BuildError(ValueError):
 
 @dataclass(frozen=True)
 class Built:
-    """What was written, and how many known mistakes were tried."""
+    """What was written, how many known mistakes were tried, and what to think about."""
     folder: Path
     files: tuple[Path, ...]
     points: float
     mistakes: int
+    notes: tuple[str, ...] = ()
 
 
 def build(path, out=None, check: bool = True, visibility: str = "visible") -> Built:
@@ -59,13 +60,14 @@ def build(path, out=None, check: bool = True, visibility: str = "visible") -> Bu
                     + proofs.check_mistakes(exercise))
         if problems:
             raise BuildError("\n".join([f"{path} is not ready:", *(f"- {p}" for p in problems)]))
+    notes = proofs.exact_floats(exercise) if check else []
     folder = Path(out) if out else path.parent / "build" / exercise.name
     for name, text in texts.items():
         write(folder / name, text)
     write(folder / path.name, path.read_bytes())
     zipped = archive(path, exercise, folder, visibility)
-    files = (*(folder / name for name in texts), zipped)
-    return Built(folder, files, exercise.points, len(exercise.mistakes))
+    files = (*(folder / name for name in texts), zipped, folder / path.name, folder / "secret")
+    return Built(folder, files, exercise.points, len(exercise.mistakes), tuple(notes))
 
 
 def _texts(exercise: Exercise, cells):

@@ -5,6 +5,7 @@ caught and named.
 from __future__ import annotations
 
 import ast
+import collections
 import json
 import re
 from pathlib import Path
@@ -12,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision.exercises import Exercise, load
-from tinyvision.exercises.homework import TABLE_HEAD, TABLE_LINE, Homework
+from tinyvision.exercises.homework import TABLE_HEAD, TABLE_LINE, Homework, parts_of
 from tinyvision.exercises.start import solution_text, stub
 from tinyvision.grading import sandbox, source, submissions
-from tinyvision.grading.assignment import PUBLIC_SEED, attempt, prepare
+from tinyvision.grading.assignment import PUBLIC_SEED, attempt, expect, prepare
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.examine import examine
 from tinyvision.grading.verdict import Verdict, judge
@@ -29,7 +30,8 @@ SHORT = 24                              # a line of so few letters tells nothing
 def check_texts(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
     """What is wrong with the files: those whose names begin with ``solution`` must get every point,
     the student's none."""
-    problems = _check_cases(exercise) or _check_hidden(exercise, cells, texts)
+    problems = (_check_cases(exercise) or _check_written(exercise, cells)
+                or _check_hidden(exercise, cells, texts))
     if problems:
         return problems
     assignment = prepare(exercise, np.random.default_rng(PUBLIC_SEED))
@@ -46,12 +48,62 @@ def check_texts(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
     return problems
 
 
+def _check_written(exercise: Exercise, cells) -> list[str]:
+    """The parts whose functions are counted and do not stand in the file: a line for each."""
+    catalogue = exercise.catalogue if isinstance(exercise, Homework) else ()
+    seed = getattr(exercise, "vary", None)
+    vary = "" if seed is None else f" --vary {seed}"
+    there, problems = _defined(cells), []
+    for part in parts_of(exercise):
+        missing = [function for function in part.functions if function not in there]
+        if missing:
+            copy = (f"copy its cells from 'tinyvision new other --from {part.name}{vary}'"
+                    if part.name in catalogue else "write it there")
+            problems.append(f"{part.name!r} is counted but {exercise.name}.py has no function "
+                            f"{' and no '.join(missing)}; {copy}, or take it out of EXERCISE")
+    return problems
+
+
+def _defined(cells) -> set[str]:
+    """The names that the solution defines or imports, wherever in it."""
+    names = set()
+    for cell in (cell for cell in cells if cell.kind == "code"):
+        for node in ast.walk(ast.parse(source.solution(cell.text))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                names |= {(one.asname or one.name).split(".")[0] for one in node.names}
+    return names
+
+
+def exact_floats(exercise: Exercise) -> list[str]:
+    """The functions of the instructor's own parts whose floats are compared exactly, a sentence
+    each. Some are meant so (a maximum is one of its arguments), so this is no refusal."""
+    catalogue = exercise.catalogue if isinstance(exercise, Homework) else ()
+    found = {}
+    for part in (part for part in parts_of(exercise) if part.name not in catalogue):
+        for case in part.cases(np.random.default_rng(PUBLIC_SEED)):
+            if case.function not in part.magnitude and any(
+                    one.dtype.kind == "f" for one in expect(part, case).parts):
+                found[case.function] = (
+                    f"{case.function} returns floats and has no magnitude, so they are compared "
+                    "exactly and who sums in another order is wrong: give magnitude="
+                    f'{{"{case.function}": absolute({case.function})}} and terms, the number of '
+                    "products that it sums, or a magnitude of 0 if it only chooses")
+    return list(found.values())
+
+
 def _check_cases(exercise: Exercise) -> list[str]:
     first, second = (exercise.cases(np.random.default_rng(seed)) for seed in (0, 1))
     problems = [f"case {case.name!r} calls {case.function}, which is no function of the exercise"
                 for case in first if case.function not in exercise.functions]
     problems += [f"{f} has no cases, so nothing of it is graded" for f in exercise.functions
                  if all(case.function != f for case in first)]
+    named = collections.Counter((case.function, case.name) for case in first)
+    problems += [f"{count} cases of {function} are called {name!r}; give each a name of its own"
+                 for (function, name), count in named.items() if count > 1]
     about = [[(case.function, case.name, case.points) for case in cases]
              for cases in (first, second)]
     if about[0] != about[1]:

@@ -105,6 +105,8 @@ def run_build(args) -> int:
           f"{built.mistakes} known mistakes are caught and named")
     for path in built.files:
         print(path)
+    for note in built.notes:
+        print(f"build: {note}", file=sys.stderr)
     return 0
 
 
