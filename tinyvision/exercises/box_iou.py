@@ -162,6 +162,10 @@ def _area_clipped(sides):
     return np.maximum(sides.prod(axis=-1), 0)
 
 
+def _unless_both_negative(sides):
+    return np.where((sides <= 0).all(axis=-1), 0, sides.prod(axis=-1))
+
+
 def _x_clipped(sides):
     return np.maximum(sides[..., 0], 0) * sides[..., 1]
 
@@ -272,6 +276,8 @@ MISTAKES += versions(MISTAKES, {
                                             _turned_positive)),
         _overlap_but(lambda sides: sides.prod(axis=-1)),
         _overlap_but(lambda sides: sides.prod(axis=-1), clip=-np.inf, positive=True),
+        _overlap_but(lambda sides: sides.prod(axis=-1), positive=True),
+        *(_overlap_but(_unless_both_negative, clip=clip, positive=True) for clip in (0.0, -np.inf)),
         _overlap_but(_area_clipped, clip=-np.inf),
         *(_unless_empty(_overlap_but(sides)) for sides in (
             _area_clipped, _x_clipped, _y_clipped, _turned_positive)),

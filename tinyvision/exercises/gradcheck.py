@@ -226,6 +226,10 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
     ("nan-accepted", "Every comparison with NaN is False, also error > tolerance. Ask the "
      "question the other way round.",
      _comparing(lambda n, g: not np.abs(n - g).max() > 1e-4 * np.abs(n).max())),
+    *(("nan-accepted", "Every comparison with NaN is False, also error > tolerance. Ask the "
+       "question the other way round.", _comparing(compare)) for compare in (
+        lambda n, g: not (np.abs(n - g) > 1e-4 * np.abs(n).max()).any(),
+        lambda n, g: max(np.abs(n - g).flat) <= 1e-4 * np.abs(n).max())),
     ("any-shape", "An array that only broadcasts to the shape of x is no gradient of x.",
      _any_shape),
     ("same-size", "An array of as many numbers but another shape is no gradient of x.",
