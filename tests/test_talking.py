@@ -176,3 +176,13 @@ def test_a_question_costs_little():
     start = time.process_time()
     graded("gradcheck", solution_text(load("gradcheck")))
     assert len(calls) > 500 and (time.process_time() - start) / len(calls) < 2e-3
+
+
+def test_what_one_call_prints_is_not_held_against_another():
+    """Half a megabyte a call, of eight that may be printed: together it is more."""
+    text = solution_text(load("conv2d")).replace(
+        "def conv2d(x, weight, bias, stride, padding):",
+        "def conv2d(x, weight, bias, stride, padding):\n    print('debug line\\n' * 100_000)", 1)
+    assert "debug line" in text
+    record = graded("conv2d", text)
+    assert record["score"] == 10 and not record["remarks"]
