@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import small_course
 from tinyvision import cli
-from tinyvision.grading import grade, totals
+from tinyvision.grading import fingerprints, grade, similarity, totals
 from tinyvision.grading.exports import canvas, moodle
 from tinyvision.grading.exports.table import Table, number, parsed
 from tinyvision.grading.store import Store
@@ -330,6 +330,40 @@ def test_above_moodles_maximum_is_refused(results, tmp_path):
     exported.write_bytes(MOODLE.encode())
     with pytest.raises(ValueError, match="ada would get more than Moodle's maximum"):
         moodle.fill(exported, out)
+
+
+# ---- Gradescope's groups -------------------------------------------------------------------------
+
+def test_everybody_of_gradescopes_group_has_the_mark(tmp_path, exported):
+    source, handed_in = small_course.write_course(tmp_path)
+    shutil.rmtree(handed_in)
+    for number, text in (("11", small_course.RIGHT), ("12", small_course.SWAPPED)):
+        (handed_in / f"submission_{number}").mkdir(parents=True)
+        (handed_in / f"submission_{number}" / "lab1.py").write_text(text)
+    (handed_in / "submission_metadata.yml").write_text(
+        "---\nsubmission_11:\n  :submitters:\n  - :name: Ada Lovelace\n    :sid: '101'\n"
+        "    :email: ada@uni.example\n  - :name: Ben\n    :sid: \n    :email: ben@uni.example\n"
+        "  :created_at: 2026-12-01 10:00:00 Z\n  :results:\n    :tests:\n    - :name: half and half"
+        "\n  :history:\n  - :id: 3\n    :submitters:\n    - :name: Nobody\n"
+        "submission_12:\n  :submitters:\n  - :name: Cleo\n  :created_at: 2026-12-01 10:00:00 Z\n")
+    out = tmp_path / "out"
+    grade(handed_in, out, str(source), seed="1", progress=False)
+    assert {row.student: row.score for row in totals.rows(out)} == {
+        "101": 20, "ben@uni.example": 20, "Cleo": 12}
+    filled = canvas.fill(exported, out, "98765")
+    assert changed(CANVAS, filled.data) == {(3, 6): ("", "20"), (4, 6): ("3.00", "20"),
+                                              (5, 6): ("-", "12")}
+
+
+def test_one_file_of_a_group_is_not_copied_from_itself():
+    text = fingerprints.prepare(Path(fingerprints.__file__).read_text())
+
+    def alike(*files):
+        members = [similarity.Member(str(i), file, text, file) for i, file in enumerate(files)]
+        return [[one.home for one in group.members]
+                for group in similarity.in_class("lab1", members, {})]
+    assert alike("submission_1/a.py", "submission_1/a.py") == []
+    assert alike("submission_1/a.py", "submission_2/a.py") == [["0", "1"]]
 
 
 # ---- the others ----------------------------------------------------------------------------------

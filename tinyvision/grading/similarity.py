@@ -28,10 +28,12 @@ class Member:
         home: the student's folder; "" for what ships with tinyvision.
         label: the student's name and file, or the shipped file's path.
         text: its `Text`.
+        file: its path below the folder of submissions; "" for what ships.
     """
     home: str
     label: str
     text: Text
+    file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def groups(store, records: list[tuple[str, dict]]) -> list[Group]:
         if source is not None and record["exercise"]:
             label = record["student"] if record["student"] in record["file"] else record["file"]
             classes.setdefault(record["exercise"], []).append(
-                Member(home, label, prepare(source, record["file"])))
+                Member(home, label, prepare(source, record["file"]), record["file"]))
     found = [group for exercise, members in sorted(classes.items())
              for group in in_class(exercise, members, about.get(exercise, {}))]
     return sorted(found, key=lambda group: -group.share)
@@ -78,13 +80,17 @@ def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     twins = _identical(members, own)
     counting = frozenset().union(*own) - _common(own, [member.home for member in members])
     own = [prints & counting for prints in own]
-    links = [(i, j, share) for i, j, share in _links(own)
-             if members[i].home != members[j].home]
-    links += [(i, j, 1.0) for i, j in twins if members[i].home != members[j].home]
+    links = [(i, j, share) for i, j, share in [*_links(own), *((i, j, 1.0) for i, j in twins)]
+             if not _together(members[i], members[j])]
     made = [_group(exercise, [members[i] for i in component],
                    max(share for i, _, share in links if i in component), counting)
             for component in _components(links)]
     return made + _shipped(exercise, members, own, about.get("solution", ""), counting)
+
+
+def _together(one: Member, other: Member) -> bool:
+    """Whether two are of one student, or one file that a group handed in."""
+    return one.home == other.home or bool(one.file) and one.file == other.file
 
 
 def _common(own: list[set], homes: list[str]) -> set:

@@ -8,7 +8,8 @@ nbgrader     the course's folder or its ``submitted``: ``ID/ASSIGNMENT/NOTEBOOK.
 Canvas       ``NAME_[LATE_]NUMBER_ATTACHMENT_FILE.py``
 Moodle       ``Full Name_NUMBER_assignsubmission_file_/…``, also without folders; what was typed
              online, ``…_onlinetext_/``, is the same student's
-Gradescope   ``submission_NUMBER/…``, the students in ``submission_metadata.yml`` beside them
+Gradescope   ``submission_NUMBER/…``, the students in ``submission_metadata.yml`` beside them; a
+             group's submission is each of its students'
 others       a pattern: a regular expression for paths with ``(?P<student_id>…)``, and perhaps
              ``(?P<timestamp>…)``
 ===========  ====================================================================================
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import collections
 import errno
+import functools
 import hashlib
 import os
 import re
@@ -42,8 +44,8 @@ _MOODLE = re.compile(r"(?P<student_id>.+)_(?P<number>\d+)_assignsubmission_"
 _CANVAS = re.compile(r"(?P<student_id>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_\d+_.+", re.S)
 _GRADESCOPE = re.compile(r"submission_(?P<number>\d+)")
 _METADATA = "submission_metadata.yml"
-_METADATA_LINE = re.compile(r"(?P<key>submission_\d+):|"
-                            r"[\s-]+:(?P<name>name|sid|email): *(?P<text>.+)")
+_METADATA_KEY = re.compile(r"^(submission_\d+):", re.M)
+_METADATA_LINE = re.compile(r"(?P<indent>\s*)(?P<begins>-?) *:(?P<name>\w+): *(?P<text>.*)")
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,12 @@ def _of_entry(folder: Path, entry: os.DirEntry) -> list[Submission]:
     """The submissions in one file or folder of the folder."""
     path = Path(entry.path)
     if entry.is_dir(follow_symlinks=False):
-        who = identity(entry.name, folder)
-        return [replace(one, **who) for one in _of_student(folder, path)]
+        whose = _whose(entry.name, folder)
+        return [replace(one, **who) for one in _of_student(folder, path) for who in whose]
     if _program(entry.name) or entry.is_symlink():
-        who = identity(path.stem, folder)
-        return [replace(one, **who) for one in read_all(path, path.stem, entry.name)]
+        whose = _whose(path.stem, folder)
+        return [replace(one, **who) for one in read_all(path, path.stem, entry.name)
+                for who in whose]
     return []
 
 
@@ -162,24 +165,47 @@ def identity(name: str, folder: Path) -> dict:
         late = bool(found.groupdict().get("late"))
         return {"student": found["student_id"], "number": found["number"], "late": late}
     if found := _GRADESCOPE.fullmatch(name):
-        return {"student": _gradescope(folder).get(name, name), "number": found["number"]}
+        return {"student": _gradescope(folder).get(name, [name])[0], "number": found["number"]}
     return {}
 
 
-def _gradescope(folder: Path) -> dict[str, str]:
-    """submission_NUMBER -> the first student's number, address or name; {} without the file."""
+def _whose(name: str, folder: Path) -> list[dict]:
+    """What `identity` says, once for each student of one of Gradescope's groups: all of them have
+    its mark."""
+    who = identity(name, folder)
+    known = _gradescope(folder).get(name, ()) if _GRADESCOPE.fullmatch(name) else ()
+    return [who | {"student": student} for student in known] or [who]
+
+
+def _gradescope(folder: Path) -> dict[str, list[str]]:
+    """submission_NUMBER -> its students' numbers, addresses or names; {} without the file."""
     try:
         text = _bytes(folder / _METADATA, MOST_BYTES).decode("utf-8", "replace")
     except (OSError, ValueError):
         return {}
-    known, key = collections.defaultdict(dict), ""
-    for line in text.splitlines():
-        if found := _METADATA_LINE.match(line):
-            key = found["key"] or key
-            if found["name"]:
-                known[key].setdefault(found["name"], found["text"].strip(" '\""))
-    return {key: about.get("sid") or about.get("email") or about["name"]
-            for key, about in known.items()}
+    return _students(text)
+
+
+@functools.lru_cache(maxsize=1)         # asked for every folder of the export
+def _students(text: str) -> dict[str, list[str]]:
+    pieces = _METADATA_KEY.split(text)
+    found = {key: _submitters(piece.splitlines()) for key, piece in zip(pieces[1::2], pieces[2::2])}
+    return {key: students for key, students in found.items() if students}
+
+
+def _submitters(lines: list[str]) -> list[str]:
+    """The students below ``:submitters:``, and nobody of the sections that follow it: tests have
+    names, too."""
+    several, outer, inside = [], None, False
+    for found in filter(None, map(_METADATA_LINE.match, lines)):
+        outer = found["indent"] if outer is None else outer
+        if found["indent"] == outer and not found["begins"]:
+            inside = found["name"] == "submitters" and not several
+        elif inside:
+            several += [{}] if found["begins"] or not several else []
+            several[-1].setdefault(found["name"], found["text"].strip(" '\""))
+    words = [about.get("sid") or about.get("email") or about.get("name") for about in several]
+    return list(dict.fromkeys(filter(None, words)))
 
 
 def _without_online_text(found: list[Submission]) -> list[Submission]:
