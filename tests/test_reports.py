@@ -578,7 +578,8 @@ def test_no_function_of_a_homework_hides_the_mistakes_of_another(tmp_path):
               "verdict": "WRONG_VALUE", "message": ""} for function in ("conv2d", "nms")]
     made = [("conv2d", f"slip-{i}") for i in range(9) for _ in range(2)] + [("nms", "endless")]
     records = [record("WRONG_VALUE", 0.0, student=f"s{i}", file=f"s{i}.py", exercise="hw5",
-                      cases=cases, diagnoses=[{"function": function, "name": name, "hint": "Look."}])
+                      cases=cases,
+                      diagnoses=[{"function": function, "name": name, "hint": "Look."}])
                for i, (function, name) in enumerate(made)]
     page = laid(tmp_path, *records)
     mistakes = text_of(page.partition('id="mistakes"')[2].partition("</section>")[0])
@@ -709,6 +710,9 @@ def test_points_by_hand_for_a_file_of_no_exercise(tmp_path):
     for known, points, shares in ((records[:2], 10.0, [0.4, 1.0]), (records, None, [0.5, 1.0])):
         out = tmp_path / str(len(known))
         laid(out, *known)
+        if points:
+            with pytest.raises(ValueError, match="11 points, of 10; give a number from 0 to 10"):
+                overrides.add(out, known, "ben", "", 11.0, "too much", "2026-12-01")
         overrides.add(out, known, "ben", "", 4.0, "the zip held it", "2026-12-01")
         page, rules = laid(out, *known), course.read(out)
         found = [mark(one, rules) for one in known]

@@ -33,7 +33,8 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str]) 
             f'<p class="soft">{parts.counted(len(everything), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
             f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
-            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}{_look(everything, [*missing, *notes])}"
+            f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}"
+            f"{_look(everything, [*missing, *notes])}"
             f"{_everybody(students, list(exercises), exercises)}")
     return parts.page("Class report", body)
 

@@ -118,8 +118,8 @@ def _case(case: dict, more: int) -> str:
     printed = case.get("printed", "")[:PRINTED]
     printed = f'<p class="soft small">printed</p><pre>{escape(printed)}</pre>' if printed else ""
     return (f'<div class="case">{_title(case, more)}<p class="soft">{escape(case["message"])}</p>'
-            f'{_text(case.get("follow_through"))}{_lines(case)}{parts.example(case.get("counterexample"))}{images}{printed}'
-            "</div>")
+            f'{_text(case.get("follow_through"))}{_lines(case)}'
+            f'{parts.example(case.get("counterexample"))}{images}{printed}</div>')
 
 
 def _hidden(case: dict, more: int) -> str:
@@ -137,7 +137,8 @@ def _title(case: dict, more: int) -> str:
 
 def _finding(found: dict) -> str:
     title = f"It looks like: {parts.named(found['name'])}" if found["name"] else "Not recognised"
-    return (f'<div class="hint"><b>{title}</b>{escape(found["hint"])}</div>{parts.example(found.get("counterexample"))}')
+    return (f'<div class="hint"><b>{title}</b>{escape(found["hint"])}</div>'
+            f'{parts.example(found.get("counterexample"))}')
 
 
 def _lines(holder: dict) -> str:
