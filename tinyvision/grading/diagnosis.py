@@ -86,7 +86,7 @@ def _of_function(assignment, function, mine, failing, answers, verdicts, judgeme
     if not failing:
         return []
     alike = pattern([one for one in seen if one[2].verdict in WRONG])
-    where = parameter(assignment, function, mine, failing, verdicts)
+    where = parameter(assignment, mine, verdicts)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")
         return [Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))]
@@ -151,11 +151,14 @@ def _same_part(a, b, expected: Expected, part: int) -> bool:
 
 # ---- where it is right ---------------------------------------------------------------------------
 
-def parameter(assignment, function, mine, failing, verdicts) -> tuple[str, str] | None:
-    """(name, sentence) of an argument whose value decides whether the answer is right."""
+def parameter(assignment, mine, verdicts) -> tuple[str, str] | None:
+    """(name, sentence) of an argument whose value decides whether the answer is right. A right
+    answer without elements says nothing, a call that raised is not right."""
     if any(assignment.cases[i].driver for i in mine):
         return None                     # a driver's numbers are no options of the student's function
-    passing = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
+    fine = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
+    failing = [i for i in mine if i not in fine]
+    passing = [i for i in fine if any(part.size for part in assignment.expected[i].parts)]
     names = assignment.exercise.parameters(assignment.cases[mine[0]])
     for position, name in enumerate(names):
         values = [[_plain(assignment.cases[i].args, position) for i in group]

@@ -35,9 +35,15 @@ def _close(a, b, tolerance) -> bool:
     return a.shape == b.shape and a.size > 0 and bool((np.abs(a - b) <= tolerance).all())
 
 
+def empty(got, want, tolerance):
+    """No element."""
+    if not got.size:
+        return "empty", "Your result has no element."
+
+
 def zero(got, want, tolerance):
     """All zeros."""
-    if not got.any() and want.any():
+    if got.size and not got.any() and want.any():
         return "all-zero", "Every number of your result is zero: was it ever filled in?"
 
 
@@ -66,8 +72,8 @@ def factor(got, want, tolerance):
     """A constant multiple."""
     if got.shape == want.shape and want.size > 1 and want.any():
         scale = float((got * want).sum() / (want * want).sum())
-        told = number(scale)
-        if abs(scale) > 1e-6 and told != "1" and _close(got, scale * want, tolerance * max(1, abs(scale))):
+        told, slack = number(scale), tolerance * max(1, abs(scale))
+        if abs(scale) > 1e-6 and told != "1" and _close(got, scale * want, slack):
             return "factor", f"Your result is {told} times the right one."
 
 
@@ -133,4 +139,4 @@ def nearly(pairs) -> tuple[str, str] | None:
             "numbers to float32 or float16 on the way?")
 
 
-PATTERNS = (zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)
+PATTERNS = (empty, zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)
