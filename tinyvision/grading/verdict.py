@@ -266,8 +266,9 @@ def _placed(verdict: Verdict, where: str, got, want, part: int, wrong: np.ndarra
     share = "the only element is wrong" if wrong.size == 1 else f"{count} of {wrong.size} wrong"
     place = f"at [{', '.join(map(str, index))}]" if index else "the number"
     digits = telling(got[index], want[index])
-    return Judgement(verdict, f"{where}{share}; {place} yours {number(got[index], digits)}, expected "
-                              f"{number(want[index], digits)}", part, index, wrong)
+    yours, right = (number(values[index], digits) for values in (got, want))
+    return Judgement(verdict, f"{where}{share}; {place} yours {yours}, expected {right}",
+                     part, index, wrong)
 
 
 def number(value, digits: int = DIGITS) -> str:
