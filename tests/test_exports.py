@@ -142,6 +142,23 @@ def test_canvas_gets_its_own_file_back_with_one_column_changed(results, exported
     assert "submissions of nobody in the file: =dan" in said
 
 
+def test_who_is_excused_in_canvas_stays_so(results, exported, capsys):
+    excused = CANVAS.replace(b'one",9.00,,88.1', b'one",9.00,EX,88.1')
+    exported.write_bytes(excused)
+    assert export(results, "--canvas", exported, "--column", "98765") == 0
+    after = exported.with_name("canvas-filled.csv").read_bytes()
+    assert (3, 6) not in changed(excused, after) and (5, 6) in changed(excused, after)
+    assert "1 excused, left as they were: Lovelace, Ada" in capsys.readouterr().out
+
+
+def test_a_blank_row_before_canvas_students_is_no_matter(results, exported):
+    lines = CANVAS.split(b"\r\n")
+    blank = b"\r\n".join([lines[0], b"", *lines[3:]])
+    exported.write_bytes(blank)
+    assert export(results, "--canvas", exported, "--column", "98765") == 0
+    assert (2, 6) in changed(blank, exported.with_name("canvas-filled.csv").read_bytes())
+
+
 def test_zeros_of_what_could_not_be_read_are_listed(tmp_path, exported):
     source, handed_in = small_course.write_course(tmp_path)
     (handed_in / "ada" / "lab1" / "lab1.py").unlink()

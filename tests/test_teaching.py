@@ -204,7 +204,10 @@ def test_a_name_that_two_share_is_nobodys():
     ("id,name,email\n", "names nobody"), ("", "neither a column"),
     ("Vorname,Nachname\nA,B\n", "neither a column 'id' nor 'email' .it has: Vorname, Nachname"),
     ("id,name\n1,A\n1,B\n", "row 3: the id '1' stands in row 2"), ("id,name\n,A\n", "row 2: no id"),
-    ("id,extra_hours\n1,two\n", "extra_hours is 'two'")])
+    ("id,extra_hours\n1,two\n", "extra_hours is 'two'"),
+    ("id,extra_hours\n1,inf\n", "extra_hours is 'inf'; give a number from 0 to 100000"),
+    ("id,extra_hours\n1,-3\n", "extra_hours is '-3'"),
+    ("id,extra_hours\n1,nan\n", "extra_hours is 'nan'")])
 def test_a_roster_that_is_none_is_named_and_nothing_changes(out, capsys, text, words):
     before = (out / "gradebook.csv").read_bytes()
     bad = out.parent / "bad.csv"

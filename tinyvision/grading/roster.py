@@ -7,6 +7,7 @@ student's due date).
 from __future__ import annotations
 
 import csv
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from tinyvision.grading.store import write
 
 FILE = "course/roster.csv"
+LONGEST = 100_000                       # hours of an extension: eleven years
 COLUMNS = {"id": ("id", "student_id", "student id", "sid", "sis user id", "sis login id", "number"),
            "name": ("name", "full name", "student", "student name"),
            "first": ("first_name", "first name", "given name", "firstname"),
@@ -150,7 +152,10 @@ def _student(row: list[str], columns: dict[str, int], where: str) -> Student:
     try:
         extra = float(cells.get("extra") or 0)
     except ValueError:
-        raise ValueError(f"{where}: extra_hours is {cells['extra']!r}; give a number") from None
+        extra = math.nan
+    if not 0 <= extra <= LONGEST:
+        raise ValueError(f"{where}: extra_hours is {cells['extra']!r}; give a number from 0 to "
+                         f"{LONGEST}")
     return Student(one, name, cells.get("email", ""), extra)
 
 

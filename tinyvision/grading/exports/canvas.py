@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 
 from tinyvision.grading import totals
-from tinyvision.grading.exports.filling import Filled, Index, fill as fill_column, table_of
+from tinyvision.grading.exports.filling import Filled, Index, fill as fill_column, said, table_of
 from tinyvision.grading.exports.table import Table, parsed
 
 ASSIGNMENT = re.compile(r"^(.*)\s\((\d+)\)$")
+EXCUSED = "EX"                          # what Canvas writes for who need not hand it in
 IGNORED = re.compile("(Current|Final) (Score|Points|Grade)|Override (Score|Grade|Status)")
 
 
@@ -27,7 +28,8 @@ def fill(exported: Path, out: Path, column: str | None, zeros: bool = False) -> 
             where there is one assignment only.
         zeros: a zero where nothing was handed in.
 
-    ValueError where there is no such column, or Canvas would not take it.
+    Who is excused there stays so. ValueError where there is no such column, or Canvas would not
+    take it.
     """
     table = table_of(exported)
     place = _column(table, column)
@@ -38,8 +40,15 @@ def fill(exported: Path, out: Path, column: str | None, zeros: bool = False) -> 
         first += 1
     identity = range(_students(table, place))
     rows = totals.rows(out)
-    filled = fill_column(table, first, place, identity, Index(rows), zeros=zeros)
-    notes = _points_note(table, first, place, rows)
+    excused: list[str] = []
+
+    def skipped(cells):
+        if cells[place].strip().upper() != EXCUSED:
+            return False
+        excused.append(cells[0])
+        return True
+    filled = fill_column(table, first, place, identity, Index(rows), zeros=zeros, skipped=skipped)
+    notes = [*_points_note(table, first, place, rows), *said("excused, left as they were", excused)]
     return Filled(filled.data, filled.count, header[place].value, (*notes, *filled.notes))
 
 

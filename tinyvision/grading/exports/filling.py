@@ -96,8 +96,9 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
     notes += said("in the file, without a submission here, left as they were", unknown)
     notes += said("submissions of nobody in the file", absent)
     notes += said("named like two different students, left as they were", doubtful)
-    return Filled(table.data(), filled, table.rows[first - 1][column].value
-                  if first else "", tuple(notes))
+    above = table.rows[first - 1] if first else []
+    return Filled(table.data(), filled, above[column].value if column < len(above) else "",
+                  tuple(notes))
 
 
 def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, list[str]]:
