@@ -257,6 +257,12 @@ def test_an_endless_function_takes_no_other_functions_time(assignment):
         False, True, False]
 
 
+def test_an_endless_function_hides_no_chance_in_others(assignment):
+    record = run(assignment, with_mix("while True: pass\n").replace(
+        "g.sum((0, 2, 3))", "np.random.rand(len(weight))"))
+    assert verdicts(record) == ["TIMEOUT", "TIMEOUT", "NONDETERMINISTIC", "OK"]
+
+
 def test_a_case_after_a_timeout_still_counts(assignment):
     record = run(assignment, with_mix("if stride == 1:\n    while True: pass\n"
                                       "return np.einsum('nchw,oc->nohw', x[..., ::2, ::2], weight)"

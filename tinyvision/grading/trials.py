@@ -147,9 +147,10 @@ class Trials:
 
         All calls run in one new process, the last case first, before each one with the public
         numbers, which have the same shapes: an answer that was kept by shape, a global that another
-        call has to set, or any other trace of an earlier call, shows.
+        call has to set, or any other trace of an earlier call, shows. Functions of which a case
+        timed out are left out.
         """
-        if self.left or not self.answers:
+        if not self.repeatable():
             return
         if not self.remaining():
             self.remarks.append(USED_UP.format(self.assignment.in_all))
@@ -158,9 +159,7 @@ class Trials:
         if not self.alone and not all(i in again and self.agrees(i, *again[i])
                                       for i in self.answers):
             self.run_all()              # calls are not independent, or it is chance: one by one
-            if self.left:
-                return
-        for i in sorted(self.answers):
+        for i in self.repeatable():
             if i in again and self.agrees(i, *again[i]):
                 continue
             agrees = self.agrees(i, *self.once(i))
@@ -174,14 +173,20 @@ class Trials:
         if public and self.only_public(public):
             self.remarks.append("right with the public numbers only")
 
+    def repeatable(self) -> list[int]:
+        """The numbers of the cases answered, of functions of which none timed out."""
+        return [i for i in sorted(self.answers)
+                if self.assignment.cases[i].function not in self.left]
+
     def sequence(self) -> tuple[dict, dict]:
         """(answers again, answers to public numbers): case number -> (header, blobs)."""
         known = self.assignment.public if not self.assignment.is_public else None
-        asked = [(i, source) for i in sorted(self.answers, reverse=True)
+        ours = self.repeatable()
+        asked = [(i, source) for i in reversed(ours)
                  for source in ((known, self.assignment) if known else (self.assignment,))]
         both = self.calls(asked, 2 + 4 * sum(self.times.values()))
         found = {one: answer for one, answer in zip(asked, both)}
-        return tuple({i: found[i, source] for i in self.answers} if source and found else {}
+        return tuple({i: found[i, source] for i in ours} if source and found else {}
                      for source in (self.assignment, known))
 
     def calls(self, asked: list, seconds: float, silent: bool = False) -> list:
