@@ -395,11 +395,11 @@ def cases(rng):
         Case("recall_and_precision", "equal scores", (*_tied(rng), 7)),
         Case("recall_and_precision", "many detections", (*_scored(
             rng, rng.permutation(np.arange(17) < 6).astype(np.int64)), 9), 1.5),
-        Case("eleven_point_ap", "2007, by hand", _ranked(hand, 5), 0.5),
+        Case("eleven_point_ap", "2007, by hand", _ranked(hand, 8), 0.5),
         Case("eleven_point_ap", "2007, half of them found", _ranked(half, 4), 0.5),
         Case("eleven_point_ap", "2007, all found", _ranked(slow, 7), 0.5),
         Case("eleven_point_ap", "2007, many detections", _random(rng, 19, 13, 8), 1.5),
-        Case("all_point_ap", "2010, by hand", _ranked(hand, 5), 0.75),
+        Case("all_point_ap", "2010, by hand", _ranked(hand, 8), 0.75),
         Case("all_point_ap", "2010, a saw", _ranked(sawing, 9)),
         Case("all_point_ap", "2010, no detections", (np.zeros(0), np.zeros(0)), 0.25),
         Case("all_point_ap", "2010, many detections", _random(rng, 19, 13, 8), 1.5),
