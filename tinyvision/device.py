@@ -72,7 +72,7 @@ def empty(shape, like):
         MemoryError: there cannot be one; says how many bytes.
     """
     try:
-        return (np if type(like) is np.ndarray else module_of(like)).empty(shape, like.dtype)
+        return module_of(like).empty(shape, like.dtype)
     except ValueError as error:                              # NumPy's, which does not say
         size = math.prod(shape) * like.dtype.itemsize
         raise MemoryError(f"an array of shape {tuple(shape)} needs {size:.3g} bytes") from error

@@ -144,7 +144,7 @@ def rehearsing() -> bool:
 
 def rehearsed(name, *args) -> bool:
     """Whether this is a rehearsal: then the call is noted, and must not be made."""
-    if _forced.rehearsal is None:
+    if not rehearsing():
         return False
     _forced.rehearsal.append((name, tuple(getattr(a, "shape", ()) for a in args)))
     return True
@@ -289,7 +289,7 @@ def user_cache() -> pathlib.Path:
 
 # --- threads and scratch memory -------------------------------------------------------------------
 class _Local(threading.local):
-    threads = None                         # what Numba says, remembered: asking takes half a microsecond
+    threads = None                         # what Numba says: to ask takes half a microsecond
 
     def __init__(self):
         self.buffers = {}

@@ -7,7 +7,6 @@ here, in Python, once for every shape, and handed to the compiled code as a reco
 """
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -272,7 +271,7 @@ def clipped(down, cuts, place, J, rows, H, flat):
     for cut in different.values():
         first, here, positions = tables_of(down, cut, place, J)
         first = {phase: tap + len(places) for phase, tap in first.items()}
-        clips.append(_clip(down, cut, first, 1 if flat else rows, math.inf if flat else H))
+        clips.append(_clip(down, cut, first, 1 if flat else rows, H, flat))
         places, windows = places + here, windows + positions
     number = {taps: k for k, taps in enumerate(different)}
     return [number[cut.windows] for cut in cuts], np.array(clips), places, windows
@@ -291,13 +290,13 @@ def tables_of(down, across, place, J):
     return first, places, windows
 
 
-def _clip(down, across, first, rows, H):
+def _clip(down, across, first, rows, H, flat):
     """(rows, M, K, 2): of every row and phase the first tap on the image, and how many there are."""
     clip = np.zeros((rows, down.phases, across.phases, 2), np.int64)
     for (r, s), tap in first.items():
         offsets, columns = np.array(down.offsets[r], np.int64), len(across.offsets[s])
         hit = np.arange(rows)[:, None] * down.stride + offsets
-        inside = (hit >= 0) & (hit < H) if H < math.inf else hit == hit    # one stretch of taps
+        inside = (hit >= 0) & (hit < H) | bool(flat)         # one stretch of taps
         clip[:, r, s, 0] = tap + (inside.argmax(1) if len(offsets) else 0) * columns
         clip[:, r, s, 1] = inside.sum(1) * columns
     return clip

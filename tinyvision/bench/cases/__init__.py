@@ -104,15 +104,15 @@ def call_of(function, inputs, with_respect_to=None, cotangent=None):
     xs = [Tensor(x, requires_grad=k in wanted) for k, x in enumerate(inputs)]
     leaves, y, g = [xs[k] for k in wanted], function(*xs), Tensor(cotangent)
     y = y[0] if isinstance(y, tuple) else y
-    inputs = y._node.inputs
-    if (places := [k for x in leaves for k, i in enumerate(inputs) if i._node is x._node]) and (
-            len(places) == len(leaves)):
-        backward = y.op.backward
-        return (lambda: backward(g, y, *inputs)[places[0]]) if one else (
-            lambda: [found[k] for found in (backward(g, y, *inputs),) for k in places])
-    if one:
-        return lambda: grad(y, leaves, g, retain_graph=True)[0]
-    return lambda: grad(y, leaves, g, retain_graph=True)
+    backward, inputs = y.op.backward, y._node.inputs
+    places = [k for x in leaves for k, i in enumerate(inputs) if i._node is x._node]
+
+    def gradients():
+        if len(places) != len(leaves):                       # more than one operation
+            return grad(y, leaves, g, retain_graph=True)
+        found = backward(g, y, *inputs)
+        return tuple(found[k] for k in places)
+    return (lambda: gradients()[0]) if one else gradients
 
 
 def round_of(function, inputs, wanted, cotangent=None):
