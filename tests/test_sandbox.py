@@ -19,7 +19,7 @@ from tinyvision.bench import grading as bench
 from tinyvision.cli import main
 from tinyvision.exercises import load
 from tinyvision.grading import (archives, doctor, forkserver, grader, jail, landlock, sandbox,
-                                seccomp, submissions, worker)
+                                scratch, seccomp, submissions, worker)
 from tinyvision.grading.assignment import prepare
 from tinyvision.grading.trials import Trials
 
@@ -573,3 +573,53 @@ def test_a_family_of_processes_is_counted():
     finally:
         child.communicate(b"\n")
     assert bench.share(child.pid) == 0
+
+
+# ---- what a killed grader leaves -----------------------------------------------------------------
+
+HOLDS = """
+from tinyvision.grading import jail, sandbox
+session = sandbox.Session("student.py", b"", "medium")
+print(session.folder.name, jail.grader_folder(), flush=True)
+input()
+"""
+
+
+@LINUX
+def test_folders_of_a_killed_grader_are_removed_by_the_next_and_no_others(tmp_path):
+    def holder():
+        return subprocess.Popen([sys.executable, "-c", HOLDS], text=True, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)})
+    killed, alive = holder(), holder()
+    folders = [[Path(word) for word in one.stdout.readline().split()] for one in (killed, alive)]
+    theirs = {name: tmp_path / name for name in ("tinyvision-mine", "tinyvision-scratch-file")}
+    theirs["tinyvision-mine"].mkdir(), theirs["tinyvision-scratch-file"].touch()
+    (tmp_path / "tinyvision-scratch-link").symlink_to(theirs["tinyvision-mine"])
+    killed.kill(), killed.wait()
+    assert all(path.exists() for path in (*folders[0], *folders[1]))
+    third = holder()                    # grades, and so sweeps first
+    own = [Path(word) for word in third.stdout.readline().split()]
+    assert not any(path.exists() for path in folders[0])
+    assert all(path.exists() for path in (*folders[1], *own, *theirs.values()))
+    for one in (alive, third):
+        one.communicate("\n", PATIENT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "tinyvision-mine", "tinyvision-scratch-file", "tinyvision-scratch-link"]
+
+
+@LINUX
+def test_a_folder_that_was_swept_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    lock, removed = scratch._locked, []
+
+    def slow(path, wait=False):
+        if wait and not removed:
+            removed.append(path)
+            path.rmdir()
+        return lock(path, wait)
+    monkeypatch.setattr(scratch, "_locked", slow)
+    made = scratch.folder()
+    assert removed and os.path.isdir(made.name) and made.name != str(removed[0])
+    assert lock(Path(made.name)) is None
+    made.cleanup()
+    assert not os.path.exists(made.name)

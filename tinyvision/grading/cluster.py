@@ -11,12 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyvision import exercises
-from tinyvision.grading import engines, grader, store
+from tinyvision.grading import engines, grader, scratch, store
 
 AHEAD = 2                               # tasks sent for every thread of the cluster
 ANSWER, WAIT = 10, 60                   # seconds for the scheduler, and for the first worker
@@ -67,8 +66,8 @@ def _assignment(secret: bytes, exercise: str, file: bytes | None, seconds: float
 
 
 @functools.cache
-def _folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="tinyvision-assignments-")
+def _folder() -> scratch.Folder:
+    return scratch.folder()
 
 
 def _unpacked(name: str, file: bytes) -> Path:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tinyvision import cuda
 from tinyvision.exercises.drivers import text as text_driver
-from tinyvision.grading import jail
+from tinyvision.grading import jail, scratch
 from tinyvision.grading.jail import Limits
 
 TEXT_SECONDS, CPU_SECONDS, WALL_SECONDS = 5.0, 10, 60
@@ -73,8 +73,8 @@ def compiled(program: str, level: str) -> tuple[bytes, str]:
         raise CompilerFault("CUDA texts are compiled on the host by a C++ compiler, and neither "
                             "$CXX nor c++, g++ or clang++ was found here; install one "
                             "(apt install g++)")
-    with tempfile.TemporaryDirectory(prefix="tinyvision-") as folder, \
-            tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+    with (scratch.folder() as folder, tempfile.TemporaryFile() as out,
+          tempfile.TemporaryFile() as errors):
         code = _run(_command(path, level, folder), program, folder, out, errors)
         out.seek(0), errors.seek(0)
         said = errors.read(LONGEST).decode("utf-8", "replace")

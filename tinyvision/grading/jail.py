@@ -23,13 +23,12 @@ import py_compile
 import shutil
 import sys
 import sysconfig
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinyvision.grading import landlock, seccomp, worker
+from tinyvision.grading import landlock, scratch, seccomp, worker
 
 LEVELS = ("strong", "medium", "none")
 NOBODY = "65534"
@@ -69,10 +68,10 @@ def numpy_folders() -> list[Path]:
 
 
 @functools.cache
-def _kit() -> tempfile.TemporaryDirectory:
+def _kit() -> scratch.Folder:
     """A folder with ``site``, links to numpy, and ``grader``, our own parts compiled: a start
     then neither searches installed packages nor compiles."""
-    folder = tempfile.TemporaryDirectory(prefix="tinyvision-site-")
+    folder = scratch.folder()
     site, grader = Path(folder.name, "site"), Path(folder.name, "grader")
     site.mkdir(), grader.mkdir()
     for name in PARTS:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 
-from tinyvision.grading import jail, worker
+from tinyvision.grading import jail, scratch, worker
 from tinyvision.grading.forkserver import ForkServer, last_line
 from tinyvision.grading.jail import LEVELS, THREADS, Limits, interpreter, numpy_site  # noqa: F401
 
@@ -110,8 +110,7 @@ class Session:
 
     def __init__(self, name: str, source: bytes, level: str, limits: Limits = Limits()):
         strong = level == "strong"
-        self.folder = None if strong else tempfile.TemporaryDirectory(
-            prefix="tinyvision-", ignore_cleanup_errors=True)
+        self.folder = None if strong else scratch.folder()
         folder = "/tmp" if strong else self.folder.name
         user = jail.lesser_user(level)
         if user:
