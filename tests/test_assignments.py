@@ -155,11 +155,16 @@ def test_a_parts_numbers_do_not_depend_on_its_neighbours():
 
 @pytest.mark.parametrize("arguments, words", [
     (dict(parts=[]), "no exercises"), (dict(parts=["nmx"]), "did you mean 'nms'"),
-    (dict(parts=["nms", "nms"]), "nms and nms both define the function nms"),
+    (dict(parts=["nms", "nms"]), "homework hw: nms is named twice; name it once"),
     (dict(parts=["nms"], points={"conv2d": 3}), "points of 'conv2d', which is none of its parts"),
     (dict(parts=["nms"], points={"nms": 0}), "give a positive number"),
     (dict(parts=["nms"], late={"per_day": 1}, due="2026-12-01 12:00Z"), "no rule 'per_day'"),
-    (dict(parts=["nms"], due="1. 12. 2026"), "is no time")])
+    (dict(parts=["nms"], due="1. 12. 2026"), "is no time"),
+    (dict(parts=["nms"], late=[]), "late policy: .. is no table of rules; write it like"),
+    (dict(parts=["nms"], late="10%", due="2026-12-01 12:00Z"), "'10%' is no table of rules"),
+    (dict(parts=["nms"], vary=-1), "vary=-1 is no seed; give a whole number from 0 to 999999999"),
+    (dict(parts=["nms"], vary=10 ** 9), "vary=1000000000 is no seed"),
+    (dict(parts=["nms"], vary=True), "vary=True is no seed")])
 def test_a_homework_that_does_not_fit_together(arguments, words):
     with pytest.raises(ValueError, match=words):
         homework("hw", **arguments)
@@ -188,6 +193,8 @@ def test_an_edited_solution_is_the_one_that_counts(tmp_path):
 @pytest.mark.parametrize("change, words", [
     (("EXERCISE = homework", "OTHER = homework"), "defines no EXERCISE"),
     (("import numpy as np", "import numpy as np\n1 / 0"), "line 13: ZeroDivisionError: division"),
+    (("import numpy as np", "import numpy as np\nimport sys\nsys.exit(0)"),
+     "line 14: the file ends Python here .sys.exit, exit or quit.*; take that out"),
     (("due=None", "due='soon'"), "'soon' is no time")])
 def test_a_file_that_does_not_run_is_named(tmp_path, change, words):
     path = new("hw", ["nms"], tmp_path)
@@ -203,8 +210,35 @@ def test_new_does_not_write_over_a_file_or_under_a_bad_name(tmp_path):
     new("hw", ["nms"], tmp_path)
     with pytest.raises(FileExistsError, match="--force"):
         new("hw", ["nms"], tmp_path)
-    with pytest.raises(ValueError, match="cannot be an assignment's name"):
-        new("../hw", ["nms"], tmp_path)
+    for name, why in [("../hw", "use letters, digits and _"), ("", "use letters"), ("ü", "letters"),
+                      ("class", "is a word of Python's own"), ("numpy", "'import numpy' beside"),
+                      ("random", "is a module"), ("nms", "is an exercise of the catalogue")]:
+        with pytest.raises(ValueError, match=f"cannot be an assignment's name.*{why}"):
+            new(name, ["nms"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hw.py"]
+
+
+def test_build_tells_of_a_file_that_ends_python(tmp_path, capsys):
+    """At its top, or in a function: either would end the command without a word."""
+    text = new("hw", ["nms"], tmp_path).read_text()
+    for old, new_text, words in [
+            ("import numpy as np", "import numpy as np\nexit()", "line 13: the file ends Python"),
+            ("    ### BEGIN SOLUTION", "    ### BEGIN SOLUTION\n    if len(scores) > 9: quit()",
+             "nms, called for the case '.*', ends Python .sys.exit, exit or quit.; take")]:
+        path = tmp_path / "ends.py"
+        path.write_text(text.replace(old, new_text, 1))
+        assert cli.main(["build", str(path)]) == 2
+        said = capsys.readouterr()
+        assert re.search(words, said.err) and said.err.count("\n") == 1 and not said.out
+    assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize("option", ["--only=", "--only= , ", "--rerun="])
+def test_an_option_that_names_nobody_is_not_all(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["grade", str(tmp_path), "-o", str(tmp_path / "out"), option])
+    assert ended.value.code == 2 and "leave" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 # ---- other conventions ---------------------------------------------------------------------------

@@ -180,8 +180,8 @@ def test_canvas_zeros_only_when_asked_for(results, exported):
 
 @pytest.mark.parametrize("text, column, words", [
     (CANVAS.decode(), None, "say --column with one of 'HW2 .11.', 'HW3 .98765.'"),
-    (CANVAS.decode(), "HW9", "stands there 0 times"),
-    (CANVAS.decode().replace("HW2 (11)", "HW3 (11)"), "HW3", "stands there 2 times"),
+    (CANVAS.decode(), "HW9", "no columns are for 'HW9', and one is to be filled"),
+    (CANVAS.decode().replace("HW2 (11)", "HW3 (11)"), "HW3", "2 columns are for 'HW3', and one is to be filled"),
     (CANVAS.decode().replace("10.00,20.00", "10.00,(read only)"), "98765", "read only"),
     (CANVAS.decode().replace("HW3 (9", "Final Score HW3 (9"), "98765", "Canvas ignores"),
     (CANVAS.decode().replace('"Lovelace, Ada"', '"Lovelace, Ada'), "98765", "line 4: a quote"),

@@ -207,7 +207,10 @@ def test_a_name_that_two_share_is_nobodys():
     ("id,extra_hours\n1,two\n", "extra_hours is 'two'"),
     ("id,extra_hours\n1,inf\n", "extra_hours is 'inf'; give a number from 0 to 100000"),
     ("id,extra_hours\n1,-3\n", "extra_hours is '-3'"),
-    ("id,extra_hours\n1,nan\n", "extra_hours is 'nan'")])
+    ("id,extra_hours\n1,nan\n", "extra_hours is 'nan'"),
+    ('id,name\n1,A\n2,"B\n3,C\n4,"D"\n', "line 3: a cell begins with a quote"),
+    ('id,name\n1,"A\n2,B\n3,C\n', "line 2: a cell begins with a quote"),
+    ('id,name,email\n1,"A\n2,B",b@x.org\n', "line 2: .* not closed where the cell ends")])
 def test_a_roster_that_is_none_is_named_and_nothing_changes(out, capsys, text, words):
     before = (out / "gradebook.csv").read_bytes()
     bad = out.parent / "bad.csv"
@@ -218,6 +221,14 @@ def test_a_roster_that_is_none_is_named_and_nothing_changes(out, capsys, text, w
     with pytest.raises(ValueError, match=words):
         roster.read(bad)
     assert (out / "gradebook.csv").read_bytes() == before and roster.of(out) is None
+
+
+def test_quotes_of_a_roster_that_are_right():
+    """Names with commas and quotes, and remarks of several lines, which nobody reads."""
+    text = ('id,name,remark\r\n1,"Lovelace, Ada","a\r\nb"\r\n\r\n2,"Kim ""K"" Lee",\r\n'
+            '3,D"Arcy,x')
+    assert [(one.id, one.name) for one in roster.parse(text)] == [
+        ("1", "Lovelace, Ada"), ("2", 'Kim "K" Lee'), ("3", 'D"Arcy')]
 
 
 def test_roster_with_a_mark_and_old_umlauts(tmp_path):

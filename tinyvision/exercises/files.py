@@ -42,10 +42,15 @@ def _execute(name: str, path: Path, text: str) -> None:
     module.__file__ = str(path)
     try:
         exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
+    except BaseException as error:
         del sys.modules[name]
+        if not isinstance(error, (Exception, SystemExit)):
+            raise                       # somebody pressed Ctrl-C
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if frame.filename == str(path)]
         where = f" line {lines[-1]}" if lines else ""
         said = f"{type(error).__name__}: {error}".rstrip(": ")
+        if isinstance(error, SystemExit):
+            said = ("the file ends Python here (sys.exit, exit or quit) and is not read any "
+                    "further; take that out")
         raise ValueError(f"{path}{where}: {said}") from error

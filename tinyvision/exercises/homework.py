@@ -24,6 +24,7 @@ ELSEWHERE_LINE = re.compile(
     rb"# tinyvision only the instructor checks: ((?:[\w-]{1,60}:[\d.]{1,9} ?){1,60})")
 TABLE_LINE = "<!-- the table of points: build writes it here -->"
 TABLE_HEAD = "| exercise | points |\n|---|---|\n"
+MOST_VARIED = 999_999_999               # nine digits: what PARTS_LINE has room for
 FUTURE = "from __future__ import annotations"
 
 
@@ -80,6 +81,7 @@ def homework(name: str, parts: Sequence, functions: Mapping | None = None,
     ValueError names an unknown exercise, a function that two parts define, points of no part, a
     due date or a late policy that says nothing.
     """
+    _check_seed(name, vary)
     made = [_part(part, vary) for part in parts]
     _check(name, made, points or {})
     Policy.of(due, late)
@@ -152,12 +154,20 @@ def _once(words) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def _check_seed(name: str, vary) -> None:
+    if vary is not None and (type(vary) is not int or not 0 <= vary <= MOST_VARIED):
+        raise ValueError(f"homework {name}: vary={vary!r} is no seed; give a whole number from 0 "
+                         f"to {MOST_VARIED}, or leave it out for the usual conventions")
+
+
 def _check(name: str, parts: list[Exercise], points: Mapping) -> None:
     if not parts:
         raise ValueError(f"homework {name}: no exercises; name at least one, such as 'conv2d'")
     owner: dict[str, str] = {}
     for part in parts:
         for function in part.functions:
+            if owner.get(function) == part.name:
+                raise ValueError(f"homework {name}: {part.name} is named twice; name it once")
             if function in owner:
                 raise ValueError(f"homework {name}: {owner[function]} and {part.name} both define "
                                  f"the function {function}; take one of them")

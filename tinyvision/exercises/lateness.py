@@ -47,6 +47,9 @@ class Policy:
     def of(cls, due: str | None, late: Mapping | None) -> "Policy":
         """A policy from an assignment's data; ValueError names a rule that there is not."""
         known = [item.name for item in dataclasses.fields(cls) if item.name != "due"]
+        if late is not None and not isinstance(late, Mapping):
+            raise ValueError(f"late policy: {late!r} is no table of rules; write it like "
+                             '{"free_hours": 1, "points_per_day": 2}, or {} for none')
         for key, value in (late or {}).items():
             if key not in known:
                 raise ValueError(f"late policy: there is no rule {key!r}; there are "

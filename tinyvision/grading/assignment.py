@@ -98,7 +98,11 @@ def prepare_public(exercise) -> Assignment:
 
 def run(exercise, case, function=None):
     """A function's answer to a case, by default the solution's; the case keeps its own arrays."""
-    return exercise.answer(replace(case, args=copy.deepcopy(case.args)), function)
+    try:
+        return exercise.answer(replace(case, args=copy.deepcopy(case.args)), function)
+    except SystemExit:                  # else the grader would end here, without a word
+        raise ValueError(f"{case.function}, called for the case {case.name!r}, ends Python "
+                         "(sys.exit, exit or quit); take that out of the function") from None
 
 
 def request(exercise, case, cap: int) -> tuple[dict, list[bytes]]:

@@ -6,20 +6,23 @@ from __future__ import annotations
 
 import inspect
 import json
+import keyword
 import pprint
 import re
+import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 
-from tinyvision.exercises import Exercise, load
+from tinyvision.exercises import Exercise, load, names
 from tinyvision.exercises.homework import TABLE_LINE, Homework, homework
 from tinyvision.exercises.start import _pieces, _without_markers, task
 from tinyvision.exercises.vary import BOXES, IMAGES, Variation, variations
 from tinyvision.grading.store import write
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+MODULES = ("numpy", "tinyvision")       # that students' files import, beside Python's own
 SMALL = 40                              # numbers of an example that a person reads
 INTRODUCTION = """\
 # {title}
@@ -47,10 +50,8 @@ EXERCISE = homework(
 def new(name: str, parts: list[str], folder=".", vary: int | None = None,
         force: bool = False) -> Path:
     """Write NAME.py; its path. FileExistsError where there is one and ``force`` is not given,
-    ValueError for a name that is no Python name or an exercise that there is not."""
-    if not re.fullmatch(r"[A-Za-z_]\w{0,60}", name):
-        raise ValueError(f"new: {name!r} cannot be an assignment's name; use letters, digits and "
-                         "_, such as hw3")
+    ValueError for a name that cannot be one or is taken, or an exercise that there is not."""
+    _check_name(name)
     path = Path(folder) / f"{name}.py"
     text = assignment_text(name, parts, vary)
     if path.exists() and not force:
@@ -58,6 +59,23 @@ def new(name: str, parts: list[str], folder=".", vary: int | None = None,
                               "--force")
     write(path, text)
     return path
+
+
+def _check_name(name: str) -> None:
+    """ValueError for a name that the files of an assignment cannot have."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,60}", name):
+        raise ValueError(f"new: {name!r} cannot be an assignment's name; use letters, digits and "
+                         "_, such as hw3")
+    why = ""
+    if keyword.iskeyword(name):
+        why = "is a word of Python's own, and no file of that name can be imported"
+    elif name in sys.stdlib_module_names or name in MODULES:
+        why = f"is a module: 'import {name}' beside the file {name}.py would import that instead"
+    elif name in names():
+        why = "is an exercise of the catalogue, and would be graded in its place"
+    if why:
+        raise ValueError(f"new: {name!r} cannot be an assignment's name: it {why}; choose another, "
+                         "such as hw3")
 
 
 def assignment_text(name: str, parts: list[str], vary: int | None = None) -> str:

@@ -67,8 +67,9 @@ def add_grade_options(grading) -> None:
                          help="submissions at a time; auto: two more than processors (default)")
     grading.add_argument("--shard", metavar="I/N", type=_checked(selection.shard),
                          help="grade only part I of N; copying the folders together merges them")
-    grading.add_argument("--only", metavar="ALICE,BOB", help="grade only these students")
-    grading.add_argument("--rerun", metavar="TIMEOUT,…", type=_checked(selection.verdicts),
+    grading.add_argument("--only", type=_only, metavar="ALICE,BOB",
+                         help="grade only these students")
+    grading.add_argument("--rerun", metavar="TIMEOUT,…", type=_checked(_verdicts),
                          help="grade again what ended with one of these verdicts")
     grading.add_argument("--seconds", type=_seconds, metavar="S",
                          help="how long one submission may take in all; default: a second a "
@@ -79,9 +80,23 @@ def add_grade_options(grading) -> None:
 
 def grade_options(args) -> dict:
     """What `add_grade_options` added, as `grade` takes it."""
-    only = tuple(name.strip() for name in (args.only or "").split(",") if name.strip())
-    return {"shard": args.shard, "only": only, "dask": args.dask, "seconds": args.seconds,
-            "rerun": selection.verdicts(args.rerun or "")}
+    return {"shard": args.shard, "only": args.only or (), "dask": args.dask,
+            "seconds": args.seconds, "rerun": selection.verdicts(args.rerun or "")}
+
+
+def _only(text: str) -> tuple[str, ...]:
+    """The students named; an empty text, as of a shell's variable that is not set, is not all."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names nobody; give students, such as "
+                                         "alice,bob, or leave --only away to grade everybody")
+    return names
+
+
+def _verdicts(text: str) -> None:
+    if not selection.verdicts(text):
+        raise ValueError(f"{text!r} names no verdict; give some, such as TIMEOUT,GRADER_ERROR, or "
+                         "leave --rerun away")
 
 
 def _jobs(text: str) -> int | None:

@@ -7,6 +7,7 @@ student's due date).
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import unicodedata
@@ -116,10 +117,13 @@ def parse(text: str, name: str = "roster") -> list[Student]:
     """The students in a roster's text."""
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if any(row)]
-    columns = _columns(rows[0] if rows else [], name)
+    rows = [(line, row) for line, row in _rows(text, delimiter, name) if any(row)]
+    columns = _columns(rows[0][1] if rows else [], name)
     students, seen = [], {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, (line, row) in enumerate(rows[1:], 2):
+        if any("\n" in row[place] or "\r" in row[place] for place in columns.values()
+               if place < len(row)):
+            raise ValueError(_open_quote(name, line))
         student = _student(row, columns, f"{name} row {number}")
         if key(student.id) in seen:
             raise ValueError(f"{name} row {number}: the id {student.id!r} stands in row "
@@ -129,6 +133,23 @@ def parse(text: str, name: str = "roster") -> list[Student]:
     if not students:
         raise ValueError(f"{name} names nobody: it has a header and no rows below it")
     return students
+
+
+def _rows(text: str, delimiter: str, name: str):
+    """(line on which it begins, cells) of each row of a table."""
+    reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 1
+    try:
+        for row in reader:
+            yield line, row
+            line = reader.line_num + 1
+    except csv.Error:
+        raise ValueError(_open_quote(name, line)) from None
+
+
+def _open_quote(name: str, line: int) -> str:
+    """What is said of a quote that takes the students below it into its own cell."""
+    return (f"{name} line {line}: a cell begins with a quote (\") that is not closed where the "
+            "cell ends; close it, or take it out")
 
 
 def _columns(header: list[str], name: str) -> dict[str, int]:

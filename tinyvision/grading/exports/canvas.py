@@ -63,9 +63,10 @@ def _column(table: Table, wanted: str | None) -> int:
         name, *ASSIGNMENT.match(name).groups())]
     found = named if wanted is not None else assignments
     if len(found) != 1:
-        asked = f"column {wanted!r}" if wanted is not None else "one assignment"
-        raise ValueError(f"{table.name}: {asked} stands there {len(found)} times; say --column "
-                         f"with one of {', '.join(map(repr, assignments))}")
+        asked = f"{len(found) or 'no'} columns are for {wanted!r}" if wanted is not None else (
+            f"{len(found)} columns are for assignments")
+        raise ValueError(f"{table.name}: {asked}, and one is to be filled; say --column with one "
+                         f"of {', '.join(map(repr, assignments))}")
     if IGNORED.search(found[0]):
         raise ValueError(f"{table.name}: Canvas ignores columns like {found[0]!r}; give the "
                          "assignment another title there and export again")
