@@ -19,11 +19,13 @@ import small_course
 from test_exports import results_problems
 from tinyvision import cli, exercises
 from tinyvision.exercises.homework import TABLE_LINE, homework
+from tinyvision.exercises.start import stub
 from tinyvision.exercises.vary import variations, varied
 from tinyvision.grading import autograder, notebooks, sandbox, source, submissions
 from tinyvision.grading.assignment import as_received, prepare, run as answer_of
 from tinyvision.grading.build import BuildError, build, checkable, script, worth
 from tinyvision.grading.examine import examine
+from tinyvision.grading.grader import grade
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
 from tinyvision.grading.proofs import check_mistakes, secret_lines
@@ -610,6 +612,23 @@ def test_check_says_what_only_the_instructor_can_check(tmp_path, capsys):
         assert cli.main(["check", str(made.folder / "student" / f"hw.{suffix}")]) == 1
         assert "hw: 0 of the 7 points that can be checked here (of 11 in all)\n" in (
             capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("suffix", [".py", ".ipynb"])
+def test_two_exercises_in_one_file_are_told_and_the_first_is_checked(tmp_path, capsys, suffix):
+    texts = [stub(exercises.load(name)) for name in ("box_iou", "nms", "box_iou")]
+    path = tmp_path / f"ada{suffix}"
+    path.write_text("\n".join(texts) if suffix == ".py" else json.dumps(
+        {"cells": [{"cell_type": "code", "source": text} for text in texts]}))
+    assert cli.main(["check", str(path)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "box_iou: 0 of 10 points The file names nms, too, of which nothing was checked" in said
+    for wanted in (["--exercise", "nms"], ["--exercise", "box_iou"]):
+        assert cli.main(["check", str(path), *wanted]) == 1
+        assert ("The file names" in capsys.readouterr().out) == (wanted[1] == "box_iou")
+    record, = grade(tmp_path, tmp_path.with_name("out"), seed="s", progress=False).records
+    assert record["exercise"] == "box_iou"
+    assert "names nms, too: graded as box_iou only" in record["remarks"]
 
 
 def test_examples_of_functions_that_are_not_written_are_not_run(tmp_path):

@@ -61,7 +61,9 @@ def check(path=None, exercise: str | None = None, hints: int | None = None) -> C
     record, _ = examine(one, assignment, level, repeat=sandbox.worker.CAN_FORK, deep=True)
     if hints is None:
         hints = 0 if found.stepwise else EVERYTHING
-    return Checked(record | {"hints": hints, "elsewhere": getattr(found, "elsewhere", {})})
+    others = submissions.named_besides(one.source, found.name)
+    return Checked(record | {"hints": hints, "elsewhere": getattr(found, "elsewhere", {}),
+                             "others": others})
 
 
 def _exercise(one, wanted: str | None):
@@ -114,7 +116,7 @@ def text(record: dict) -> str:
         lines += _function_lines(function, list(cases), record)
     if not record["cases"]:
         lines += textwrap.wrap(f"{record['verdict']}: {record['message']}", WIDTH)
-    lines += _score_lines(record)
+    lines += _score_lines(record) + _others_lines(record)
     hints = record.get("hints", EVERYTHING)
     if hints < EVERYTHING and record["verdict"] != "OK" and record["cases"]:
         lines.append(f"stuck? there are hints: --hint {hints + 1}, in a notebook "
@@ -126,8 +128,8 @@ def _score_lines(record: dict) -> list[str]:
     """The points; of parts that stand in the instructor's file only, that nothing is known here."""
     score = f"{record['score']:g}" if record["score"] is not None else "not graded"
     if record["points"] is None:                        # a broken archive, say, is of no exercise
-        graded = "" if record["score"] is None else " points"
-        return [f"{record['exercise'] or 'no exercise'}: {score}{graded}"]
+        return ["of no exercise: " + ("not graded" if record["score"] is None else
+                                      "nothing in it gives points")]
     others = record.get("elsewhere") or {}
     lines = [f"{name:30} ? / {points:g}   only your instructor can check this part"
              for name, points in others.items()]
@@ -138,6 +140,15 @@ def _score_lines(record: dict) -> list[str]:
     right = ", everything that can be checked here is right" if right else ""
     return [*lines, f"{record['exercise']}: {score} of the {record['points']:g} points that can be "
             f"checked here (of {whole:g} in all){right}"]
+
+
+def _others_lines(record: dict) -> list[str]:
+    """What is said of a file that names further exercises."""
+    others = record.get("others")
+    how = "--exercise NAME, in a notebook check(exercise='NAME')"
+    return textwrap.wrap(f"The file names {' and '.join(others)}, too, of which nothing was checked: "
+                         f"hand each exercise in as a file of its own, or see what it gives with "
+                         f"{how}.", WIDTH) if others else []
 
 
 def _function_lines(function: str, cases: list[dict], record: dict) -> list[str]:

@@ -1,7 +1,7 @@
 """One submission against one assignment: run every case, judge what comes back, make a record."""
 from __future__ import annotations
 
-from tinyvision.grading import sandbox
+from tinyvision.grading import sandbox, submissions
 from tinyvision.grading.compile import Compiling
 from tinyvision.grading.counterexample import counterexamples
 from tinyvision.grading.store import plain
@@ -62,7 +62,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
         runner = Compiling(runner, assignment.exercise, level)
     try:
         head, _ = runner.ask({"do": "read"}, [], READ_SECONDS, 1 << 20)
-        remarks = remarks_of(head)
+        remarks = remarks_of(head) + _named_besides(submission, assignment)
         if head["status"] != "ok":
             verdict, message = explain(head, None, assignment)
             return whole(submission, assignment, level, verdict, message), {}
@@ -78,6 +78,13 @@ def examine(submission, assignment, level: str, repeat: bool = True,
     verdict, message = overall(found["cases"])
     record = whole(submission, assignment, level, verdict, message) | found
     return record | {"remarks": remarks + trials.remarks}, trials.times
+
+
+def _named_besides(submission, assignment) -> list[str]:
+    """A remark where a file names further exercises: nothing of them is graded."""
+    name = assignment.exercise.name
+    others = " and ".join(submissions.named_besides(submission.source, name))
+    return [f"names {others}, too: graded as {name} only"] if others else []
 
 
 def whole(submission, assignment, level: str, verdict: Verdict, message: str) -> dict:

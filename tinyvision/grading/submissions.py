@@ -318,6 +318,13 @@ def _bytes(path: Path, most: int) -> bytes:
     return source
 
 
+def named_besides(source: bytes, exercise: str) -> list[str]:
+    """The other exercises whose headers stand in a file that is taken for this one by its first:
+    somebody put two files together. [] where another's header is the first."""
+    named = list(dict.fromkeys(name.decode() for name in _IN_SOURCE.findall(source[:1 << 20])))
+    return named[1:] if named[:1] == [exercise] else []
+
+
 def named_exercise(source: bytes, suffix: str) -> str | None:
     """The exercise in ``# tinyvision exercise: NAME`` or in a notebook's metadata, or None."""
     suffix = suffix.lower()
