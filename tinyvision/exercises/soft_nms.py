@@ -302,6 +302,13 @@ def _placed(rng, boxes, scores):
     return (np.array(boxes, float) + [dx, dy, dx, dy])[order], np.array(scores, float)[order]
 
 
+def _apart(rng, scores):
+    """Boxes that overlap nothing, one on each place, with many equal scores: no sort that is not
+    stable has their order by luck, on any processor."""
+    corners = np.indices((8, len(scores) // 8)).reshape(2, -1).T * 5 - 20
+    return _placed(rng, np.hstack([corners, corners + 4]), rng.permutation(scores))
+
+
 def _margin(boxes, scores, least, factor, limit):
     """How far the nearest decision is from falling the other way."""
     seen = [1.0]
@@ -352,13 +359,15 @@ def cases(rng):
     crowd = [(0, 0, 6, 4), (2, 0, 8, 4), (4, 1, 10, 4), (0, 1, 6, 5), (20, 0, 26, 5)]
     hand, low = (0.75, 0.9, 0.35), (0.3, 0.9, 0.25, 0.5, 0.1)
     high, other = rng.permutation(np.arange(9, 16))[:2] / 16      # exact in float32 as well
+    three = np.repeat([0.75, 0.5, 0.125], (32, 24, 8))
     many = _heaps(rng, 10, 0.1, lambda o: _bell(o, 0.7))
     lines = _heaps(rng, 10, 0.1, lambda o: _ramp(o, 0.3), 0.3)
     return [
         Case("soft_nms", "two boxes for one object", (*_about(
             rng, pair, hand, 0.25, lambda o: _bell(o, 0.5), 2.0), 0.5, 0.25)),
-        Case("soft_nms", "ties, and exactly score_threshold", (*_placed(
-            rng, apart + pair[1:] + crowd[4:], (0.5, high, high, 0.25, 0.125)), 0.5, 0.25)),
+        Case("soft_nms", "exactly score_threshold", (*_placed(
+            rng, apart + pair[1:] + crowd[4:], (0.5, high, other, 0.25, 0.125)), 0.5, 0.25), 0.5),
+        Case("soft_nms", "many equal scores", (*_apart(rng, three), 0.5, 0.25), 0.5),
         Case("soft_nms", "a crowd", (*_about(
             rng, crowd, low, 0.2, lambda o: _bell(o, 0.25), 2.0), 0.25, 0.2)),
         Case("soft_nms", "no boxes", (np.zeros((0, 4)), np.zeros(0), 0.5, 0.001), 0.25),
@@ -366,10 +375,12 @@ def cases(rng):
         Case("soft_nms_linear", "linear, by hand", (*_about(
             rng, pair, hand, 0.25, lambda o: _ramp(o, 0.5), 0.5), 0.5, 0.25)),
         Case("soft_nms_linear", "linear, exactly at the IoU threshold", (*_placed(
-            rng, halves + apart[:1], (high, 0.5, 0.25, other, 0.125)), 0.5, 0.25)),
+            rng, halves + apart[:1], (high, 0.5, 0.375, other, 0.125)), 0.5, 0.25)),
+        Case("soft_nms_linear", "linear, many equal scores", (*_apart(
+            rng, three), 0.5, 0.25), 0.5),
         Case("soft_nms_linear", "linear, a crowd", (*_about(
-            rng, crowd, low, 0.05, lambda o: _ramp(o, 0.25), 0.25), 0.25, 0.05), 1.5),
-        Case("soft_nms_linear", "linear, many boxes", (*lines, 0.3, 0.1), 1.5),
+            rng, crowd, low, 0.05, lambda o: _ramp(o, 0.25), 0.25), 0.25, 0.05), 1.25),
+        Case("soft_nms_linear", "linear, many boxes", (*lines, 0.3, 0.1), 1.25),
     ]
 
 
@@ -389,7 +400,8 @@ def _linear_magnitude(boxes, scores, limit, least):
 
 
 def _terms(boxes, scores, how, least):
-    return 8 + len(boxes)
+    """Of a factor, and one for each factor: boxes that do not overlap have the factor 1."""
+    return 8 + max(((iou(box, boxes) > 0).sum() for box in boxes), default=0)
 
 
 def _proper(boxes, *others):
