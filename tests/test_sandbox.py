@@ -337,6 +337,34 @@ def test_a_new_interpreter_and_a_fork_may_do_the_same(server, monkeypatch, body,
     assert (forked, raised(body, "strong")) == (status, status)
 
 
+ENDLESS = """
+depth = 0
+def g():
+    return h()
+def h():
+    return k()
+def k():
+    global depth
+    depth += 1
+    try:
+        return g()
+    except RecursionError:
+        print(depth)
+        raise
+def f():
+    return g()
+"""
+
+
+def test_endless_recursion_ends_equally_deep_in_a_new_interpreter_and_a_fork(server, monkeypatch):
+    """Else the last lines of its traceback are others, and so is the record."""
+    forked = answer(ENDLESS, "strong")
+    monkeypatch.setattr(sandbox, "_SERVER", [])
+    assert forked == answer(ENDLESS, "strong")
+    assert forked["error"]["type"] == "RecursionError" and len(forked["error"]["frames"]) == 6
+    assert int(forked["printed"].split()[-1]) > 300
+
+
 def test_a_server_that_died_is_started_again(server):
     first = server.process.pid
     server.process.kill(), server.process.wait()
