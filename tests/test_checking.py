@@ -1,4 +1,4 @@
-"""What a student is told: the smallest call, follow-through, what is kept between calls, hints."""
+"""What a student is told: the smallest call, what is kept between calls, hints."""
 import builtins
 import re
 import time
@@ -14,7 +14,6 @@ from tinyvision.grading import trials as trials_module
 from tinyvision.grading.assignment import as_received, expect, prepare
 from tinyvision.grading.counterexample import of_mistake
 from tinyvision.grading.examine import examine
-from tinyvision.grading.follow import follows, forward_of
 from tinyvision.grading.forms import form
 from tinyvision.grading.shrink import shrink, text, tied, weight
 from tinyvision.grading.trials import Trials
@@ -114,50 +113,6 @@ def test_a_form_needs_evidence_and_must_explain_every_case():
     assert formed((np.zeros((0, 4)), np.zeros(0, int)), arrays=boxes, magnitude=None) is None
     assert formed((np.array([1]), boxes["boxes"][1:]), arrays=boxes) == "indices-for-rows"
     assert formed((np.array([7]), boxes["boxes"][1:]), arrays=boxes) is None
-
-
-# ---- follow-through ------------------------------------------------------------------------------
-
-def test_a_gradient_that_is_right_for_a_wrong_forward_costs_nothing():
-    assert FLIPPED != RIGHT and FOLLOWING != FLIPPED
-    record = graded(FOLLOWING)
-    backward = [case for case in record["cases"] if case["function"] == "conv2d_backward"]
-    assert all(case["earned"] == case["points"] for case in backward)
-    assert all("your own conv2d" in case["follow_through"] for case in backward)
-    assert [found["name"] for found in record["diagnoses"]] == ["kernel-flipped"]
-    assert record["score"] == 5 and record["verdict"] == "WRONG_VALUE"
-
-
-def test_the_right_gradient_of_a_wrong_forward_is_right_too():
-    record = graded(FLIPPED)
-    assert [case["verdict"] for case in record["cases"][-4:]] == ["OK"] * 4
-
-
-def test_an_easy_forward_earns_no_easy_gradient():
-    """A forward of zeros is no known mistake: its gradient of zeros is worth nothing."""
-    record = graded("""
-import numpy as np
-def conv2d(x, weight, bias, stride, padding):
-    (N, _, H, W), (O, _, I, J) = x.shape, weight.shape
-    return np.zeros((N, O, (H + 2 * padding - I) // stride + 1, (W + 2 * padding - J) // stride + 1))
-def conv2d_backward(g, x, weight, bias, stride, padding):
-    return np.zeros(x.shape), np.zeros(weight.shape), np.zeros(bias.shape)
-""")
-    assert record["score"] == 0
-    assert not any("follow_through" in case for case in record["cases"])
-
-
-@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
-def test_solutions_follow_their_own_forward(name):
-    exercise = exercises.load(name)
-    backward, = (f for f in exercise.functions if f.endswith("_backward"))
-    assert forward_of(exercise, backward) == name and forward_of(exercise, name) is None
-    for case in exercise.cases(np.random.default_rng(3)):
-        if case.function == backward:
-            right = exercise.answer(case)
-            assert follows(case, exercise.functions[name], right)
-            assert not follows(case, exercise.functions[name], [1.001 * part for part in right])
-            assert not follows(case, exercise.functions[name], [0 * part for part in right])
 
 
 # ---- the smallest call ---------------------------------------------------------------------------
@@ -380,7 +335,8 @@ def test_a_gradient_belongs_to_the_very_version_of_a_mistake(monkeypatch):
     """Two versions of one mistake have one name; only the student's own is differentiated."""
     seen = []
     monkeypatch.setattr(trials_module, "follows",
-                        lambda case, implementation, parts: bool(seen.append(implementation)))
+                        lambda case, forward, implementation, parts: bool(
+                            seen.append(implementation)))
     graded(FOLLOWING)
     flipped = [one.implementation for one in exercises.load("conv2d").mistakes
                if one.name == "kernel-flipped"]

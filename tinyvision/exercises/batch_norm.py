@@ -38,6 +38,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.forwards import Forward, product
 
 
 def batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps):
@@ -622,10 +623,25 @@ def _backward_terms(g, *args):
     return _terms(g)
 
 
+# ---- the forward of the backward -----------------------------------------------------------------
+
+def _calls(g, x, weight, eps):
+    """In training, with other running statistics, bias and momentum in each call: the backward is
+    not told them."""
+    ones = np.ones_like(weight)
+    return [((x, k * ones, (1 + k) * ones, weight, (1 - k) * ones, True, 0.25 + k / 2, eps),
+             (0, 3, 4)) for k in (0.25, 0.5)]
+
+
+def _loss(answer, g, *others):
+    return product(answer[0], g)
+
+
 EXERCISE = Exercise(
     name="batch_norm", title="Batch normalisation and its gradient",
     lecture="UW, Improving ResNets", source="tinyvision/ops/batch_norm.py",
     functions={"batch_norm": batch_norm, "batch_norm_backward": batch_norm_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"batch_norm": _magnitude, "batch_norm_backward": _backward_magnitude},
-    terms={"batch_norm": _terms, "batch_norm_backward": _backward_terms})
+    terms={"batch_norm": _terms, "batch_norm_backward": _backward_terms},
+    forwards={"batch_norm_backward": Forward("batch_norm", _calls, _loss)})

@@ -33,6 +33,7 @@ import numpy as np
 
 from tinyvision.exercises.draws import random
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, inputs
 
 
 def axis_weights(before, after, align_corners):
@@ -474,6 +475,12 @@ def _backward_terms(g, input_size, align_corners):
     return np.prod([weights.sum(axis=0).max() for weights in looks]) + TERMS
 
 
+def _calls(g, input_size, align_corners):
+    """Calls of the forward of a backward; see `forwards.Forward`."""
+    return [((x, g.shape[2:], align_corners), (0,))
+            for x in inputs((*g.shape[:2], *input_size))]
+
+
 EXERCISE = Exercise(
     name="bilinear_resize", title="Bilinear resizing and its gradient",
     lecture="Kempten L 10.2, Bilinear Interpolation", source="tinyvision/ops/interpolate.py",
@@ -481,4 +488,5 @@ EXERCISE = Exercise(
                "bilinear_resize_backward": bilinear_resize_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"bilinear_resize": _magnitude, "bilinear_resize_backward": _backward_magnitude},
-    terms={"bilinear_resize": lambda *args: TERMS, "bilinear_resize_backward": _backward_terms})
+    terms={"bilinear_resize": lambda *args: TERMS, "bilinear_resize_backward": _backward_terms},
+    forwards={"bilinear_resize_backward": Forward("bilinear_resize", _calls)})

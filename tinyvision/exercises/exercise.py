@@ -14,6 +14,8 @@ from typing import Callable, Sequence
 
 import numpy as np
 
+from tinyvision.exercises.forwards import Forward, same_arguments
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -120,6 +122,8 @@ class Exercise:
         domain: name -> function of the same arguments: whether they keep what the task promises (a
             recall never falls). Smaller counter-examples are looked for only there; by default
             wherever the solution answers.
+        forwards: backward's name -> its `forwards.Forward`, where it takes anything but g and then
+            what the function without ``_backward`` takes.
     """
     name: str
     title: str
@@ -135,6 +139,7 @@ class Exercise:
     credit: dict[str, float] = field(default_factory=dict)
     stepwise: bool = False
     domain: dict[str, Callable] = field(default_factory=dict)
+    forwards: dict[str, Forward] = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -149,6 +154,17 @@ class Exercise:
     def allows(self, function: str, args: tuple) -> bool:
         """Whether the task promises to call the function only with arguments such as these."""
         return function not in self.domain or bool(self.domain[function](*args))
+
+    def forward(self, function: str) -> Forward | None:
+        """What a gradient belongs to; None for a function that is no known forward's backward."""
+        if function in self.forwards:
+            return self.forwards[function]
+        name = function.removesuffix("_backward")
+        if name == function or name not in self.functions:
+            return None
+        taken, takes = (list(inspect.signature(self.functions[f]).parameters)
+                        for f in (function, name))
+        return Forward(name, same_arguments) if taken == ["g", *takes] else None
 
     def answer(self, case: Case, function: Callable | str | None = None):
         """What a function (by default the solution) answers to a case, through its driver. A text

@@ -32,6 +32,7 @@ import itertools
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
+from tinyvision.exercises.forwards import Forward, product
 
 
 def gates_of(input, h, w_ih, w_hh, b_ih, b_hh):
@@ -439,10 +440,21 @@ def _backward_terms(gh, gc, input, h, *others):
     return 4 * h.shape[1] + len(input) + _terms(input, h)
 
 
+# ---- the forward of the backward -----------------------------------------------------------------
+
+def _calls(gh, gc, *args):
+    return [(args, range(len(args)))]
+
+
+def _loss(answer, gh, gc, *args):
+    return product(answer[0], gh) + product(answer[1], gc)
+
+
 EXERCISE = Exercise(
     name="lstm_cell", title="An LSTM cell and its gradient",
     lecture="UW, Image Captioning: CNN + RNN", source="tinyvision/ops/recurrent.py",
     functions={"lstm_cell": lstm_cell, "lstm_cell_backward": lstm_cell_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"lstm_cell": _magnitude, "lstm_cell_backward": _backward_magnitude},
-    terms={"lstm_cell": _terms, "lstm_cell_backward": _backward_terms})
+    terms={"lstm_cell": _terms, "lstm_cell_backward": _backward_terms},
+    forwards={"lstm_cell_backward": Forward("lstm_cell", _calls, _loss)})

@@ -35,6 +35,7 @@ import numpy as np
 
 from tinyvision.exercises.draws import random, small, whole
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward
 from tinyvision.exercises.slips import given
 
 
@@ -434,9 +435,29 @@ def _terms(g, indices, input_shape):
     return max_pool2d_backward(np.ones(g.shape), indices, input_shape).max()
 
 
+# ---- the forward of the backward -----------------------------------------------------------------
+# It is given the right indices, whatever the student's forward finds, so only one thing of that
+# forward matters to it: which index means which pixel. Windows of one pixel tell.
+
+def _calls(g, indices, input_shape):
+    x = 1.0 + np.arange(np.prod(input_shape)).reshape(input_shape)
+    return [((x / x.size, (1, 1), (1, 1), (0, 0)), (0,))]
+
+
+def _loss(answer, g, indices, input_shape):
+    """g times the pixels of these indices; ValueError where one is none's, or several pixels'."""
+    y, places = (part.reshape(*input_shape[:2], -1, 1) for part in answer)
+    wanted, g = (part.reshape(*input_shape[:2], 1, -1) for part in (indices, g))
+    meant = places == wanted
+    if (meant.sum(axis=2) != 1).any():
+        raise ValueError("an index that is not one pixel's")
+    return float((meant * y * g).sum())
+
+
 EXERCISE = Exercise(
     name="max_pool2d", title="Max pooling and its gradient",
     lecture="Georgia Tech, Max Unpooling", source="tinyvision/ops/max_pool2d.py",
     functions={"max_pool2d": max_pool2d, "max_pool2d_backward": max_pool2d_backward},
     cases=cases, mistakes=MISTAKES, magnitude={"max_pool2d_backward": _magnitude},
-    terms={"max_pool2d_backward": _terms})
+    terms={"max_pool2d_backward": _terms},
+    forwards={"max_pool2d_backward": Forward("max_pool2d", _calls, _loss)})

@@ -35,6 +35,7 @@ import numpy as np
 
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, inputs
 
 
 def max_unpool2d(x, indices, output_size):
@@ -322,10 +323,16 @@ def _terms(x, indices, output_size):
     return max_unpool2d(np.ones(x.shape), indices, output_size).max()
 
 
+def _calls(g, indices):
+    """Calls of the forward of a backward; see `forwards.Forward`."""
+    return [((x, indices, g.shape[2:]), (0,)) for x in inputs(indices.shape)]
+
+
 EXERCISE = Exercise(
     name="max_unpool2d", title="Max unpooling and its gradient",
     lecture="Georgia Tech, Max Unpooling", source="tinyvision/ops/max_pool2d.py",
     functions={"max_unpool2d": max_unpool2d, "max_unpool2d_backward": max_unpool2d_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={f.__name__: absolute(f) for f in (max_unpool2d, max_unpool2d_backward)},
-    terms={"max_unpool2d": _terms, "max_unpool2d_backward": lambda g, indices: 1})
+    terms={"max_unpool2d": _terms, "max_unpool2d_backward": lambda g, indices: 1},
+    forwards={"max_unpool2d_backward": Forward("max_unpool2d", _calls)})

@@ -41,6 +41,7 @@ import numpy as np
 from tinyvision.exercises.bins import APART, a_pixel_longer, edges, floors, not_rounded, outwards
 from tinyvision.exercises.draws import random, small
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, inputs
 from tinyvision.exercises.slips import given
 
 
@@ -473,10 +474,16 @@ def _backward_terms(g, boxes, *how):
     return len(boxes) * g[0, 0].size + 1
 
 
+def _calls(g, boxes, input_shape, *how):
+    """Calls of the forward of a backward; see `forwards.Forward`."""
+    return [((x, boxes, *how), (0,)) for x in inputs(input_shape)]
+
+
 EXERCISE = Exercise(
     name="ps_roi_pool", title="Position-sensitive RoI pooling",
     lecture="UW, Object Detection: R-FCN", source="tinyvision/ops/ps_roi.py",
     functions={"ps_roi_pool": ps_roi_pool, "ps_roi_pool_backward": ps_roi_pool_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"ps_roi_pool": _magnitude, "ps_roi_pool_backward": _backward_magnitude},
-    terms={"ps_roi_pool": _terms, "ps_roi_pool_backward": _backward_terms})
+    terms={"ps_roi_pool": _terms, "ps_roi_pool_backward": _backward_terms},
+    forwards={"ps_roi_pool_backward": Forward("ps_roi_pool", _calls)})

@@ -39,6 +39,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, inputs
 from tinyvision.exercises.slips import given, then
 
 
@@ -591,10 +592,16 @@ def _backward_magnitude(g, *how):
     return gx + share * _around(gx, np.sum)
 
 
+def _calls(g, boxes, input_shape, *how):
+    """Calls of the forward of a backward; see `forwards.Forward`."""
+    return [((x, boxes, *how), (0,)) for x in inputs(input_shape)]
+
+
 EXERCISE = Exercise(
     name="roi_align", title="RoI Align and its gradient",
     lecture="UW, Cropping Features: RoI Align", source="tinyvision/ops/roi_align.py",
     functions={"roi_align": roi_align, "roi_align_backward": roi_align_backward},
     cases=cases, mistakes=MISTAKES,
     magnitude={"roi_align": _magnitude, "roi_align_backward": _backward_magnitude},
-    terms={"roi_align": _terms, "roi_align_backward": _backward_terms})
+    terms={"roi_align": _terms, "roi_align_backward": _backward_terms},
+    forwards={"roi_align_backward": Forward("roi_align", _calls)})

@@ -16,6 +16,7 @@ from typing import Callable
 import numpy as np
 
 from tinyvision.exercises.exercise import Exercise, Mistake
+from tinyvision.exercises.forwards import Forward
 
 PREFIXES = ("compute_", "apply_", "plain_", "numpy_", "direct_", "slow_")
 # What arguments and answers mean, where that can be turned: images (N, C, H, W), boxes that end in
@@ -79,11 +80,11 @@ class Variation:
             [inspect.Parameter(p, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in self.order])
         return adapter
 
-    def answer(self, answer):
-        """An answer of the usual function in the other layout."""
+    def answer(self, answer, back: bool = False):
+        """An answer of the usual function in the other layout; ``back``: the other way."""
         if isinstance(answer, tuple):
-            return tuple(_turn(part, kind) for part, kind in zip(answer, self.answers))
-        return _turn(answer, self.answers[0])
+            return tuple(_turn(part, kind, back) for part, kind in zip(answer, self.answers))
+        return _turn(answer, self.answers[0], back)
 
     def text(self) -> str:
         """What the task has to say about it, as Markdown."""
@@ -165,7 +166,10 @@ def varied(exercise: Exercise, seed: int) -> Exercise:
         magnitude={table[f].name: _magnitude(table[f], exercise.functions[f], bound)
                    for f, bound in exercise.magnitude.items()},
         terms={table[f].name: table[f].adapted(bound, answers=False)
-               for f, bound in exercise.terms.items()})
+               for f, bound in exercise.terms.items()},
+        forwards={v.name: _forward(v, table[forward.name], forward)
+                  for v, forward in ((v, exercise.forward(f)) for f, v in table.items())
+                  if forward})
 
 
 def _driven(exercise: Exercise) -> bool:
@@ -175,6 +179,19 @@ def _driven(exercise: Exercise) -> bool:
 def _mistake(mistake: Mistake, variation: Variation) -> Mistake:
     return dataclasses.replace(mistake, function=variation.name,
                                implementation=variation.adapted(mistake.implementation))
+
+
+def _forward(backward: Variation, variation: Variation, forward: Forward) -> Forward:
+    """How the varied forward is called with what the varied backward was given: in the usual way,
+    turned. The gradients keep their order, whatever that of the arguments is."""
+    def calls(*args):
+        return [(variation.outside(given), [variation.order.index(variation.parameters[at])
+                                            for at in positions])
+                for given, positions in forward.calls(*backward.inside(args))]
+
+    def loss(answer, *args):
+        return forward.loss(variation.answer(answer, back=True), *backward.inside(args))
+    return Forward(variation.name, calls, loss)
 
 
 def _magnitude(variation: Variation, function: Callable, bound: Callable) -> Callable:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyvision.grading.assignment import request
 from tinyvision.grading.diagnosis import MISTYPED, WRONG, diagnose, known
-from tinyvision.grading.follow import follows, forward_of
+from tinyvision.grading.follow import follows
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
 from tinyvision.grading.talking import Talk
@@ -280,11 +280,11 @@ class Trials:
         found = {}
         for i, answer in self.answers.items():
             case = self.assignment.cases[i]
-            forward = None if case.driver else forward_of(self.assignment.exercise, case.function)
+            forward = None if case.driver else self.assignment.exercise.forward(case.function)
             if self.verdicts[i] in WRONG and forward:
-                mistake = self.mistake_in(forward)
-                if mistake and follows(case, mistake.implementation, answer.parts):
-                    found[i] = forward
+                mistake = self.mistake_in(forward.name)
+                if mistake and follows(case, forward, mistake.implementation, answer.parts):
+                    found[i] = forward.name
         return found
 
     def mistake_in(self, function: str):

@@ -1,0 +1,49 @@
+"""Which forward a gradient belongs to, and how to call it with what the backward was given.
+
+Mostly that is plain: ``op_backward(g, ...)`` takes exactly what ``op`` takes. An exercise says it
+for the others: those that take two gradients, only some of the arguments, or a size for an input.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+
+
+def product(answer, g, *others) -> float:
+    """<answer, g>, whose gradients a backward returns; ValueError where their shapes differ."""
+    if np.shape(answer) != np.shape(g):
+        raise ValueError(f"the forward has shape {np.shape(answer)}, g {np.shape(g)}")
+    return float((answer * g).sum())
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The forward of one backward.
+
+    Attributes:
+        name: the function's name.
+        calls: ``calls(*arguments of the backward) -> [(arguments, positions), ...]``, calls of the
+            forward; the gradients belong to the arguments at these positions, in their order.
+            What the backward is not given is filled in, in each call otherwise: an answer has to
+            be right for all of them, so a gradient that depends on it has no right answer.
+        loss: ``loss(answer, *arguments of the backward)``, the number whose gradients are meant.
+    """
+    name: str
+    calls: Callable
+    loss: Callable = product
+
+
+def same_arguments(g, *args):
+    """The one call with what comes behind g; gradients belong to the first arrays of floats."""
+    return [(args, [i for i, arg in enumerate(args)
+                    if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"])]
+
+
+def inputs(shape) -> tuple[np.ndarray, np.ndarray]:
+    """Two inputs for a backward that knows only their shape. Their signs differ, and of any two
+    elements the larger is the smaller in the other: a gradient through a maximum differs, too."""
+    size = int(np.prod(shape))
+    x = (np.random.default_rng(0).permutation(size) + 1.0).reshape(shape) / max(size, 1)
+    return x, -x
