@@ -24,8 +24,8 @@ import numpy as np
 
 from tinyvision.exercises import load, names
 from tinyvision.exercises.start import solution_text
-from tinyvision.grading import worker
 from tinyvision.grading.assignment import prepare
+from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Verdict, judge, received
 
 HARMLESS = Path(__file__).with_name("harmless_mutations.txt")
@@ -247,7 +247,7 @@ def verdict(assignment, function, case, right):
     args, blobs = copy.deepcopy(case.args), []
     returned = assignment.exercise.answer(replace(case, args=args), function)
     several = isinstance(returned, (tuple, list))
-    answers = [worker.describe(value, blobs, 1 << 24)
+    answers = [messages.describe(value, blobs, 1 << 24)
                for value in (returned if several else (returned,))]
     header = {"answers": answers, "inputs": len(blobs),
               "several": type(returned).__name__ if several else ""}

@@ -26,6 +26,7 @@ from tinyvision.grading.assignment import as_received, prepare, run as answer_of
 from tinyvision.grading.build import BuildError, build, checkable, script, worth
 from tinyvision.grading.examine import examine
 from tinyvision.grading.grader import grade
+from tinyvision.grading.inside import submitted
 from tinyvision.grading.new import assignment_text, new
 from tinyvision.grading.notebooks import checksum
 from tinyvision.grading.proofs import check_mistakes, secret_lines
@@ -598,7 +599,7 @@ def test_the_line_of_parts_is_not_read_as_an_encoding(tmp_path):
         script = (made.folder / folder / "hw.py").read_bytes()
         assert b"\n# tinyvision parts: box_coding:10\n" in script
         compile(script, "hw.py", "exec")
-        assert sandbox.worker.text_of(script).encode() == script
+        assert submitted.text_of(script).encode() == script
 
 
 def test_check_says_what_only_the_instructor_can_check(tmp_path, capsys):
@@ -681,7 +682,7 @@ def test_archive_has_its_files_at_the_root(built):
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in zipped.infolist()}
         setup = zipped.read("setup.sh").decode()
     assert modes["run_autograder"] == modes["setup.sh"] == 0o755 and modes["secret"] == 0o600
-    assert {"hw3.py", "autograder.json", "tinyvision/grading/worker.py"} <= set(modes)
+    assert {"hw3.py", "autograder.json", "tinyvision/grading/inside/worker.py"} <= set(modes)
     assert not [name for name in modes if "__pycache__" in name or name.startswith("/")]
     for line in ('adduser student --no-create-home --disabled-password --gecos ""',
                  "chmod -R o= /autograder/source", "chmod o= /autograder/results", "bubblewrap"):
@@ -776,7 +777,8 @@ ROOT = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only 
 
 @ROOT
 def test_without_bubblewrap_students_code_does_not_run_as_root(built, monkeypatch):
-    from tinyvision.grading import jail, worker
+    from tinyvision.grading import jail
+    from tinyvision.grading.inside import worker
     monkeypatch.delenv("TINYVISION_USER", raising=False)
     assert jail.lesser_user("medium") is None
     monkeypatch.setenv("TINYVISION_USER", "nobody")

@@ -18,7 +18,8 @@ from tinyvision.exercises.autograd import Value
 from tinyvision.exercises.drivers import autograd as programs
 from tinyvision.exercises.drivers import text as texts
 from tinyvision.exercises.start import notebook_text, solution_text, stub
-from tinyvision.grading import inspecting, worker
+from tinyvision.grading import inspecting
+from tinyvision.grading.inside import answering, messages
 from tinyvision.grading.words import explain
 
 DRIVERS = [load(name).driver for name in names() if load(name).driver]
@@ -114,7 +115,7 @@ def test_what_is_wrong_with_a_file_as_a_whole_is_said(name, text, suffix, words)
 
 @fork
 def test_a_file_that_is_not_utf8_is_named():
-    header, _ = worker.unpack(worker.respond("ada.py", "# é".encode("latin-1"), {"do": "read"}, []))
+    header, _ = messages.unpack(answering.respond("ada.py", "# é".encode("latin-1"), {"do": "read"}, []))
     verdict, message = explain(header, None, None)
     assert verdict == "SYNTAX" and message.startswith("ada.py is not UTF-8 text")
     assert message.endswith("save it as UTF-8")

@@ -19,11 +19,12 @@ import pytest
 
 from tinyvision import exercises
 from tinyvision.exercises.exercise import Case, Exercise, Mistake
-from tinyvision.grading import grade, grader, sandbox, store, submissions, worker
+from tinyvision.grading import grade, grader, jail, sandbox, store, submissions
 from tinyvision.grading.assignment import generator, prepare
 from tinyvision.grading.checking import grids
 from tinyvision.grading.commands import add, summary_text
 from tinyvision.grading.examine import examine
+from tinyvision.grading.inside import messages, worker
 from tinyvision.grading.inspecting import show
 from tinyvision.grading.patterns import PATTERNS, pattern
 from tinyvision.grading.pictures import picture
@@ -807,30 +808,30 @@ def test_values_cross_unchanged():
     values = (np.arange(6.0).reshape(2, 3).T, np.zeros((0, 4)), np.int64(3), 2.5, True, None,
               (1, 2), np.array([1, 2]))
     blobs = []
-    message = worker.pack({"args": worker.encode(values, blobs)}, blobs)
-    header, blobs = worker.unpack(message)
-    back = worker.decode(header["args"], blobs)
+    message = messages.pack({"args": messages.encode(values, blobs)}, blobs)
+    header, blobs = messages.unpack(message)
+    back = messages.decode(header["args"], blobs)
     assert all(np.array_equal(a, b) and type(a) is type(b) for a, b in
                zip(back, (*values[:2], 3, *values[3:])))
 
 
 @pytest.mark.parametrize("message", [
     b"", b"abc", struct.pack("<I", 99) + b"{}", struct.pack("<I", 2) + b"[]",
-    struct.pack("<I", 2) + b"{}", worker.pack({"a": 1}, [b"xy"])[:-1],
+    struct.pack("<I", 2) + b"{}", messages.pack({"a": 1}, [b"xy"])[:-1],
     struct.pack("<I", 20) + b'{"lengths":[-1,1e9]}', struct.pack("<I", 60000) + b"[" * 60000])
 def test_garbled_messages_are_refused(message):
     with pytest.raises(ValueError, match="garbled"):
-        worker.unpack(message)
+        messages.unpack(message)
 
 
 def test_the_worker_stands_alone(tmp_path):
-    shutil.copy(worker.__file__, tmp_path / "worker.py")
-    text = (tmp_path / "worker.py").read_text()
-    assert "import tinyvision" not in text and "from tinyvision" not in text
+    shutil.copytree(jail.PARTS, tmp_path / "inside")
+    for path in (tmp_path / "inside").glob("*.py"):
+        assert "import tinyvision" not in path.read_text()
+        assert "from tinyvision" not in path.read_text() and "from .." not in path.read_text()
     setup = io.BytesIO()
-    worker.write_frame(setup, worker.pack({"name": "a.py", "limits": {}, "frame_cap": 99}, [b""]))
-    done = subprocess.run([sandbox.interpreter(), "-I", "-S", tmp_path / "worker.py",
-                           sandbox.numpy_site()], input=setup.getvalue(), capture_output=True,
-                          cwd=tmp_path)
-    header, _ = worker.unpack(worker.read_frame(io.BytesIO(done.stdout), 1000))
+    messages.write_frame(setup, messages.pack({"name": "a.py", "limits": {}, "frame_cap": 99}, [b""]))
+    done = subprocess.run(jail.started(sandbox.interpreter(), sandbox.numpy_site(), str(tmp_path),
+                                       "worker"), input=setup.getvalue(), capture_output=True)
+    header, _ = messages.unpack(messages.read_frame(io.BytesIO(done.stdout), 1000))
     assert header == {"status": "hello", "fork": worker.CAN_FORK} and done.stderr == b""

@@ -15,9 +15,9 @@ import pytest
 
 from tinyvision.exercises import load, names
 from tinyvision.exercises.start import solution_text
-from tinyvision.grading import worker
 from tinyvision.grading.assignment import prepare
 from tinyvision.grading.diagnosis import diagnose
+from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Verdict, judge, received
 
 STRANGERS = Path(__file__).with_name("strangers")
@@ -45,7 +45,7 @@ def answered(case, function, assignment):
     except (Exception, SystemExit):
         return None
     several = type(returned) in (tuple, list)
-    about = [worker.describe(one, blobs, 1 << 24) for one in (returned if several else [returned])]
+    about = [messages.describe(one, blobs, 1 << 24) for one in (returned if several else [returned])]
     return received({"answers": about, "inputs": len(blobs),
                      "several": type(returned).__name__ if several else ""}, blobs)[0]
 

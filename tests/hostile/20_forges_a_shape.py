@@ -3,7 +3,7 @@
 # Claims an array of seven terabytes.
 import sys
 
-main = sys.modules["__main__"]
+main = sys.modules["inside.answering"]
 
 
 def claim(value, blobs, cap):

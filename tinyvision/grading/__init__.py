@@ -3,7 +3,7 @@
     tinyvision.grading.grade(folder, out)       a folder of submissions
     tinyvision.grading.check(path)              one file, for the student who writes it
 
-`worker` is the untrusted side, `sandbox` runs it, `examine` asks it, `verdict` and `diagnosis`
+`inside` is the untrusted side, `sandbox` runs it, `examine` asks it, `verdict` and `diagnosis`
 judge, `store` keeps, `report` shows.
 """
 from tinyvision.grading.checking import check

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinyvision.grading import worker
+from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Answer, Expected, received
 
 LEAST_SECONDS, TIMES_REFERENCE = 2.0, 50.0
@@ -118,7 +118,7 @@ def request(exercise, case, cap: int) -> tuple[dict, list[bytes]]:
     if beside:                          # the arguments follow one call at a time: see `talking`
         return header | {"talks": True, "driver": beside.__name__,
                          "driver_text": exercise.driver_text}, []
-    header["args"] = worker.encode(tuple(case.args), blobs)
+    header["args"] = messages.encode(tuple(case.args), blobs)
     if case.driver:
         header |= {"driver": case.driver, "driver_text": exercise.driver_text}
     return header, blobs
@@ -172,7 +172,7 @@ def as_received(returned) -> Answer:
     as the bank of mistakes has it."""
     several = type(returned) in (tuple, list)
     blobs: list = []
-    about = [worker.describe(np.asarray(value), blobs, CAP)
+    about = [messages.describe(np.asarray(value), blobs, CAP)
              for value in (returned if several else (returned,))]
     header = {"answers": about, "inputs": len(blobs),
               "several": type(returned).__name__ if several else ""}
@@ -184,7 +184,7 @@ def _digest(exercise, cases, expected) -> str:
     sha.update(json.dumps(sorted(exercise.credit.items())).encode())
     for case, right in zip(cases, expected):
         blobs: list = []
-        code = worker.encode(tuple(case.args), blobs)
+        code = messages.encode(tuple(case.args), blobs)
         about = [case.function, case.driver, case.name, case.points, code,
                  [[part.dtype.str, part.shape] for part in right.parts]]
         sha.update(json.dumps(about).encode())

@@ -16,6 +16,7 @@ from tinyvision.exercises.homework import from_parts_line
 from tinyvision.grading import sandbox, submissions
 from tinyvision.grading.assignment import prepare_public
 from tinyvision.grading.examine import examine
+from tinyvision.grading.inside import submitted
 
 WIDTH = 96
 PRINTED = 8                             # lines of what a failing case printed
@@ -88,8 +89,8 @@ def _exercise(one, wanted: str | None):
 def _readable(one) -> None:
     """ValueError, in the words of `grade`, for a notebook that is none: it cannot name anything."""
     try:
-        sandbox.worker.cells_of(one.file, one.source)
-    except sandbox.worker.Unreadable as error:
+        submitted.cells_of(one.file, one.source)
+    except submitted.Unreadable as error:
         raise ValueError(f"check: {one.file} cannot be read: {error}; save it again, or export "
                          "your cells as a .py file") from None
 

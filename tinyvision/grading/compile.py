@@ -39,7 +39,7 @@ SCRIPT = ('export PATH="${PATH:-/usr/bin:/bin}"; ulimit -c 0; ulimit -t %d; ulim
               CPU_SECONDS, LIMITS.file // 512, LIMITS.memory // 1024))
 GUARD = """import json, os, sys
 sys.path.insert(0, sys.argv[1])
-import landlock, seccomp
+from inside import landlock, seccomp
 user, allowed = json.loads(sys.argv[2])
 if user:
     os.setgroups([]), os.setresgid(*user[1:] * 3), os.setresuid(*user[:1] * 3)

@@ -15,7 +15,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyvision.grading import forkserver, jail, landlock, sandbox, worker
+from tinyvision.grading import forkserver, jail, sandbox
+from tinyvision.grading.inside import landlock, worker
 from tinyvision.grading.jail import layers as reached
 
 INSTALL = "apt install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"

@@ -19,8 +19,8 @@ class Stopped(Exception):
 class Runner:
     """Runs requests in a sandbox, and in a new one where the last ended."""
 
-    def __init__(self, name: str, source: bytes, level: str, stopped):
-        self.new = lambda: sandbox.Session(name, source, level)
+    def __init__(self, name: str, source: bytes, level: str, stopped, functions):
+        self.new = lambda: sandbox.Session(name, source, level, functions=functions)
         self.session, self.stopped = None, stopped
 
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
@@ -57,7 +57,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
     suffix = ".ipynb" if submission.file.lower().endswith(".ipynb") else ".py"
     name = plain(submission.file.rsplit("/", 1)[-1], 80)
     runner = Runner(name if name.endswith(suffix) else "submission" + suffix,
-                    submission.source, level, stopped)
+                    submission.source, level, stopped, graded(assignment))
     if assignment.exercise.texts:
         runner = Compiling(runner, assignment.exercise, level)
     try:
@@ -85,6 +85,11 @@ def _named_besides(submission, assignment) -> list[str]:
     name = assignment.exercise.name
     others = " and ".join(submissions.named_besides(submission.source, name))
     return [f"names {others}, too: graded as {name} only"] if others else []
+
+
+def graded(assignment) -> list[str]:
+    """The names of the functions that the cases call."""
+    return sorted({case.function for case in assignment.cases})
 
 
 def whole(submission, assignment, level: str, verdict: Verdict, message: str) -> dict:

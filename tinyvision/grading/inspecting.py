@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from tinyvision import exercises
-from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, totals, worker
+from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, totals
 from tinyvision.grading.assignment import Assignment, generator, prepare
-from tinyvision.grading.examine import Runner
+from tinyvision.grading.examine import Runner, graded
+from tinyvision.grading.inside import submitted
 from tinyvision.grading.store import Store, plain, write
 from tinyvision.grading.verdict import Answer
 
@@ -148,7 +149,7 @@ def _check_same(record: dict, assignment: Assignment, position: int) -> None:
 def _again(record, number, position, source, assignment, level) -> Replay:
     from tinyvision.grading.trials import Trials
     one = submissions.Submission(record["student"], record["file"], source)
-    runner = Runner(Path(one.file).name, source, level, lambda: False)
+    runner = Runner(Path(one.file).name, source, level, lambda: False, graded(assignment))
     if assignment.exercise.texts:
         from tinyvision.grading.compile import Compiling
         runner = Compiling(runner, assignment.exercise, level)
@@ -178,7 +179,7 @@ def replay_notebook(again: Replay, path: Path) -> Path:
     """Write a notebook with the student's code, the case's arguments byte for byte, the call, and
     the right answer beside it."""
     name = again.record["exercise"]
-    codes = [code for _, code in worker.cells_of(again.record["file"], again.source)]
+    codes = [code for _, code in submitted.cells_of(again.record["file"], again.source)]
     names = [f"the_{name}" for name in again.names()]       # not a name of the student's own
     arguments = [f"{n} = {_code(arg)}" for n, arg in zip(names, again.case.args)]
     texts = [f"{DECODER}\n\n" + "\n".join(arguments), *codes,

@@ -28,13 +28,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyvision.grading import landlock, scratch, seccomp, worker
+from tinyvision.grading import scratch
+from tinyvision.grading.inside import landlock, seccomp, worker
 
 LEVELS = ("strong", "medium", "none")
 NOBODY = "65534"
 THREADS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 INSIDE = {"TMPDIR": "/tmp", "HOME": "/tmp"}
-PARTS = ("worker", "seccomp", "landlock", "zygote")     # the files of ours that stand inside
+PARTS = Path(__file__).with_name("inside")              # the files of ours that stand inside
+
+START = "import sys; sys.path[:0] = [{site!r}, {grader!r}]; " \
+        "from inside.{part} import main; del sys.path[1]; main()"
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ def _kit() -> scratch.Folder:
     then neither searches installed packages nor compiles."""
     folder = scratch.folder()
     site, grader = Path(folder.name, "site"), Path(folder.name, "grader")
-    site.mkdir(), grader.mkdir()
-    for name in PARTS:
-        py_compile.compile(str(Path(__file__).with_name(f"{name}.py")), str(grader / f"{name}.pyc"),
-                           f"{name}.py", doraise=True)
+    site.mkdir(), (grader / PARTS.name).mkdir(parents=True)
+    for path in PARTS.glob("*.py"):
+        py_compile.compile(str(path), str(grader / PARTS.name / f"{path.stem}.pyc"), path.name,
+                           doraise=True)
     try:
         for path in numpy_folders():
             (site / path.name).symlink_to(path, target_is_directory=True)
@@ -121,8 +125,12 @@ def lesser_user(level: str) -> tuple[int, int] | None:
 
 def plain_command() -> list[str]:
     """A child of the same user."""
-    return [str(interpreter()), "-I", "-S", "-B", str(Path(grader_folder(), "worker.pyc")),
-            numpy_site()]
+    return started(interpreter(), numpy_site(), grader_folder(), "worker")
+
+
+def started(python, site: str, grader: str, part: str) -> list[str]:
+    """The command that starts one of our parts; the student's imports do not look where it is."""
+    return [str(python), "-I", "-S", "-B", "-c", START.format(site=site, grader=grader, part=part)]
 
 
 def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]:
@@ -131,8 +139,8 @@ def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]
     ``part``: ``zygote`` starts the fork server instead, whose children make namespaces of their
     own; nothing of a student's runs in itself.
     """
-    return enclosed(_file_system(limits), ["/python/bin/python", "-I", "-S", "-B",
-                                           f"/grader/{part}.pyc", "/site"], part == "worker")
+    return enclosed(_file_system(limits),
+                    started("/python/bin/python", "/site", "/grader", part), part == "worker")
 
 
 def enclosed(mounts: list[str], program: list[str], closed: bool = True) -> list[str]:

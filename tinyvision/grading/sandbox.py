@@ -14,8 +14,9 @@ import sys
 import tempfile
 import threading
 
-from tinyvision.grading import jail, scratch, worker
+from tinyvision.grading import jail, scratch
 from tinyvision.grading.forkserver import ForkServer, last_line
+from tinyvision.grading.inside import messages, worker
 from tinyvision.grading.jail import LEVELS, THREADS, Limits, interpreter, numpy_site  # noqa: F401
 
 START_SECONDS = 30                      # for the interpreter and numpy on a busy machine
@@ -105,10 +106,12 @@ class Session:
         name: the submission's file name; ``.ipynb`` makes it a notebook.
         source: its bytes.
         level: one of `LEVELS`.
+        functions: the names of those that are graded; by default all that it defines.
     Raises `SandboxError` if the worker does not start.
     """
 
-    def __init__(self, name: str, source: bytes, level: str, limits: Limits = Limits()):
+    def __init__(self, name: str, source: bytes, level: str, limits: Limits = Limits(),
+                 functions=()):
         strong = level == "strong"
         self.folder = None if strong else scratch.folder()
         folder = "/tmp" if strong else self.folder.name
@@ -117,10 +120,10 @@ class Session:
             os.chown(folder, *user)
         self.process = _SERVER[-1].worker() if strong and _SERVER else Fresh(level, limits, folder)
         _RUNNING.add(self)
-        setup = {"name": name, "frame_cap": 256 << 20, "limits": limits.rlimits(level),
+        setup = {"name": name, "functions": list(functions), "frame_cap": 256 << 20, "limits": limits.rlimits(level),
                  "guard": jail.guard(level, folder), "user": user,
                  "scratch": folder if level != "none" else None}
-        hello = self._exchange(worker.pack(setup, [source]), START_SECONDS, 1 << 16)
+        hello = self._exchange(messages.pack(setup, [source]), START_SECONDS, 1 << 16)
         if hello[0].get("status") != "hello":
             self.close()
             raise SandboxError(self.process.words() or hello[0].get("message", "no answer"))
@@ -136,7 +139,7 @@ class Session:
         itself ended) or ``garbled``; after these three the session is not `alive`, and neither is
         it where the worker cannot fork and so can answer only once.
         """
-        header, answers = self._exchange(worker.pack(request, blobs), seconds, cap, talk)
+        header, answers = self._exchange(messages.pack(request, blobs), seconds, cap, talk)
         if not self.forks or header["status"] in ("timeout", "crashed-worker", "garbled"):
             self.close()
         return header, answers
@@ -165,11 +168,11 @@ class Session:
 
     def _step(self, message: bytes, cap: int) -> tuple[dict, list[bytes]]:
         """One message there and one back; EOFError where none comes."""
-        worker.write_frame(self.process.stdin, message)
-        reply = worker.read_frame(self.process.stdout, cap)
+        messages.write_frame(self.process.stdin, message)
+        reply = messages.read_frame(self.process.stdout, cap)
         if reply is None:
             raise EOFError
-        header, blobs = worker.unpack(reply)
+        header, blobs = messages.unpack(reply)
         if not isinstance(header.get("status"), str):
             raise ValueError("an answer without a status")
         return header, blobs

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyvision.grading import worker
+from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import received
 
-END = worker.pack({"status": "end"})
+END = messages.pack({"status": "end"})
 CAP = 1 << 26                           # bytes of an answer
 
 
@@ -88,14 +88,14 @@ class Conversation:
             raise
         except Exception as error:      # of a forged answer the driver may make anything
             raise ValueError(f"{type(error).__name__}: {error}") from None
-        header = worker.answered(returned, args, answers, CAP)
+        header = answering.answered(returned, args, answers, CAP)
         return header | {"unearned": self.unearned}, answers
 
     def call(self, *args):
         """Call the student's function; arrays that it changed are changed here, too."""
         blobs, places = [], []
         codes = [self.code(arg, k, blobs) for k, arg in enumerate(args)]
-        header, answers = self.exchange(worker.pack({"args": codes}, blobs))
+        header, answers = self.exchange(messages.pack({"args": codes}, blobs))
         while header["status"] == "asks":
             header, answers = self.exchange(self.value(args, header, answers, places))
         if header["status"] != "ok":
@@ -114,19 +114,19 @@ class Conversation:
         header, blobs = self.step(message)
         if header["status"] != "asks":
             raise Over(header, blobs)
-        header, blobs = worker.unpack(blobs[0] if blobs else b"")
+        header, blobs = messages.unpack(blobs[0] if blobs else b"")
         if not isinstance(header.get("status"), str):
             raise ValueError("a message without a status")
         return header, blobs
 
     @staticmethod
     def code(arg, k: int, blobs: list):
-        """An argument as `worker.argument` takes it."""
+        """An argument as `answering.argument` takes it."""
         if callable(arg):
             return {"function": k}
         if isinstance(arg, np.ndarray) and arg.flags.f_contiguous and not arg.flags.c_contiguous:
-            return {"turned": worker.encode(arg.T, blobs)}
-        return worker.encode(arg, blobs)
+            return {"turned": messages.encode(arg.T, blobs)}
+        return messages.encode(arg, blobs)
 
     @staticmethod
     def value(args: tuple, header: dict, blobs: list, places: list) -> bytes:
@@ -141,6 +141,6 @@ class Conversation:
             with np.errstate(all="ignore"):
                 value = np.asarray(f(answer.parts[0]))
         except Exception as error:      # what f does not take, it says
-            return worker.pack({"raised": str(error)[:300]})
+            return messages.pack({"raised": str(error)[:300]})
         places.append(answer.parts[0])
-        return worker.pack({"value": worker.encode(value, found)}, found)
+        return messages.pack({"value": messages.encode(value, found)}, found)

@@ -58,7 +58,7 @@ def sources(out: Path, folder: Path) -> int:
     """Each student's files below a folder of the student's own, as MOSS, JPlag and Dolos want them;
     of a notebook its code cells as one .py file. The shipped stub is there as ``_stub``, to be
     given to them as the base code."""
-    from tinyvision.grading import worker
+    from tinyvision.grading.inside import submitted
     store, rows = Store(out), totals.rows(out)
     for row in rows:
         for record in row.records:
@@ -66,8 +66,8 @@ def sources(out: Path, folder: Path) -> int:
             if source is None:
                 continue
             try:
-                text = "\n\n".join(code for _, code in worker.cells_of(record["file"], source))
-            except (worker.Unreadable, SyntaxError):
+                text = "\n\n".join(code for _, code in submitted.cells_of(record["file"], source))
+            except (submitted.Unreadable, SyntaxError):
                 continue                            # no program: nothing to compare
             name = f"{folder_name(record['exercise'] or 'unknown')}.py"
             write(folder / folder_name(row.student) / name, text)

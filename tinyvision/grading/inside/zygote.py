@@ -1,7 +1,6 @@
 """The fork server's inside: imports numpy once, then forks a worker for each submission.
 
-It runs in the sandbox, as ``python -I -S -B zygote.pyc SITE``. Its standard input is a socket to
-the grader; a message ``new`` comes with two pipes and is answered by the number of a process, a
+It runs in the sandbox (`jail.started`). Its standard input is a socket to the grader; a message ``new`` comes with two pipes and is answered by the number of a process, a
 message that is such a number ends it. No line of a student's runs in the server, it holds no
 answers, and no student can reach it: every worker has a user, a process table, a mount table, a
 network and System V objects of its own, and the server's memory is closed to other processes.
@@ -20,10 +19,7 @@ import socket
 import struct
 import sys
 
-if __name__ == "__main__":
-    sys.path[:0] = [sys.argv[1], os.path.dirname(os.path.abspath(__file__))]
-    import worker
-    del sys.path[1]
+from . import worker
 
 NEW_NAMESPACES = 0x7C020000             # CLONE_NEW USER, PID, NET, IPC, UTS, NS
 PRIVATE, CLOSED = 0x4000 | 0x40000, 1 | 2 | 4 | 8       # MS_REC | MS_PRIVATE; RDONLY NOSUID NO...
@@ -145,20 +141,15 @@ def main() -> None:
     """Warm up, hide, serve."""
     control = socket.socket(fileno=os.dup(0))
     worker.warm()
-    worker.beside("landlock")
-    seccomp = worker.beside("seccomp")
+    from . import landlock, seccomp     # noqa: F401  both needed in every worker; Linux only
     seccomp.hide_memory()
     seccomp.server(os.uname().machine)  # made once
     disk = int(control.recv(64))
     control.send(b"ready")
     if Server(control, disk).run():
-        sys.modules["__main__"] = worker
         try:                            # called from here it is as deep as in an interpreter of
             worker.serve(open(3, "rb"), open(4, "wb"))      # its own, as is endless recursion's end
             os._exit(0)
         except BaseException as error:
             failed(error)
 
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,273 @@
+"""A student's file: its text or cells, and the functions in it, which are run.
+
+A ``.py`` file runs whole. Of a notebook the statements run that are `needed`, in their order; where
+a name is still missing, all cells do. A statement that fails there costs nothing but itself, one
+that is neither definition nor quick is stopped: it may train for an hour.
+"""
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import inspect
+import json
+import linecache
+import re
+import signal
+import sys
+import time
+import types
+
+from . import plots
+from .needed import DEFINES, is_definition, needed
+
+PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
+MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w\s,.]+=\s*[%!].*|[\w.]+\?{1,2}\s*)$")
+PATIENCE = 1.2                          # seconds for all that is no definition; half of the rest each
+UNUSUAL = {"os", "sys", "subprocess", "socket", "ctypes", "shutil", "signal", "inspect", "gc",
+           "pickle", "multiprocessing", "threading", "urllib", "requests", "importlib",
+           "tinyvision", "torch", "torchvision", "tensorflow", "scipy", "cv2", "skimage"}
+
+
+class Unreadable(Exception):
+    """The file is not what its name says."""
+
+
+def text_of(source: bytes) -> str:
+    """Source as text: UTF-8 with or without a mark, UTF-16 by its mark, or a declared encoding."""
+    if source[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return source.decode("utf-16")
+    first = b"\n".join(source[:400].split(b"\n", 2)[:2])       # where Python looks (PEP 263)
+    cookie = re.search(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", first, re.M)
+    try:
+        return source.decode(cookie[1].decode() if cookie else "utf-8-sig").lstrip("\ufeff")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise SyntaxError(f"is not UTF-8 text ({error}): save it as UTF-8") from None
+
+
+def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
+    """(file name for tracebacks, source) of each cell; a plain file is one cell."""
+    if not name.endswith(".ipynb"):
+        try:
+            return [(name, text_of(source))]
+        except SyntaxError as error:
+            error.filename = name
+            raise
+    try:
+        cells = json.loads(source.decode("utf-8-sig"))["cells"]
+        codes = [(i, cell["source"]) for i, cell in enumerate(cells, 1)
+                 if cell["cell_type"] == "code"]
+        return [(f"cell {i}", "".join(code)) for i, code in codes]
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"not a notebook: {error.msg} (byte {error.pos})") from None
+    except RecursionError:
+        raise Unreadable("not a notebook: nested too deeply") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"not a notebook: {type(error).__name__}: {error}") from None
+
+
+def without_magics(code: str) -> str:
+    """A cell that does not parse, with its magics and shell lines replaced by ``pass``."""
+    first, _, rest = code.lstrip().partition("\n")
+    if first.startswith("%%"):
+        return rest if first.split()[0] in PYTHON_CELLS else ""
+    return "\n".join(MAGIC.sub(r"\1pass", line) for line in code.split("\n"))
+
+
+def parse(name: str, code: str, notebook: bool) -> ast.Module:
+    """The cell's tree; SyntaxError if it has none, also for what overflows the parser."""
+    try:
+        return ast.parse(code, name)
+    except SyntaxError:
+        if not notebook:
+            raise
+        return ast.parse(without_magics(code), name)
+    except (MemoryError, RecursionError, ValueError) as error:
+        raise SyntaxError(f"cannot be parsed: {error or type(error).__name__}") from None
+
+
+class Submission:
+    """A student's file: parsed once, executed when a function of it is asked for. With ``keep`` a
+    second call finds what the first one left.
+
+    Arguments:
+        functions: the names of those that are graded; by default all that it defines.
+    """
+
+    def __init__(self, name: str, source: bytes, functions=()):
+        self.notebook, self.functions = name.endswith(".ipynb"), functions
+        self.trees, self.broken, self.failed = [], [], []
+        for title, code in cells_of(name, source):
+            linecache.cache[title] = (len(code), None, code.splitlines(True), title)
+            try:
+                self.trees.append((title, parse(title, code, self.notebook)))
+            except SyntaxError as error:
+                if not self.notebook:
+                    raise
+                self.broken.append(error)
+        self.space, self.keep = {}, False
+
+    def execute(self) -> None:
+        """Fill the name space anew: by a file, or by what is needed of a notebook."""
+        module = types.ModuleType("submission")
+        sys.modules["submission"], self.space, self.failed = module, module.__dict__, []
+        self.space.update(plots.JUPYTER)
+        if not self.notebook:
+            for title, tree in self.trees:
+                self.run(tree.body, title)
+            return
+        all_ = [(title, node) for title, tree in self.trees for node in tree.body]
+        chosen = needed([node for _, node in all_], self.functions)
+        clock = Patience(PATIENCE)
+        for (title, node), wanted in zip(all_, chosen):
+            if wanted:
+                self.survive([node], title, contextlib.nullcontext() if is_definition(node)
+                             else clock.half())
+
+    def execute_all(self) -> None:
+        """Run every cell of a notebook on top of its definitions."""
+        clock = Patience(PATIENCE)
+        for title, tree in self.trees:
+            self.survive(tree.body, title, clock.half())
+
+    def run(self, body: list, title: str) -> None:
+        """Run statements of one cell."""
+        exec(compile(ast.Module(body, []), title, "exec", dont_inherit=True), self.space)
+
+    def survive(self, body: list, title: str, within) -> None:
+        """Run statements ``within`` a context, and survive how they end."""
+        try:
+            with within:
+                self.run(body, title)
+        except BaseException as error:  # also sys.exit(): in a notebook it ends a cell
+            self.failed.append(error)
+
+    def call(self, function: str, arguments, driver=None, library=None) -> tuple[object, tuple]:
+        """(what the function returned, its arguments afterwards); LookupError if there is none.
+
+        ``driver``: called in its place, with the function (or class, or text) before the arguments.
+        ``library``: what the driver gets instead: the text that stands there, compiled.
+        """
+        if library is not None:
+            args = arguments()
+            return driver(library, *args), args
+        if not self.space or not self.keep:
+            self.execute()
+        try:
+            return self.call_once(function, arguments(), driver)
+        except (LookupFailed, NameError):
+            if not self.notebook:
+                raise
+        self.execute_all()
+        return self.call_once(function, arguments(), driver)
+
+    def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:
+        """Look the function up, see that it takes the arguments, call it."""
+        chosen = self.space.get(function)
+        if chosen is None or not (driver or callable(chosen)):
+            raise LookupFailed(function)
+        if driver:
+            return driver(chosen, *args), args
+        fits(chosen, args)
+        return chosen(*args), args
+
+    def similar(self, function: str) -> list[str]:
+        """Names of functions defined here that could have been meant."""
+        names = {re.sub(r"[^a-z0-9]", "", name.lower()): name
+                 for name, value in self.space.items() if callable(value)}
+        wanted = re.sub(r"[^a-z0-9]", "", function.lower())
+        return [names[near] for near in difflib.get_close_matches(wanted, names, 3, 0.8)]
+
+
+class TooLong(BaseException):
+    """A statement took more time than it has; no ``except Exception`` of its own may hide it."""
+
+
+class Patience:
+    """Time for statements that nobody asked for: each may take half of what is left of it.
+
+    Where there is no such clock (Windows) they may take what they like.
+    """
+
+    def __init__(self, seconds: float):
+        self.left, self.running = seconds, False
+        self.clock = getattr(signal, "setitimer", None)
+
+    @contextlib.contextmanager
+    def half(self):
+        """A context that raises `TooLong` in itself when half of the time is over."""
+        if self.clock is None:
+            yield
+            return
+        signal.signal(signal.SIGALRM, self.stop)
+        start, self.running = time.perf_counter(), True
+        self.clock(signal.ITIMER_REAL, self.left / 2)
+        try:
+            yield
+        finally:
+            self.running = False        # what rings now comes too late
+            self.clock(signal.ITIMER_REAL, 0)
+            self.left = max(self.left - (time.perf_counter() - start), 0.02)
+
+    def stop(self, *_):
+        """The clock rings."""
+        if self.running:
+            raise TooLong("a cell that took too long was stopped")
+
+
+class LookupFailed(Exception):
+    """The submission defines no such function."""
+
+
+class WrongSignature(TypeError):
+    """The function does not take the arguments of the exercise."""
+
+
+def fits(function, args: tuple) -> None:
+    """Raise WrongSignature where a function cannot take these arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return
+    try:
+        signature.bind(*args)
+    except TypeError:
+        raise WrongSignature(f"takes {signature} but is called with {len(args)} "
+                             "arguments") from None
+
+
+def defined(trees) -> list[str]:
+    """The functions and classes defined at the top of any cell."""
+    return [node.name for _, tree in trees for node in tree.body
+            if isinstance(node, DEFINES)]
+
+
+def remarks(trees) -> list[dict]:
+    """What a person may want to look at: never a mark, only a line number and a few words."""
+    found = []
+    for title, tree in trees:
+        for node in ast.walk(tree):
+            text = remark(node)
+            if text:
+                found.append({"where": f"{title}:{node.lineno}", "text": text[:120]})
+    return found[:20]
+
+
+def remark(node: ast.AST) -> str | None:
+    """A few words about a node that an exercise in array code does not need."""
+    if isinstance(node, ast.Import):
+        unusual = [item.name for item in node.names if item.name.split(".")[0] in UNUSUAL]
+        return f"imports {', '.join(unusual)}" if unusual else None
+    if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNUSUAL:
+        if (node.module, [item.name for item in node.names]) == ("tinyvision.grading", ["check"]):
+            return None                             # the last cell of every notebook that we made
+        return f"imports from {node.module}"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in (
+            "eval", "exec", "open", "compile", "__import__"):
+        return f"calls {node.func.id}()"
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (
+            isinstance(node.value, ast.Name) and node.value.id in ("np", "numpy")):
+        return f"replaces {node.value.id}.{node.attr}"
+    if isinstance(node, ast.Attribute) and node.attr in ("_getframe", "__subclasses__"):
+        return f"uses {node.attr}"
+    return None

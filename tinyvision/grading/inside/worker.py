@@ -1,0 +1,149 @@
+"""The untrusted side: loads a student's file, calls its functions, sends raw bytes back.
+
+It runs in the sandbox, beside the other files of this folder and no other of the project. It knows
+no answers, decides no mark, and nothing that it says is believed without a check on the other side.
+
+The first frame sets the worker up (limits, the student's source as its blob, the names of the
+functions that are graded); it answers ``hello``. Each further frame is a request (`answering`) and
+is answered by one frame, but for the questions that are asked on the way.
+Where the system can fork, each request runs in a fork of its own, so that a crash costs one case;
+what a case leaves in the temporary folder is removed before the next.
+"""
+from __future__ import annotations
+
+import functools
+import gc
+import linecache
+import os
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+
+from . import plots
+from .answering import respond
+from .forks import captured, in_fork
+from .messages import encode, pack, read_frame, unpack, write_frame
+
+CAN_FORK = hasattr(os, "fork")
+WARM = b"import numpy as np\ndef f(x):\n    return np.einsum('i,i->', x, x) + np.zeros(2)\n"
+
+
+def limit(limits: dict) -> None:
+    """Set the resource limits that this system has; they can never be raised again."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for name, value in limits.items():
+        kind = getattr(resource, name, None)
+        if kind is None:
+            continue
+        try:
+            resource.setrlimit(kind, (value, value))
+        except (ValueError, OSError):
+            pass                        # macOS refuses some; the level that was probed says so
+
+
+def guard(wanted: dict):
+    """Give up what no case needs; a function that gives up still more, to be called in its fork.
+
+    ``wanted``: ``landlock``, the paths it allows, or None; ``seccomp``, whether to filter system
+    calls. OSError where the kernel refuses what was wanted.
+    """
+    if not wanted.get("landlock") and not wanted.get("seccomp"):
+        return lambda: None
+    from . import landlock, seccomp     # Linux only
+    seccomp.no_new_privileges()
+    seccomp.hide_memory()
+    if wanted["landlock"]:
+        landlock.restrict(wanted["landlock"])
+    if wanted["seccomp"]:
+        seccomp.install(seccomp.server(os.uname().machine))
+
+    def more():
+        if wanted["landlock"]:
+            landlock.scope()
+        if wanted["seccomp"]:
+            seccomp.install(seccomp.student(os.uname().machine, os.getpid()))
+    return more
+
+
+def tidy(folder: str | None) -> None:
+    """Remove what the last case left; where that fails end the worker: a new one starts clean."""
+    try:
+        for entry in os.scandir(folder) if folder else ():
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except (OSError, RecursionError):
+        os._exit(1)
+
+
+def silence() -> None:
+    """Standard output and error go nowhere; a case gets its own."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
+@functools.cache
+def warm() -> None:
+    """Do once what every request does: imports, caches and first calls are then shared by all
+    forks, which copy only the pages that they change."""
+    blobs: list = []
+    code = encode((np.ones(3),), blobs)
+    for request in ({"do": "read"}, {"do": "call", "function": "f", "args": code, "cap": 99}):
+        unpack(respond("warm.py", WARM, request, blobs))
+    with tempfile.TemporaryFile():      # finds out where temporary files can be
+        pass
+    sys.modules.pop("submission", None)
+    linecache.clearcache()
+    gc.freeze()
+
+
+def become(user) -> None:
+    """Give up root's rights for those of (uid, gid), for good; None: stay who this is."""
+    if user:
+        os.setgroups([])
+        os.setresgid(user[1], user[1], user[1])
+        os.setresuid(user[0], user[0], user[0])
+
+
+def serve(requests, replies) -> None:
+    """Set up, then answer requests until there are no more."""
+    def relay(question: bytes) -> bytes:
+        write_frame(replies, pack({"status": "asks"}, [question]))
+        answer = read_frame(requests, 1 << 30)
+        return os._exit(1) if answer is None else answer
+    setup, (source,) = unpack(read_frame(requests, 1 << 30))
+    limit(setup["limits"])
+    warm()
+    become(setup.get("user"))
+    more = guard(setup.get("guard", {}))
+    silence()
+    plots.install()
+    sys.argv[:] = [setup["name"]]       # as if the file ran alone
+    write_frame(replies, pack({"status": "hello", "fork": CAN_FORK}))
+    while (message := read_frame(requests, 1 << 30)) is not None:
+        request, blobs = unpack(message)
+        tidy(setup.get("scratch"))
+
+        def work(ask, request=request, blobs=blobs):
+            return captured(lambda: respond(setup["name"], source, request, blobs, ask,
+                                            setup.get("functions", ())))
+        talks = any(one.get("talks") for one in request.get("calls", [request]))
+        if CAN_FORK:
+            reply = in_fork(work, [requests, replies], setup["frame_cap"], more,
+                            relay if talks else None)
+        else:
+            reply = work(relay)
+        write_frame(replies, reply)
+
+
+def main() -> None:
+    """Serve on what were standard input and output; the student gets neither."""
+    requests, replies = open(os.dup(0), "rb"), open(os.dup(1), "wb")
+    serve(requests, replies)
