@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyvision.grading.inside import messages
+from tinyvision.grading.inside import answering, messages
 from tinyvision.grading.verdict import received
 
 END = messages.pack({"status": "end"})
