@@ -3,10 +3,14 @@
 Where there is a device, the same kernels run on it, are checked, and are timed against the floor.
 """
 import contextlib
+import ctypes
 import inspect
 import json
 import os
 import re
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import gpu_cases
@@ -118,6 +122,242 @@ def test_ballot_and_shuffles():
     k = np.arange(64)
     below = np.where(k % 32 == 0, k, k - 1)
     assert (run(text, 64) == 16 + 100 * below + 10000 * (k ^ 3)).all()
+
+
+# --- CUDA's own functions -------------------------------------------------------------------------
+def wrapped(number, dtype):
+    """A whole number as one of this type, as hardware makes it."""
+    bits = 8 * np.dtype(dtype).itemsize
+    number = int(number) % 2**bits
+    return number - 2**bits if np.dtype(dtype).kind == "i" and number >= 2**(bits - 1) else number
+
+
+BITS = {"And": lambda old, v: old & v, "Or": lambda old, v: old | v, "Xor": lambda old, v: old ^ v,
+        "Min": min, "Max": max}
+SUMS = {"Add": lambda old, v: old + v, "Exch": lambda old, v: v}
+AFTER = {                                  # (type, name): what is there afterwards
+    **{(kind, name): after for kind in ("i4", "u4", "i8", "u8") for name, after in BITS.items()},
+    **{(kind, name): after for kind in ("i4", "u4", "u8", "f4") for name, after in SUMS.items()},
+    ("f8", "Add"): SUMS["Add"],
+    **{(kind, "Sub"): lambda old, v: old - v for kind in ("i4", "u4")},
+    ("u4", "Inc"): lambda old, v: 0 if old >= v else old + 1,
+    ("u4", "Dec"): lambda old, v: v if old == 0 or old > v else old - 1}
+ATOMIC = """extern "C" __global__ void kernel(KIND *cell, const KIND *v, KIND *old) {
+  int t = threadIdx.x, half = t % 2;
+  old[t] = NAME(cell + half, v[t]);
+  old[48 + t] = NAME_block(cell + 2 + half, v[t]);
+  old[96 + t] = NAME_system(cell + 4 + half, v[t]);
+}"""
+
+
+@pytest.mark.parametrize("kind, name", AFTER)
+def test_atomics_return_what_was_there_and_leave_what_cuda_defines(kind, name):
+    values = np.random.default_rng(0).integers(0, 2**63, 48, np.uint64)
+    values = (values >> np.uint64(np.arange(48) % 60)).astype(kind)
+    cell, old, seen = np.tile(values[:2], 3), np.zeros((3, 48), kind), []
+    text = ATOMIC.replace("KIND", cuda.C_TYPES[cell.dtype.name]).replace("NAME", f"atomic{name}")
+    launch(text, (1,), (48,), cell=cell, v=values, old=old)
+    now, number = values[:2].tolist(), float if kind[0] == "f" else int
+    for t, value in enumerate(values):
+        seen.append(now[t % 2])
+        after = AFTER[kind, name](now[t % 2], number(value))
+        now[t % 2] = after if kind == "f8" else number(np.float32(after)) if kind == "f4" else (
+            wrapped(after, kind))
+    assert old.tolist() == [seen] * 3 and cell.tolist() == now * 3
+
+
+@pytest.mark.parametrize("kind", ["i4", "u4", "u8"])
+def test_compare_and_swap(kind):
+    """The usual loop around it: an atomic product, which CUDA has not."""
+    text = """extern "C" __global__ void kernel(KIND *cell, KIND *swapped) {
+      KIND seen = *cell, old;
+      do old = seen; while ((seen = atomicCAS(cell, old, old * 3)) != old);
+      swapped[threadIdx.x] = old;
+      atomicCAS(cell, (KIND)7, (KIND)0);
+    }""".replace("KIND", cuda.C_TYPES[np.dtype(kind).name])
+    cell, swapped = np.ones(1, kind), np.zeros(12, kind)
+    launch(text, (1,), (12,), cell=cell, swapped=swapped)
+    assert cell[0] == 3**12 and (swapped == 3**np.arange(12)).all()
+
+
+def test_atomics_see_no_order_that_matters_and_their_order_shows():
+    count = """extern "C" __global__ void kernel(int *cell, real *y) {
+      __shared__ int next;
+      if (threadIdx.x == 0) next = 0;
+      __syncthreads();
+      y[threadIdx.x] = atomicAdd(&next, 1);
+      __syncthreads();
+      if (threadIdx.x == 0) cell[0] = next;
+    }"""
+    cell, y, other = np.zeros(1, "i4"), np.zeros(64, "f4"), np.zeros(64, "f4")
+    launch(count, (1,), (64,), cell=cell, y=y)
+    with cuda.backwards():
+        launch(count, (1,), (64,), cell=cell, y=other)
+    assert cell[0] == 64 and sorted(y) == sorted(other) == list(range(64)) and (y != other).any()
+
+
+def test_an_atomic_on_an_address_that_is_none_is_reported():
+    with pytest.raises(KernelError, match="line 2, .*atomic is not aligned"):
+        launch('extern "C" __global__ void kernel(int *x) {\n atomicOr((int *)((char *)x + 2), 1);'
+               "\n}", (1,), (1,), x=np.zeros(4, "i4"))
+
+
+def warps(line, threads=40, kind="i4", before=""):
+    """What every thread of one block gets of an expression of t, its number, and lane."""
+    y = np.zeros(threads, kind)
+    launch('extern "C" __global__ void kernel(' + cuda.C_TYPES[y.dtype.name] + " *y) {\n int t = "
+           f"threadIdx.x, lane = t % 32;\n {before} y[t] = {line};\n}}", (1,), (threads,), y=y)
+    return y.tolist()
+
+
+def test_votes_of_a_block():
+    assert warps("__syncthreads_count(t % 3 == 0)") == [14] * 40
+    assert warps("10 * __syncthreads_and(t < 40) + __syncthreads_and(t < 39)") == [10] * 40
+    assert warps("10 * __syncthreads_or(t == 39) + __syncthreads_or(t > 39)") == [10] * 40
+
+
+def test_votes_of_warps_of_which_the_second_is_not_full():
+    """Lanes that are not there have no bit, and nobody waits for them."""
+    assert warps("__ballot_sync(0xffffffff, t % 2)", kind="u4") == [0xaaaaaaaa] * 32 + [0xaa] * 8
+    assert warps("__any_sync(0xffffffff, t == 35)") == [0] * 32 + [1] * 8
+    assert warps("__all_sync(0xffffffff, t < 32 || t > 31 && t < 40)") == [1] * 40
+    assert warps("__match_any_sync(0xffffffff, t / 16)", kind="u4") == (
+        [0xffff] * 16 + [0xffff0000] * 16 + [0xff] * 8)
+    assert warps("__activemask()", kind="u4") == [0xffffffff] * 32 + [0xff] * 8
+
+
+def test_a_mask_names_who_is_waited_for():
+    assert warps("0; if (t % 2) y[t] = __ballot_sync(0xaaaaaaaa, t < 8)", kind="u4") == (
+        [0, 0xaa] * 16 + [0, 0] * 4)
+    assert warps("-1; if (lane < 3) y[t] = __reduce_add_sync(7, t)") == (
+        [3] * 3 + [-1] * 29 + [99] * 3 + [-1] * 5)
+    assert warps("__ballot_sync(~0u, 1)", kind="u4", before="if (t % 4 == 1) return;") == [
+        0 if t % 4 == 1 else 0xdddddddd if t < 32 else 0xdd for t in range(40)]
+    for line, what in (("0; if (t < 5) __syncwarp(); __syncthreads()", "line 3, .*for its warp"),
+                       ("__ballot_sync(1, 1)", "line 3.*does not name this thread")):
+        with pytest.raises(KernelError, match=what):
+            warps(line)
+
+
+def test_sums_and_the_like_of_a_warp():
+    lanes = range(32)
+    for name, expected in (("add", 32 * 5 + sum(lanes)), ("min", 5), ("max", 36)):
+        assert warps(f"__reduce_{name}_sync(~0u, lane + 5)", 32) == [expected] * 32
+    for name, expected in (("and", 64), ("or", 95), ("xor", 0)):
+        assert warps(f"__reduce_{name}_sync(~0u, unsigned(lane) | 64u)", 32) == [expected] * 32
+
+
+def shuffled(name, n, width, lane):
+    """From which lane: the definition of PTX's shfl."""
+    segment = 32 - width & 31
+    top = lane & segment if name == "up" else lane & segment | 31 & ~segment
+    source = {"up": lane - n, "down": lane + n, "xor": lane ^ n,
+              "idx": lane & segment | n & ~segment}[name]
+    there = source >= top if name == "up" else source <= top
+    return source if there else lane
+
+
+@pytest.mark.parametrize("width", [32, 16, 4, 1])
+@pytest.mark.parametrize("name", ["up", "down", "xor", "idx"])
+def test_shuffles_of_every_width(name, width):
+    call = "__shfl_sync" if name == "idx" else f"__shfl_{name}_sync"
+    steps = (0, 1, 3, 17, 31)
+    line = " + ".join(f"{32**k} * {call}(0xffffffff, t, {n}, {width})" for k, n in enumerate(steps))
+    assert warps(line, 32) == [sum(32**k * shuffled(name, n, width, lane)
+                                   for k, n in enumerate(steps)) for lane in range(32)]
+
+
+def test_a_shuffle_from_a_lane_that_is_not_there_is_nothing():
+    found = np.array(warps("__shfl_down_sync(0xffffffff, t + 0.5, 4)", kind="f8"))
+    assert np.isnan(found[36:]).all() and (found[:36] == [
+        t + 4.5 if t < 28 else t + 0.5 if t < 32 else t + 4.5 for t in range(36)]).all()
+
+
+def test_least_and_largest_as_cuda_has_them():
+    """Of a number and NaN the number; of an int and an unsigned the unsigned."""
+    line = "min(nan(\"\"), 2.0) + max(3.0, nan(\"\")) + max(-1.5f, 0.25)"
+    assert warps(line, 1, "f8") == [5.25]
+    assert warps("min(-1, 5u)", 1, "i8") == [5] and warps("max(2ll, 3ull)", 1, "i8") == [3]
+
+
+def test_counting_bits():
+    assert warps("__popcll(1ull << 40 | 3) + 100 * __ffsll(1ll << 40) + 10000 * __clz(1 << 30)"
+                 ", y[t] += 100000 * (__brev(3u) == 3u << 30)", 1) == [114103]
+
+
+def test_a_variable_that_nobody_set_is_not_zero():
+    text = """extern "C" __global__ void kernel(real *y) {
+      real sum;
+      for (int k = 0; k < 3; ++k) sum += k;
+      y[threadIdx.x] = sum; BARRIER
+    }"""
+    for barrier in ("", "__syncthreads();"):
+        library = cuda.host_text("typedef double real;\n" + text.replace("BARRIER", barrier))
+        y = np.zeros(4)
+        unoptimized(library)(y)
+        assert np.isnan(y).all()
+
+
+def unoptimized(text):
+    """A launch of a kernel of one array, compiled as for a grader."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "kernel.so"
+        flags = *cuda.FLAGS, "-O0", "-shared", "-x", "c++", "-", "-o"
+        subprocess.run([cuda.compiler(), *flags, made], input=text, text=True, check=True)
+        entry = ctypes.CDLL(str(made)).launch
+
+    def run(y):
+        address = ctypes.c_void_p(y.ctypes.data)
+        pointers, message = (ctypes.c_void_p * 1)(ctypes.addressof(address)), \
+            ctypes.create_string_buffer(300)
+        entry((ctypes.c_uint * 7)(1, 1, 1, len(y), 1, 1, 0), pointers, False, message)
+        assert not message.value, message.value
+    return run
+
+
+WORDS = """extern "C" __global__ void kernel(int *i, unsigned *u, long long *l,
+    unsigned long long *w, float *f, double *d, unsigned short *h) {
+""" + "\n".join(f"  atomic{name}{scope}({letter}, 1);" for (kind, name) in AFTER for letter in (
+    {"i4": "i", "u4": "u", "i8": "l", "u8": "w", "f4": "f", "f8": "d"}[kind])
+    for scope in ("", "_block", "_system")) + """
+  atomicCAS(i, 1, 2); atomicCAS(u, 1, 2u); atomicCAS(w, 1, 2ull << 40); atomicCAS(h, 1, 2);
+  i[0] = min(i[1], 3) + max(u[1], 3) + min(l[1], 3ll) + max(w[1], l[1]) + min(blockDim.x, i[2]);
+  d[0] = min(f[0], d[1]) + max(d[0], 0.0f) + min(f[0], f[1]) + rsqrt(d[1]) + __ldg(d + 1);
+  u[2] = __ballot_sync(~0u, i[3]) + __any_sync(~0u, 1) + __all_sync(~0u, 1) + __activemask();
+  u[3] = __match_any_sync(~0u, w[1]) + __popcll(w[1]) + __ffsll(l[2]) + __clz(i[1]) + __brev(u[1]);
+  w[2] = __shfl_sync(~0u, w[1], 3) + __shfl_up_sync(~0u, i[1], 1, 8) + __brevll(w[1]);
+  d[2] = __shfl_down_sync(~0u, d[1], 4) + __shfl_xor_sync(~0u, f[1], 1, 16);
+  i[4] = __syncthreads_count(i[1]) + __syncthreads_or(i[1] > 2) + __syncthreads_and(1) + warpSize;
+  __syncwarp(); __syncwarp(0xff); __threadfence(); __threadfence_block();
+}
+__constant__ double table[2] = {1, 2};
+__host__ __device__ __noinline__ double twice(double x) { return 2 * x; }
+"""
+REFUSED = ["atomicAdd(l, 1ll)", "atomicSub(w, 1ull)", "atomicExch(d, 1.0)", "atomicMax(f, 1.0f)",
+           "max(d[0], 0)", "min(l[0], 1)"]
+
+
+def test_the_host_takes_what_nvcc_takes_and_refuses_what_it_refuses(tmp_path):
+    """Every name and every overload, and some that CUDA has not."""
+    head = WORDS.split("{")[0] + "{ "
+    for text in REFUSED:
+        with pytest.raises(KernelError, match="no matching|ambiguous|invalid conversion"):
+            cuda.library(cuda.host_text(f"{head}{text}; }}"))
+    assert cuda.library(cuda.host_text(WORDS)).exists()
+    if (nvcc := shutil.which("nvcc")) is None:
+        pytest.skip("no nvcc: it was not asked for its opinion")
+
+    def accepted(text, arch="sm_80"):
+        (tmp_path / "kernel.cu").write_text(text)
+        return subprocess.run([nvcc, "-std=c++17", "-ptx", f"-arch={arch}", "-o", os.devnull,
+                               tmp_path / "kernel.cu"], capture_output=True).returncode == 0
+    assert accepted(WORDS)
+    both = "\n".join(f"{head.replace('kernel', f'kernel_{k}')}{text}; }}"
+                     for k, text in enumerate(REFUSED))
+    (tmp_path / "all.cu").write_text(both)
+    said = subprocess.run([nvcc, "-std=c++17", "-ptx", "-arch=sm_80", "-o", os.devnull,
+                           tmp_path / "all.cu"], capture_output=True, text=True).stderr
+    assert all(f"all.cu({2 * k + 2}): error" in said for k in range(len(REFUSED))), said
 
 
 # --- per_element ----------------------------------------------------------------------------------

@@ -131,6 +131,99 @@ def test_the_kernel_equals_the_definition_and_the_librarys_nms():
             assert keep == np.asarray(nms(boxes, scores, threshold)).tolist()
 
 
+PAIR = """
+  const real *a = boxes + 4 * n, *b = boxes + 4 * m;
+  real w = min(a[2], b[2]) - max(a[0], b[0]), h = min(a[3], b[3]) - max(a[1], b[1]);
+  real both = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]);
+  return m > n && w > 0 && h > 0 && w * h / (both - w * h) > threshold;
+}
+extern "C" __global__ void kernel(const real *boxes, int N, real threshold, word *mask) {
+  int T = blockDim.x, t = threadIdx.x;
+  int first = blockIdx.y * T, n = first + t, m = blockIdx.x * T + t;
+"""
+HITS = "__device__ bool hits(const real *boxes, int n, int m, real threshold) {" + PAIR
+OTHERS = {                              # right kernels of another kind: thread t has box m
+    "atomics on the mask": HITS + """
+      if (m < N)
+        for (int k = first; k < min(first + T, N); ++k)
+          if (hits(boxes, k, m, threshold)) atomicOr(mask + k * gridDim.x + blockIdx.x, 1ull << t);
+    }""",
+    "atomics on shared words": "#include <cuda_runtime.h>\n" + HITS + """
+      __shared__ unsigned long long rows[64];
+      atomicAnd(&rows[t], 0ull);
+      __syncthreads();
+      for (int k = 0; m < N && k < min(unsigned(T), unsigned(N - first)); ++k)
+        if (hits(boxes, first + k, m, threshold)) atomicAdd(&rows[k], word(1) << t);
+      __syncthreads();
+      if (n < N) mask[n * gridDim.x + blockIdx.x] = rows[t];
+    }""",
+    "ballots of warps": HITS + """
+      __shared__ unsigned half[64][2];
+      half[t][1] = 0;
+      __syncthreads();
+      for (int k = 0; k < T; ++k) {
+        bool hit = first + k < N && m < N && hits(boxes, first + k, m, threshold);
+        unsigned votes = __ballot_sync(0xffffffff, hit);
+        if (t % warpSize == 0) half[k][t / warpSize] = votes;
+      }
+      __syncthreads();
+      if (n < N) mask[n * gridDim.x + blockIdx.x] = half[t][0] | word(half[t][1]) << 32;
+    }""",
+    "a vote of the block, and a shared loop": HITS + """
+      for (int k = first; k < first + T; ++k) {
+        bool hit = k < N && m < N && hits(boxes, k, m, threshold);
+        if (!__syncthreads_or(hit)) continue;
+        if (hit) atomicXor(&mask[k * gridDim.x + blockIdx.x], 1ull << t);
+      }
+    }""",
+    "compare and swap": HITS + """
+      for (int k = first; m < N && k < min(first + T, N); ++k) {
+        word *at = mask + k * gridDim.x + blockIdx.x, seen = *at, old;
+        if (hits(boxes, k, m, threshold))
+          do old = seen; while ((seen = atomicCAS(at, old, old | 1ull << t)) != old);
+      }
+    }"""}
+
+
+@fork
+@host
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_right_kernels_of_another_kind_are_right(text, tmp_path):
+    record = graded("cuda_nms", program(text))
+    assert failed(record) == {} and record["score"] == 10
+
+
+def test_nvcc_compiles_them_too(tmp_path):
+    if (nvcc := shutil.which("nvcc")) is None:
+        pytest.skip("no nvcc: the kernels were not compiled by it")
+    (tmp_path / "kernels.cu").write_text(f"{KERNEL.types}\n" + "\n".join(
+        f"namespace kernel_{k} {{\n{text.replace('#include <cuda_runtime.h>', '')}\n}}".replace(
+            'extern "C"', "") for k, text in enumerate(OTHERS.values())))
+    subprocess.run([nvcc, "-std=c++17", "-ptx", "-o", tmp_path / "kernel.ptx",
+                    tmp_path / "kernels.cu"], check=True)
+    written = (tmp_path / "kernel.ptx").read_text()
+    for word in ("atom.global.or.b64", "atom.global.cas.b64", "vote.sync.ballot", "bar.red.or",
+                 "atom.shared.and.b64"):
+        assert word in written or word.replace("bar.", "barrier.cta.") in written, word
+
+
+NEVER_WRITTEN = {                       # in one block, whose answer is right if all is 0, or NaN
+    "boxes that are not there": (" && first + k < N", ""),
+    "words that were not 0": ("word bits = 0;", "word bits;"),
+    "a tile that half of the threads fill": ("if (first + t < N)", "if (first + t < N - 1)"),
+}
+
+
+@host
+@pytest.mark.parametrize("changes", NEVER_WRITTEN.values(), ids=NEVER_WRITTEN)
+def test_what_nobody_has_written_shows_in_a_single_block(changes):
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 3], [1, 0, 4, 4], [6, 6, 8, 9], [6, 6, 8, 8]], float)
+    right, wrong = (KERNEL.library(kernel(*which)) for which in ((), changes))
+    assert launches.pairs(right, boxes, 0.5, 8).sum() == 4
+    with pytest.raises(launches.KernelError, match="what was left in shared memory, or in a vari"):
+        launches.pairs(wrong, boxes, 0.5, 8)
+
+
 WRONG = {
     "no barrier": (("__syncthreads();", ""), "a race"),
     "a barrier for some": (("__syncthreads();", "if (t < 2) __syncthreads();"), "line .*barrier"),
@@ -152,7 +245,7 @@ WRONG = {
     "union without the second": ((" + (b[2] - b[0]) * (b[3] - b[1])", ""), "wrong"),
     "one box short": (("k < T &&", "k < T - 1 &&"), "wrong"),
     "first coordinate only": (("e < 4", "e < 3"), "wrong"),
-    "reads what the block before left": ((" && first + k < N", ""), "before left in shared memory"),
+    "reads what the block before left": ((" && first + k < N", ""), "was left in shared memory"),
     "warps of 32 assumed": (("blockIdx.x * T;", "blockIdx.x * 32;"), ""),
 }
 
@@ -176,6 +269,9 @@ def test_wrong_kernels_are_caught(changes, words):
     (kernel("int N,", "int N, int M,"), "after the last line: .*void kernel"),
     (kernel("mask[n *", "{ mask[n *"), "after the last line: .*brace"),
     ("", "'kernel' was not declared"),
+    (kernel("bits = 0;", "bits = __nanosleep(1);"), "KERNEL line 12: '__nanosleep' was .*the host"),
+    ("#include <cooperative_groups.h>\n" + SOLUTION, "line 1: cooperative_groups.h.*the host"),
+    (kernel("bits = 0;", "bits = __mine;"), "KERNEL line 12: '__mine' was not declared"),
     (kernel("word bits", "extern void g(); g(); word bits"), "g is used and not defined"),
     ('#include "/etc/passwd"\n' + SOLUTION, "KERNEL line 1: |after the last line"),
     ("#include </dev/zero>\n" + SOLUTION, "did not finish within|Permission denied"),

@@ -257,11 +257,17 @@ def compiler() -> str | None:
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
+# What nvcc needs not be told, and the host has not got.
+CUDA_HEADERS = re.compile(r'^[ \t]*#[ \t]*include[ \t]*["<](cuda|cuda_runtime|cuda_runtime_api|'
+                          r'device_launch_parameters|device_functions|sm_\w+)\.h[">]', re.M)
+
+
 def host_text(source):
     """The C++ that runs the CUDA `source` on the host."""
-    together = re.search(r"__sync|__shfl|__ballot|__shared__", source)
+    together = re.search(r"__shared__|__sync|_sync\b|__activemask", source)
     dynamic = r"extern __shared__ ([\w ]+?) (\w+)\[\];"      # C++ has no such declaration
     source = re.sub(dynamic, r"\1 *\2 = (\1 *)dynamic_memory.data();", source)
+    source = CUDA_HEADERS.sub("", source)
     threads = cuda_host.TOGETHER if together else cuda_host.ALONE
     return cuda_host.HOST + threads + source + cuda_host.LAUNCH
 

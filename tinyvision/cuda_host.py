@@ -7,12 +7,17 @@ order around, so that what depends on it, a race, shows.
 
 What a GPU would leave undefined stops the kernel with a message that names line, block and thread:
 
-- a barrier, or a shuffle, that not all threads of the block, or of the warp, reach;
+- a barrier that not all threads of the block reach, or a shuffle or vote that not all lanes reach
+  which its mask names (lanes that have returned, or are beyond the block, are not waited for);
 - an index outside an array of known size (a tile, the registers), a misaligned vector load,
   an integer overflow, a division by 0: the compiler's own sanitizer reports them to us.
 
-Shared memory is filled with NaN before every block; with `leftovers`, for a grader, only before the
-first one, so that a block finds there what the block before it has left, as on a GPU.
+Shared memory, and the stack on which a thread's variables lie, are filled with NaN before every
+block. A grader has two more ways, see `Before`: a block then finds what the block before it has
+left, or the launch before, as on a GPU.
+
+Atomics, votes, shuffles, and the overloads of min and max are those of CUDA's own headers, no more
+and no fewer: what is ambiguous for nvcc is here, too.
 """
 
 HOST = r"""
@@ -21,17 +26,22 @@ HOST = r"""
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <math.h>
 #include <utility>
-using std::min; using std::max; using std::floor; using std::ceil; using std::abs; using std::round;
-using std::sqrt; using std::exp; using std::size_t;
+using std::abs; using std::size_t;
+#define __host__
 #define __device__
 #define __global__
+#define __constant__
 #define __forceinline__ inline
+#define __noinline__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __shared__ static __attribute__((used, section("shared_memory")))
-struct dim3 { unsigned x, y, z; };
-static dim3 threadIdx, blockIdx, blockDim, gridDim;
+struct uint3 { unsigned x, y, z; };
+typedef uint3 dim3;
+static uint3 threadIdx, blockIdx, blockDim, gridDim;
+static const int warpSize = 32;
 
 static char *message;                                        // where `fail` writes
 [[noreturn]] static void leave();                            // this thread will not go on
@@ -53,11 +63,88 @@ REPORT(mul_overflow, "an integer product overflows")
 REPORT(negate_overflow, "an integer negation overflows")
 REPORT(divrem_overflow, "an integer is divided by 0")
 
+// What is in shared memory when a block begins.
+enum Before { ALL_NAN, ZERO_AT_FIRST, AS_IT_WAS };
+static Before before = ALL_NAN;
+static int filling() { return before == ALL_NAN ? 0xFF : 0; }
+
+// A thread's variables are where another function's were: not 0, unless somebody sets them.
+__attribute__((noinline)) static void use_stack() {
+  char room[8192];
+  memset(room, filling(), sizeof room);
+  asm volatile("" : : "r"(room) : "memory");                 // so that it is not optimized away
+}
+
 #define __builtin_assume(truth) if (!(truth)) fail("it was assumed that " #truth, __LINE__)
 static int __popc(unsigned n) { return __builtin_popcount(n); }
 static int __popcll(unsigned long long n) { return __builtin_popcountll(n); }
 static int __ffs(int n) { return __builtin_ffs(n); }
 static int __ffsll(long long n) { return __builtin_ffsll(n); }
+static int __clz(int n) { return n ? __builtin_clz(n) : 32; }
+static int __clzll(long long n) { return n ? __builtin_clzll(n) : 64; }
+static unsigned long long __brevll(unsigned long long n) {
+  unsigned long long turned = 0;
+  for (int k = 0; k < 64; ++k) turned |= (n >> k & 1) << (63 - k);
+  return turned;
+}
+static unsigned __brev(unsigned n) { return __brevll(n) >> 32; }
+template <class V> static V __ldg(const V *at) { return *at; }
+static void __threadfence() {}                               // one thread runs at a time
+static void __threadfence_block() {}
+static double rsqrt(double a) { return 1 / sqrt(a); }
+static float rsqrtf(float a) { return 1 / sqrt(a); }
+
+// Of a number and NaN, the number. A mixture of other types is ambiguous.
+#define LEAST(result, A, B) \
+  static inline result min(A a, B b) { result x = a, y = b; return y < x ? y : x; } \
+  static inline result max(A a, B b) { result x = a, y = b; return x < y ? y : x; }
+#define LEAST_REAL(result, A, B) \
+  static inline result min(A a, B b) { result x = a, y = b; return fmin(x, y); } \
+  static inline result max(A a, B b) { result x = a, y = b; return fmax(x, y); }
+#define LEAST_WHOLE(T) LEAST(T, T, T) LEAST(unsigned T, unsigned T, unsigned T) \
+  LEAST(unsigned T, T, unsigned T) LEAST(unsigned T, unsigned T, T)
+LEAST_WHOLE(int) LEAST_WHOLE(long) LEAST_WHOLE(long long)
+LEAST_REAL(float, float, float) LEAST_REAL(double, double, double)
+LEAST_REAL(double, float, double) LEAST_REAL(double, double, float)
+
+// One thread runs at a time, and it is never stopped within these: they are atomic as they are.
+// Each returns what was there before; integers wrap around.
+#define HERE int line = __builtin_LINE()
+template <class V> static void aligned(V *at, int line) {
+  if (size_t(at) % sizeof(V)) fail("the address of an atomic is not aligned to its type", line);
+}
+#define ATOMIC(V, name, after) \
+  static V atomic##name(V *at, V value, HERE) { \
+    aligned(at, line); \
+    V old = *at; \
+    *at = after; \
+    return old; \
+  } \
+  static V atomic##name##_block(V *at, V v, HERE) { return atomic##name(at, v, line); } \
+  static V atomic##name##_system(V *at, V v, HERE) { return atomic##name(at, v, line); }
+#define ATOMIC_BITS(V) \
+  ATOMIC(V, And, old & value) ATOMIC(V, Or, old | value) ATOMIC(V, Xor, old ^ value) \
+  ATOMIC(V, Min, min(old, value)) ATOMIC(V, Max, max(old, value))
+#define ATOMIC_CAS(V) \
+  static V atomicCAS(V *at, V compare, V value, HERE) { \
+    aligned(at, line); \
+    V old = *at; \
+    if (old == compare) *at = value; \
+    return old; \
+  } \
+  static V atomicCAS_block(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); } \
+  static V atomicCAS_system(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); }
+typedef unsigned long long unsigned_long_long;
+ATOMIC_BITS(int) ATOMIC_BITS(unsigned) ATOMIC_BITS(long long) ATOMIC_BITS(unsigned_long_long)
+ATOMIC(int, Add, int(unsigned(old) + unsigned(value))) ATOMIC(unsigned, Add, old + value)
+ATOMIC(unsigned_long_long, Add, old + value)
+ATOMIC(float, Add, old + value) ATOMIC(double, Add, old + value)
+ATOMIC(int, Sub, int(unsigned(old) - unsigned(value))) ATOMIC(unsigned, Sub, old - value)
+ATOMIC(unsigned, Inc, old >= value ? 0 : old + 1)
+ATOMIC(unsigned, Dec, old == 0 || old > value ? value : old - 1)
+ATOMIC(int, Exch, value) ATOMIC(unsigned, Exch, value) ATOMIC(unsigned_long_long, Exch, value)
+ATOMIC(float, Exch, value)
+ATOMIC_CAS(int) ATOMIC_CAS(unsigned) ATOMIC_CAS(unsigned_long_long) ATOMIC_CAS(unsigned short)
 """
 
 ALONE = r"""
@@ -69,18 +156,26 @@ template <class Call> static void run_block(Call call, bool backwards) {
     unsigned t = backwards ? count - 1 - k : k;
     threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     if (setjmp(home)) return;
+    use_stack();
     call();
   }
 }
 static char *dynamic_shared(size_t) { return nullptr; }
-static void forget_shared() {}
+static void fill_shared() {}
 """
 
 TOGETHER = r"""
 #include <ucontext.h>
 #include <vector>
 enum State { READY, AT_BARRIER, AT_WARP, DONE };
-struct Fiber { ucontext_t context; std::vector<char> stack; dim3 index; State state; int line; };
+struct Fiber {
+  ucontext_t context;
+  std::vector<char> stack;
+  uint3 index;
+  State state;
+  int line;                                                  // where it waits
+  unsigned lanes;                                            // of its warp, for whom it waits
+};
 static std::vector<Fiber> fibers;
 static ucontext_t scheduler;
 static unsigned current;
@@ -89,41 +184,112 @@ static void *thread_argument;
 
 static void leave() { setcontext(&scheduler); __builtin_unreachable(); }
 static void start() {
+  use_stack();
   thread_body(thread_argument);
   fibers[current].state = DONE;
   setcontext(&scheduler);
 }
-static void wait(State state, int line) {
+static void wait(State state, int line, unsigned lanes = 0) {
   fibers[current].state = state;
   fibers[current].line = line;
+  fibers[current].lanes = lanes;
   swapcontext(&fibers[current].context, &scheduler);
 }
-#define __syncthreads() wait(AT_BARRIER, __LINE__)
-#define __syncwarp() wait(AT_WARP, __LINE__)
 
-// A lane leaves its value, waits for its warp, takes another's, and waits until all have taken.
+// What every thread leaves for the others to read. All wait before that, and until all have read.
 static unsigned long long left[1024];
-template <class V> static V shuffle(V value, int lane, int line) {
-  memcpy(&left[current], &value, sizeof value);
-  wait(AT_WARP, line);
-  if (0 <= lane && lane < 32) memcpy(&value, &left[current / 32 * 32 + lane], sizeof value);
-  wait(AT_WARP, line);
-  return value;
-}
-static unsigned ballot(bool vote, int line) {
-  unsigned votes = 0;
+static int count_votes(bool vote, int line) {
   left[current] = vote;
-  wait(AT_WARP, line);
-  for (int k = 0; k < 32; ++k) votes |= unsigned(left[current / 32 * 32 + k]) << k;
-  wait(AT_WARP, line);
+  wait(AT_BARRIER, line);
+  int votes = 0;
+  for (unsigned k = 0; k < fibers.size(); ++k) votes += left[k];
+  wait(AT_BARRIER, line);
   return votes;
 }
-#define LANE int(current % 32)
-#define __shfl_sync(mask, value, lane) shuffle(value, lane, __LINE__)
-#define __shfl_down_sync(mask, value, step) shuffle(value, LANE + (step), __LINE__)
-#define __shfl_up_sync(mask, value, step) shuffle(value, LANE - (step), __LINE__)
-#define __shfl_xor_sync(mask, value, bits) shuffle(value, LANE ^ (bits), __LINE__)
-#define __ballot_sync(mask, vote) ballot(vote, __LINE__)
+static void __syncthreads(HERE) { wait(AT_BARRIER, line); }
+static int __syncthreads_count(int vote, HERE) { return count_votes(vote, line); }
+static int __syncthreads_or(int vote, HERE) { return count_votes(vote, line) > 0; }
+static int __syncthreads_and(int vote, HERE) {
+  return count_votes(vote, line) == int(fibers.size());
+}
+
+// The lanes of a warp that meet, and what each of them brought.
+static int lane() { return current % 32; }
+struct Lanes { unsigned there; unsigned long long values[32]; };
+static void meet(unsigned mask, int line) {
+  if (!(mask >> lane() & 1)) fail("its mask does not name this thread itself", line);
+  wait(AT_WARP, line, mask);
+}
+template <class V> static Lanes gather(unsigned mask, V value, int line) {
+  static_assert(sizeof(V) <= 8, "of a warp's lanes, others get at most 64 bits");
+  unsigned first = current / 32 * 32;
+  left[current] = 0;
+  memcpy(&left[current], &value, sizeof value);
+  meet(mask, line);
+  Lanes found = {0, {}};
+  for (unsigned k = 0; k < 32 && first + k < fibers.size(); ++k)
+    if (mask >> k & 1 && fibers[first + k].state != DONE) {
+      found.there |= 1u << k;
+      found.values[k] = left[first + k];
+    }
+  meet(mask, line);
+  return found;
+}
+static void __syncwarp(unsigned mask = 0xffffffff, HERE) { meet(mask, line); }
+static unsigned __activemask(HERE) {                         // all that get here before the rest
+  wait(AT_WARP, line);
+  return fibers[current].lanes;
+}
+
+static unsigned __ballot_sync(unsigned mask, int vote, HERE) {
+  Lanes found = gather(mask, vote != 0, line);
+  unsigned votes = 0;
+  for (int k = 0; k < 32; ++k) votes |= unsigned(found.values[k]) << k;
+  return votes;
+}
+static int __any_sync(unsigned mask, int vote, HERE) { return !!__ballot_sync(mask, vote, line); }
+static int __all_sync(unsigned mask, int vote, HERE) { return !__ballot_sync(mask, !vote, line); }
+template <class V> static unsigned __match_any_sync(unsigned mask, V value, HERE) {
+  Lanes found = gather(mask, value, line);
+  unsigned same = 0;
+  for (int k = 0; k < 32; ++k)
+    same |= unsigned(found.there >> k & found.values[k] == found.values[lane()]) << k;
+  return same;
+}
+
+// A shuffle: from which lane, of those of the same `width`? None: its own. From one that is not
+// there comes nothing that is defined, so NaN.
+template <class V> static V from(int source, bool any, unsigned mask, V value, int line) {
+  Lanes found = gather(mask, value, line);
+  if (!any) return value;
+  if (found.there >> source & 1) memcpy(&value, &found.values[source], sizeof value);
+  else memset(&value, 0xFF, sizeof value);
+  return value;
+}
+static int begin(int width) { return lane() & (32 - width); }
+#define SHUFFLE(name, step, source, any) \
+  template <class V> \
+  static V name(unsigned mask, V value, step, int width = 32, HERE) { \
+    int s = source; \
+    return from(s, any, mask, value, line); \
+  }
+SHUFFLE(__shfl_sync, int n, begin(width) | (n & (width - 1)), true)
+SHUFFLE(__shfl_up_sync, unsigned n, lane() - int(n & 31), s >= begin(width))
+SHUFFLE(__shfl_down_sync, unsigned n, lane() + int(n & 31), s < begin(width) + width)
+SHUFFLE(__shfl_xor_sync, int n, lane() ^ (n & 31), s < begin(width) + width)
+
+#define REDUCE(V, name, both) \
+  static V __reduce_##name##_sync(unsigned mask, V value, HERE) { \
+    Lanes found = gather(mask, value, line); \
+    V a = value, b; \
+    for (int k = 0; k < 32; ++k) \
+      if (k != lane() && found.there >> k & 1) memcpy(&b, &found.values[k], sizeof b), a = both; \
+    return a; \
+  }
+REDUCE(unsigned, add, a + b) REDUCE(int, add, int(unsigned(a) + unsigned(b)))
+REDUCE(unsigned, min, min(a, b)) REDUCE(int, min, min(a, b))
+REDUCE(unsigned, max, max(a, b)) REDUCE(int, max, max(a, b))
+REDUCE(unsigned, and, a & b) REDUCE(unsigned, or, a | b) REDUCE(unsigned, xor, a ^ b)
 
 __shared__ int at_least_one_shared_variable;                 // so that the section exists
 extern "C" char __start_shared_memory[] __attribute__((visibility("hidden")));
@@ -136,8 +302,8 @@ static char *dynamic_shared(size_t size) {
   return dynamic_memory.data();
 }
 
-static void forget_shared() {
-  memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
+static void fill_shared() {
+  memset(__start_shared_memory, filling(), __stop_shared_memory - __start_shared_memory);
   dynamic_memory.assign(dynamic_memory.size(), char(0xFF));
 }
 
@@ -147,21 +313,42 @@ static void report(unsigned k, const char *what) {           // in the name of t
            blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z, what);
 }
 
-// Let a warp go on, if its 32 lanes all wait at the same shuffle. False: at a barrier, or done.
-static bool release_warp(unsigned first, unsigned end) {
-  unsigned at = first, waiting = 0;
-  for (unsigned k = first; k < end; ++k) {
-    if (fibers[k].state != AT_WARP) continue;
-    at = k;
-    waiting += fibers[k].line == fibers[first].line;
+// Whether all are there for whom thread k waits.
+static bool complete(unsigned k, unsigned first, unsigned end) {
+  const Fiber &f = fibers[k];
+  for (unsigned j = first; j < end; ++j) {
+    const Fiber &g = fibers[j];
+    bool there = g.state == AT_WARP && g.line == f.line && g.lanes == f.lanes;
+    if (f.lanes >> (j - first) & 1 && !there && g.state != DONE) return false;
   }
-  if (fibers[at].state != AT_WARP) return false;
-  if (waiting < 32) {
-    report(at, "waits for its warp, of which other threads are elsewhere");
-    return false;
-  }
-  for (unsigned k = first; k < end; ++k) fibers[k].state = READY;
+  return f.lanes != 0;
+}
+
+// Let all go on that wait at the same place as thread k, and for the same.
+static bool release(unsigned k, unsigned first, unsigned end) {
+  int line = fibers[k].line;
+  unsigned lanes = fibers[k].lanes, found = 0;
+  for (unsigned j = first; j < end; ++j)
+    if (fibers[j].state == AT_WARP && fibers[j].line == line && fibers[j].lanes == lanes)
+      found |= 1u << (j - first);
+  for (unsigned j = first; j < end; ++j)
+    if (found >> (j - first) & 1) fibers[j].state = READY, fibers[j].lanes = found;
   return true;
+}
+
+// Let lanes go on that all wait for one another; else those that wait for nobody in particular.
+// False: nobody waits for lanes, or in vain.
+static bool release_warp(unsigned first, unsigned end) {
+  for (unsigned k = first; k < end; ++k)
+    if (fibers[k].state == AT_WARP && complete(k, first, end)) return release(k, first, end);
+  for (unsigned k = first; k < end; ++k)
+    if (fibers[k].state == AT_WARP && fibers[k].lanes == 0) return release(k, first, end);
+  for (unsigned k = first; k < end; ++k)
+    if (fibers[k].state == AT_WARP) {
+      report(k, "waits for its warp, of which other threads are elsewhere");
+      break;
+    }
+  return false;
 }
 
 // Run a warp as far as it gets without the others: that is what a missing barrier would allow.
@@ -226,20 +413,19 @@ static void outside(int, siginfo_t *, void *) {
            "its arrays", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
   leave();
 }
-extern "C" void fenced_launch(const unsigned *sizes, void **values, bool backwards,
-                              bool with_leftovers, char *text) {
-  struct sigaction before, now = {};
+extern "C" void fenced_launch(const unsigned *sizes, void **values, bool backwards, int memory,
+                              char *text) {
+  struct sigaction earlier, now = {};
   now.sa_sigaction = outside;
   now.sa_flags = SA_SIGINFO | SA_NODEFER;
-  sigaction(SIGSEGV, &now, &before);
-  leftovers = with_leftovers;
+  sigaction(SIGSEGV, &now, &earlier);
+  before = Before(memory);
   launch(sizes, values, backwards, text);
-  sigaction(SIGSEGV, &before, nullptr);
+  sigaction(SIGSEGV, &earlier, nullptr);
 }
 """
 
 LAUNCH = r"""
-static bool leftovers;
 template <class... A, size_t... I>
 static void launch_kernel(void (*k)(A...), void **values, bool backwards,
                           std::index_sequence<I...>) {
@@ -247,7 +433,7 @@ static void launch_kernel(void (*k)(A...), void **values, bool backwards,
   for (unsigned each = 0; each < count && !*message; ++each) {
     unsigned b = backwards ? count - 1 - each : each;
     blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
-    if (each == 0 || !leftovers) forget_shared();
+    if (before == ALL_NAN || (before == ZERO_AT_FIRST && each == 0)) fill_shared();
     run_block([&] { k(*(A *)values[I]...); }, backwards);
   }
 }

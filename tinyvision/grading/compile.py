@@ -48,6 +48,11 @@ if allowed is not None:
     landlock.restrict(allowed)
 os.execv(sys.argv[3], sys.argv[3:])"""
 PLACE = re.compile(r"^([^\s:]+|{standard input}):(\d+):(?:\d+:)? (?:fatal )?[eE]rror: (.*)$", re.M)
+# What may be right on a GPU: said instead of leaving a student to look for a slip of the pen.
+CUDA_ONLY = re.compile(r"'(__\w+|atomic\w+|cooperative_groups|cuda\w*|(tex|surf)\dD\w*)"
+                       r"(?:\([^']*)?'|^(?:cooperative_groups|cuda|cub|thrust|mma)[\w/.]*: No such")
+NOT_HERE = (" (if CUDA has it: the host that runs the kernel has not; what it has is said in the "
+            "driver's text, the rest can be written without it)")
 UNDEFINED = re.compile(r"undefined reference to [`'](\w+)")
 TOO_MUCH = (f"the compiler did not finish within {CPU_SECONDS} s, {LIMITS.memory >> 20} MB of "
             f"memory and {LIMITS.file >> 20} MB of library")
@@ -171,7 +176,8 @@ def _error(kind, text: str, said: str, name: str) -> dict:
     if found and found[1] == "KERNEL":
         lines, line = text.splitlines(), int(found[2])
         shown = lines[line - 1].strip() if 0 < line <= len(lines) else ""
-        return error | {"line": line, "message": found[3][:200], "text": shown[:200]}
+        more = NOT_HERE if CUDA_ONLY.search(found[3]) else ""
+        return error | {"line": line, "message": found[3][:200] + more, "text": shown[:200]}
     if found and found[1] == "end":
         return error | {"line": len(text.splitlines()), "message": (
             f"after the last line: {found[3][:200]} (is a brace or a comment left open, and is it "

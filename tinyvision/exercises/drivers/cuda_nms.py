@@ -1,9 +1,13 @@
 """Your kernel is compiled by the host's C++ compiler and runs there, in blocks of several sizes;
 the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
-threads in opposite orders: on a GPU there is no order, so both must give the same. Shared memory is
-NaN at first, once for every block and once only for the first: then the others find there what the
-block before has left. What is read or written beyond an array is noticed. `pairs` returns the bits
-that you set; `survivors` walks down the boxes by score and keeps those that no kept one suppresses.
+threads in opposite orders: on a GPU there is no order, so both must give the same. What nobody has
+written is once NaN, in shared memory and in variables, and once what the block before has left, or
+your kernel when it ran on other boxes before. What is read or written beyond an array is noticed.
+`pairs` returns the bits that you set; `survivors` walks down the boxes by score and keeps those
+that no kept one suppresses.
+
+Of what CUDA has beside C++, the host has: barriers (also `__syncthreads_or` and the like), atomics,
+votes and shuffles of a warp, `min`, `max`, mathematics, and the counting of bits.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
 the file is checked. To try it, start another Python in the folder where your file lies. In
@@ -31,8 +35,11 @@ import numpy as np
 UNTOUCHED = 0x5A
 RACE = ("the result depends on the order in which threads run: a race (is a __syncthreads() "
         "missing?)")
-NEVER_WRITTEN = ("the result depends on what the block before left in shared memory: KERNEL reads "
-                 "there what none of this block's threads has written (where do the boxes end?)")
+NEVER_WRITTEN = ("the result depends on what was left in shared memory, or in a variable: KERNEL "
+                 "reads what none of this block's threads has written (where do the boxes end? "
+                 "what has to be 0 at first?)")
+FORWARDS, BACKWARDS = False, True       # the order of blocks and threads
+ALL_NAN, ZERO_AT_FIRST, AS_IT_WAS = range(3)    # shared memory when a block, or a launch, begins
 
 
 class KernelError(RuntimeError):
@@ -53,12 +60,14 @@ def load(kernel):
         os.unlink(path)
 
     def launch(blocks, threads, boxes, N, threshold, mask):
-        def once(backwards, leftovers):
-            return run(entry, (backwards, leftovers), blocks, threads, boxes, N, threshold, mask)
+        def once(*how):
+            return run(entry, how, blocks, threads, boxes, N, threshold, mask)
 
-        found, again = once(False, True), once(True, False)
-        if (found != again).any():      # the third run tells which of the two differences it was
-            raise KernelError(RACE if (once(False, False) != again).any() else NEVER_WRITTEN)
+        again = once(BACKWARDS, ALL_NAN)
+        run_before(entry, blocks, threads, boxes, threshold)
+        found = once(FORWARDS, AS_IT_WAS)
+        if (found != again).any():      # one more run tells which of the two differences it was
+            raise KernelError(RACE if (once(FORWARDS, ALL_NAN) != again).any() else NEVER_WRITTEN)
         mask[...] = found
     return launch
 
@@ -67,8 +76,7 @@ def run(entry, how, blocks, threads, boxes, N, threshold, mask):
     """The mask after one launch; KernelError where something undefined happened.
 
     Arguments:
-        how: (whether blocks and threads run in the opposite order, whether a block finds in shared
-            memory what the one before has left).
+        how: (FORWARDS or BACKWARDS, what a block finds in shared memory).
     """
     (_, near), (before, inside) = fenced(boxes), fenced(mask)
     values = (ctypes.c_void_p(near.ctypes.data), ctypes.c_int(N), ctypes.c_double(threshold),
@@ -82,6 +90,17 @@ def run(entry, how, blocks, threads, boxes, N, threshold, mask):
     if (before != UNTOUCHED).any():
         raise KernelError("KERNEL writes before the beginning of mask")
     return inside
+
+
+def run_before(entry, blocks, threads, boxes, threshold):
+    """A launch for what it leaves in shared memory: of as many boxes as there are threads, so that
+    where the next launch has no box there lies one that overlaps others. Its result is nobody's."""
+    full = np.resize(boxes, (blocks[0] * threads[0], 4))
+    try:
+        run(entry, (FORWARDS, ZERO_AT_FIRST), blocks, threads, full, len(full), threshold,
+            np.zeros((len(full), blocks[0]), np.uint64))
+    except KernelError:
+        pass                            # of other boxes than the case's: said where it has its own
 
 
 def fenced(array):
