@@ -6,7 +6,7 @@ import pytest
 from programs import changed, graded
 
 from tinyvision import exercises
-from tinyvision.exercises import start, vary
+from tinyvision.exercises import homework, start, vary
 from tinyvision.exercises.forwards import Forward, product, same_arguments
 from tinyvision.grading import follow
 from tinyvision.grading.assignment import parts_of, run
@@ -90,6 +90,14 @@ def test_solutions_follow_their_own_forward(name, seed):
                           [np.full(part.shape, np.nan) for part in right], [None] * len(right),
                           [part[None] for part in right], right[:-1] + (0 * right[-1],), ()):
                 assert not own(worse)
+
+
+@pytest.mark.parametrize("seed", [None, 4])
+def test_an_assignment_keeps_what_its_parts_say(seed):
+    made = homework.homework("hw", ["conv2d", *OTHERS], vary=seed)
+    assert len(backwards(made)) == 8
+    for name in backwards(made):
+        assert made.forward(name).name in made.functions
 
 
 # ---- students of the others ----------------------------------------------------------------------
