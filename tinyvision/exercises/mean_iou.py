@@ -258,8 +258,7 @@ MISTAKES = (
 
 MISTAKES += tuple(Mistake("mean_iou", one.name, one.hint, _from(_of_classes, one.implementation))
                   for one in MISTAKES if one.name in (
-                      "ignored-by-prediction", "ignored-in-both", "pairs-once", "right-only",
-                      "row-cleared"))
+                      "ignored-by-prediction", "ignored-in-both", "pairs-once", "row-cleared"))
 
 MISTAKES += versions(MISTAKES, {
     ("confusion_matrix", "nothing-ignored"): (_known_labels,),
@@ -328,10 +327,13 @@ def cases(rng):
         Case("mean_iou", "mean, a class predicted but nowhere true", (*_few(
             rng, rng.permutation(7), [0, 0, 1, 1, 2, 2, *rng.integers(0, 3, 4)], [3, 0, 0, 1, 2],
             [0, 1, 2]), 7, 255)),
+        Case("mean_iou", "mean, every class occurs", (*_few(
+            rng, rng.permutation(3), [0, 0, 1, 1, 2, 2, *rng.integers(0, 3, 4)], [0, 1, 1, 2],
+            [0, 1, 2]), 3, -1), 0.5),
         Case("mean_iou", "mean, a class predicted only where nothing counts", (*_few(
             rng, np.append(1 + rng.permutation(6), 0), [-1, -1, 0, 1, 2, *rng.integers(0, 3, 5)],
             [3, 3, 0, 1], [0, 1, 2]), 7, 0)),
-        Case("mean_iou", "mean, class 2 ignored", (*_maps(rng, (2, 7, 5), 6, (4,), 2), 6, 2), 1.5),
+        Case("mean_iou", "mean, class 2 ignored", (*_maps(rng, (2, 7, 5), 6, (4,), 2), 6, 2)),
         Case("mean_iou", "mean, three images", (
             *_in_one_image(*_maps(rng, (3, 6, 7), 7, (3, 5)), 6), 7, -1), 2),
     ]

@@ -1,6 +1,9 @@
 """Which mistake it is: known ones by their answers, others by what relates them to the right one.
 
-Nothing here changes a mark. What is not recognised is said to be so.
+Nothing here changes a mark. What is not recognised is said to be so. A name needs evidence that
+could have been otherwise: answers in which there is one number only, or none, are evidence for
+nothing (`patterns.unchanging`); answers that two known mistakes give are evidence for neither; and
+where the function raised or came to no numbers in most of its cases, the others do not say why.
 """
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.grading.forms import form
-from tinyvision.grading.patterns import SLACK, pattern
+from tinyvision.grading.patterns import SLACK, pattern, unchanging
 from tinyvision.grading.verdict import (
     FLOATS,
     Answer,
@@ -66,26 +69,44 @@ def _telling(answer: Answer, expected: Expected) -> bool:
 
 
 def _of_function(assignment, function, mine, failing, answers, verdicts, judgements):
-    """What is said about one function: a known mistake, known mistakes of single arrays of a
-    tuple, another form, a pattern, or that it was not recognised."""
+    """What is said about one function: one number everywhere, a known mistake, known mistakes of
+    single arrays of a tuple, another form, a pattern, or that it was not recognised."""
     answered = [i for i in mine if i in answers]
+    always = unchanging([(answers[i], assignment.expected[i]) for i in answered])
+    if always:
+        return [Diagnosis(function, *always)]
     finite = [i for i in answered if verdicts[i] is not Verdict.NONFINITE]
-    mistake = known(assignment, answered, answers)
-    if mistake is None and any(i in failing for i in finite):   # an overflow hides what is else
-        mistake = known(assignment, finite, answers)
-    if mistake:
-        return [Diagnosis(function, mistake.name, mistake.hint)]
+    for cases in (answered, finite):                    # an overflow hides what is else
+        telling = [i for i in cases if i in failing and _has_numbers(answers[i])]
+        mistake = named(assignment, cases, answers)
+        if mistake and (len(cases) == len(mine) or _enough(telling, mine, cases)):
+            return [Diagnosis(function, mistake.name, mistake.hint)]
     found = parts(assignment, function, answered, answers)
-    if any(one.name for one in found):
+    if any(one.name for one in found) and _enough(failing, mine, answered):
         return found
+    return _generic(assignment, function, mine, failing, answers, verdicts, judgements)
+
+
+def _enough(telling, mine, cases) -> bool:
+    """Whether the ``telling`` ones among the ``cases`` that can be compared speak for all of a
+    function's: they are two, or as many as those that raised or came to no numbers."""
+    return len(telling) >= min(2, max(1, len(mine) - len(cases)))
+
+
+def _has_numbers(answer: Answer) -> bool:
+    return any(part is not None and np.isfinite(part).any() for part in answer.parts)
+
+
+def _generic(assignment, function, mine, failing, answers, verdicts, judgements):
+    """What is said of wrong answers that are no known mistake's."""
+    enough = _enough(failing, mine, [i for i in mine if i in answers])
     seen = [(answers[i], assignment.expected[i], judgements[i]) for i in failing]
-    other = form([(*one, _arrays(assignment, i)) for one, i in zip(seen, failing)])
+    other = enough and form([(*one, _arrays(assignment, i)) for one, i in zip(seen, failing)])
     if other:
         return [Diagnosis(function, *other)]
-    failing = [i for i in failing if verdicts[i] in WRONG]
-    if not failing:
+    if all(verdicts[i] not in WRONG for i in failing):
         return []
-    alike = pattern([one for one in seen if one[2].verdict in WRONG])
+    alike = enough and pattern([one for one in seen if one[2].verdict in WRONG])
     where = parameter(assignment, mine, verdicts)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")
@@ -102,10 +123,18 @@ def _arrays(assignment, i: int) -> dict:
 
 def known(assignment, answered, answers):
     """The first mistake of the bank whose answers to all these cases are the student's."""
-    for mistake, bank in assignment.bank:
-        if all(i in bank and same(answers[i], bank[i], assignment.expected[i]) for i in answered):
-            return mistake
-    return None
+    return next(_fitting(assignment, answered, answers), None)
+
+
+def named(assignment, answered, answers):
+    """The same, if it is the only one: where others raised, two mistakes may answer alike."""
+    fitting = list(_fitting(assignment, answered, answers))
+    return fitting[0] if len({mistake.name for mistake in fitting}) == 1 else None
+
+
+def _fitting(assignment, answered, answers):
+    return (mistake for mistake, bank in assignment.bank if answered and all(
+        i in bank and same(answers[i], bank[i], assignment.expected[i]) for i in answered))
 
 
 def parts(assignment, function, answered, answers) -> list[Diagnosis]:
@@ -117,13 +146,25 @@ def parts(assignment, function, answered, answers) -> list[Diagnosis]:
         if all(_same_part(answers[i].parts[part], right[i].parts[part], right[i], part)
                for i in answered):
             continue
-        mistake = next((mistake for mistake, bank in assignment.bank if all(
-            bank.get(i) is not None and len(bank[i].parts) > part and _same_part(
-                answers[i].parts[part], bank[i].parts[part], right[i], part)
-            for i in answered)), None)
-        found.append(Diagnosis(function, mistake.name, mistake.hint) if mistake else Diagnosis(
+        fitting = [mistake for mistake, bank in assignment.bank if all(
+            bank.get(i) is not None and _explains(bank[i], part, answers[i], right[i])
+            for i in answered)]
+        one = len({mistake.name for mistake in fitting}) == 1
+        found.append(Diagnosis(function, fitting[0].name, fitting[0].hint) if one else Diagnosis(
             function, "", f"Answer {part + 1} is none of the known mistakes."))
     return list(dict.fromkeys(found))
+
+
+def _explains(theirs: Answer, part: int, mine: Answer, right: Expected) -> bool:
+    """Whether one array of an answer is that of a mistake. Whole numbers, such as indices, may be
+    by chance: the mistake has to get the other arrays right, or as the student has them."""
+    if len(theirs.parts) != len(mine.parts):
+        return False
+    others = (k for k in range(len(mine.parts)) if k != part)
+    return _same_part(mine.parts[part], theirs.parts[part], right, part) and (
+        right.parts[part].dtype.kind == "f" or all(
+            _same_part(mine.parts[k], theirs.parts[k], right, k)
+            or _same_part(theirs.parts[k], right.parts[k], right, k) for k in others))
 
 
 def same(mine: Answer, theirs: Answer | None, expected: Expected) -> bool:
@@ -152,23 +193,33 @@ def _same_part(a, b, expected: Expected, part: int) -> bool:
 # ---- where it is right ---------------------------------------------------------------------------
 
 def parameter(assignment, mine, verdicts) -> tuple[str, str] | None:
-    """(name, sentence) of an argument whose value decides whether the answer is right. A right
-    answer without elements says nothing, a call that raised is not right."""
+    """(name, sentence) of the one argument whose value decides whether the answer is right: on one
+    side there is only a value that turns something off, or on. (Any other value, such as 4 classes,
+    is that of a few cases by chance.) A right answer without elements says nothing, a call that
+    raised is not right."""
     if any(assignment.cases[i].driver for i in mine):
         return None                     # a driver's numbers are no options of the student's function
     fine = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
     failing = [i for i in mine if i not in fine]
     passing = [i for i in fine if any(part.size for part in assignment.expected[i].parts)]
     names = assignment.exercise.parameters(assignment.cases[mine[0]])
+    found = []
     for position, name in enumerate(names):
         values = [[_plain(assignment.cases[i].args, position) for i in group]
                   for group in (passing, failing)]
-        right, wrong = (set(group) - {None} for group in values)
-        if right and wrong and not right & wrong and None not in values[0] + values[1] and (
-                len(right) == 1 or len(wrong) == 1 and len(failing) > 1):
-            return name, (f"It is right with {name} = {_listed(right)} and wrong with {name} = "
-                          f"{_listed(wrong)}.")
-    return None
+        right, wrong = map(set, values)
+        if right and wrong and not right & wrong and None not in right | wrong and (
+                _switch(right) or _switch(wrong) and len(failing) > 1):
+            found.append((name, f"It is right with {name} = {_listed(right)} and wrong with {name} "
+                                f"= {_listed(wrong)}."))
+    return found[0] if len(found) == 1 else None
+
+
+def _switch(values: set) -> bool:
+    """Whether there is one value only, and it is a word or made of 0, 1 and -1, as bools are."""
+    value = next(iter(values))
+    return len(values) == 1 and (isinstance(value, str) or {
+        *(value if isinstance(value, tuple) else (value,))} <= {0, 1, -1})
 
 
 def _plain(args, position):

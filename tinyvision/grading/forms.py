@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.grading.patterns import SLACK
+from tinyvision.grading.patterns import SLACK, agreed
 
 
 def form(wrong) -> tuple[str, str] | None:
@@ -29,18 +29,11 @@ def form(wrong) -> tuple[str, str] | None:
         return next(filter(None, (test(seen) for test in FORMS)), None) if seen else None
 
 
-def _common(found: list[dict]):
-    """What all cases agree on, of dictionaries hypothesis -> whether the case is evidence for it
-    or only does not contradict; None where there is no evidence."""
-    agreed = [one for one in found[0] if all(one in others for others in found)]
-    return next((one for one in agreed if any(others[one] for others in found)), None)
-
-
 # ---- sums and means ------------------------------------------------------------------------------
 
 def added_up(seen):
     """The sum or the mean of the right numbers, of all or along one axis."""
-    found = _common([_reductions(want, got, error, 0.0) for got, want, error, _ in seen])
+    found = agreed([_reductions(want, got, error, 0.0) for got, want, error, _ in seen])
     if found:
         how, axis = found
         slug, words = {"mean": ("averaged", "mean"), "sum": ("summed", "sum")}[how]
@@ -50,7 +43,7 @@ def added_up(seen):
 
 def not_added_up(seen):
     """The numbers whose sum or mean is right."""
-    found = _common([_reductions(got, want, 0.0, error) for got, want, error, _ in seen])
+    found = agreed([_reductions(got, want, 0.0, error) for got, want, error, _ in seen])
     if found:
         how, axis = found
         slug, words = {"mean": ("not-averaged", "mean"), "sum": ("not-summed", "sum")}[how]
@@ -98,7 +91,7 @@ def _shape_of(seen) -> str:
 
 def rows_for_indices(seen):
     """What the right indices point at."""
-    name = _common([{name: want.size > 0 for name, array in arrays.items()
+    name = agreed([{name: want.size > 0 for name, array in arrays.items()
                      if _indexes(want, array) and _equal(got, array[want], want.size)}
                     for got, want, _, arrays in seen])
     if name:
@@ -108,7 +101,7 @@ def rows_for_indices(seen):
 
 def indices_for_rows(seen):
     """Indices of what is asked for."""
-    name = _common([{name: got.size > 0 for name, array in arrays.items()
+    name = agreed([{name: got.size > 0 for name, array in arrays.items()
                      if _indexes(got, array) and _equal(array[got], want, want.size)}
                     for got, want, _, arrays in seen])
     if name:
@@ -118,7 +111,7 @@ def indices_for_rows(seen):
 
 def mask_for_indices(seen):
     """A truth for each row, true where the right indices point at."""
-    name = _common([{name: want.size > 0 for name, array in arrays.items()
+    name = agreed([{name: want.size > 0 for name, array in arrays.items()
                      if _indexes(want, array) and got.dtype == bool and got.shape == array.shape[:1]
                      and np.array_equal(np.flatnonzero(got), np.sort(want))}
                     for got, want, _, arrays in seen])

@@ -1,8 +1,10 @@
 """What relates a wrong answer to the right one, element by element: a sign, a factor, an axis.
 
-Each pattern is a function of an answer, the right one and how far apart equals may be; it returns
-(slug, sentence), or None. The first that explains every wrong answer is told; if none does, whether
-all numbers are nearly right.
+Each pattern is a function of an answer, the right one and how far apart equals may be. It returns
+what it may say, as pairs (slug, sentence), and of each whether the case is evidence for it: whether
+numbers that have nothing to do with it would probably look otherwise. Three equal numbers are also
+three equal numbers moved by one. What fits every wrong answer and has evidence is told, the first
+of it; where there is none, whether all numbers are nearly right.
 """
 from __future__ import annotations
 
@@ -12,6 +14,11 @@ from tinyvision.grading.verdict import number
 
 NEARLY = 1e-4                           # relative difference: what is written alike, or almost
 SLACK = 8.0                             # times the bound, which was made for the right answer
+SOME = 3                                # different numbers that are where they are not by chance
+NAN = ("0 / 0 is, and the mean of nothing, infinity less infinity, and the logarithm or root of a "
+       "negative number.")
+EACH = {"factor": "Your result is a multiple of the right one, in each case another.",
+        "offset": "Your result is the right one plus a number, in each case another."}
 
 
 def pattern(wrong) -> tuple[str, str] | None:
@@ -19,84 +26,153 @@ def pattern(wrong) -> tuple[str, str] | None:
     pairs = []
     for answer, expected, judgement in wrong:
         got, want = answer.parts[judgement.part], expected.parts[judgement.part]
-        if got is None or got.dtype.kind not in "fiu" or want.size == 0:
+        if got is None or got.dtype.kind not in "fiu" or want.size == 0 or never_written(got):
             return None
         scale = max(1.0, float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0)))
         error = np.max(expected.tolerance(judgement.part, got.dtype), initial=0.0)
         pairs.append((got, want, max(SLACK * error, 1e-12 * scale)))
-    for test in PATTERNS:
-        found = [test(*pair) for pair in pairs]
-        if all(found):
-            return found[0]
-    return nearly(pairs)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return next(filter(None, (_told([test(*pair) for pair in pairs]) for test in PATTERNS)),
+                    None) or nearly(pairs)
+
+
+def agreed(found: list[dict]):
+    """What all cases agree on, of dictionaries hypothesis -> whether the case is evidence for it
+    or only does not contradict; None where there is no evidence."""
+    common = [one for one in found[0] if all(one in others for others in found)]
+    return next((one for one in common if any(others[one] for others in found)), None)
+
+
+def _told(found: list[dict]) -> tuple[str, str] | None:
+    """What all cases agree on; a factor may be another in each of them."""
+    return agreed(found) or agreed([{(slug, EACH[slug]): evidence for (slug, _), evidence in
+                                     one.items() if slug in EACH} for one in found])
+
+
+def never_written(got) -> bool:
+    """Whether there are numbers as they lie about in memory: next to nothing, but not nothing."""
+    return got.dtype.kind == "f" and bool(
+        ((got != 0) & (np.abs(got) < np.finfo(got.dtype).tiny)).any())
+
+
+def unchanging(seen) -> tuple[str, str] | None:
+    """(slug, sentence) where a function answers the same number everywhere, in every case that has
+    something to answer. Whatever that number is, it comes of many reasons: it is no evidence for
+    any of them.
+
+    Arguments:
+        seen: (answer, right answer) of each case that was answered.
+    """
+    parts = [[part for part in answer.parts] for answer, right in seen
+             if any(part.size for part in right.parts)]
+    if not parts or any(part is None for answer in parts for part in answer) or len(
+            set(map(len, parts))) != 1:
+        return None
+    values = [np.unique(np.concatenate([part.ravel() for part in column]))
+              for column in zip(*parts)]                # NumPy takes all NaN for one number here
+    if any(len(one) > 1 for one in values):
+        return None
+    return _always(sorted({str(one) if one.dtype == bool else number(one) for one in
+                           (value[0] for value in values if len(value))}), len(parts))
+
+
+def _always(values: list[str], cases: int) -> tuple[str, str] | None:
+    """What is said of answers in which there are only these numbers, one in each array."""
+    if not values:
+        return "empty", "Your result has no element."
+    if values == ["nan"]:
+        return "not-a-number", f"Every number of your result is NaN, in every case. {NAN}"
+    if {*values} <= {"0", "-0"}:
+        return "all-zero", "Every number of your result is zero: was it ever filled in?"
+    if cases > 1:
+        return "constant", (f"You answer {' and '.join(values)} in every case: does your answer "
+                            "depend on the arguments at all?")
+    return None
 
 
 def _close(a, b, tolerance) -> bool:
     return a.shape == b.shape and a.size > 0 and bool((np.abs(a - b) <= tolerance).all())
 
 
+def _various(numbers, least: int = SOME) -> bool:
+    """Whether there are so many different numbers."""
+    return np.unique(numbers).size >= least
+
+
 def empty(got, want, tolerance):
     """No element."""
-    if not got.size:
-        return "empty", "Your result has no element."
+    return {} if got.size else {("empty", "Your result has no element."): True}
+
+
+def not_a_number(got, want, tolerance):
+    """All NaN."""
+    if got.size and got.dtype.kind == "f" and np.isnan(got).all():
+        return {("not-a-number", f"Every number of your result is NaN. {NAN}"): True}
+    return {}
 
 
 def zero(got, want, tolerance):
     """All zeros."""
     if got.size and not got.any() and want.any():
-        return "all-zero", "Every number of your result is zero: was it ever filled in?"
+        return {("all-zero", "Every number of your result is zero: was it ever filled in?"): True}
+    return {}
 
 
 def sign(got, want, tolerance):
     """The negative."""
     if _close(got, -want, tolerance):
-        return "sign", "Your result is the right one with the opposite sign."
+        return {("sign", "Your result is the right one with the opposite sign."): True}
+    return {}
 
 
 def transposed(got, want, tolerance):
     """Two axes exchanged."""
-    for a in range(want.ndim):
-        for b in range(a):
-            if _close(got, want.swapaxes(a, b), tolerance):
-                return "transposed", f"Your result is right but for axes {b} and {a} exchanged."
+    return {("transposed", f"Your result is right but for axes {b} and {a} exchanged."):
+            want.size > 1 for a in range(want.ndim) for b in range(a)
+            if _close(got, want.swapaxes(a, b), tolerance)}
 
 
 def reversed_axis(got, want, tolerance):
-    """One axis backwards."""
-    for axis in range(want.ndim):
-        if _close(got, np.flip(want, axis), tolerance):
-            return "reversed", f"Your result is the right one with axis {axis} backwards."
+    """One axis backwards. Of two numbers an exchange is as good a reason."""
+    return {("reversed", f"Your result is the right one with axis {axis} backwards."): _various(want)
+            for axis in range(want.ndim) if _close(got, np.flip(want, axis), tolerance)}
 
 
 def factor(got, want, tolerance):
-    """A constant multiple."""
+    """A constant multiple. Of equal numbers a sum is as good a reason."""
     if got.shape == want.shape and want.size > 1 and want.any():
         scale = float((got * want).sum() / (want * want).sum())
         told, slack = number(scale), tolerance * max(1, abs(scale))
         if abs(scale) > 1e-6 and told != "1" and _close(got, scale * want, slack):
-            return "factor", f"Your result is {told} times the right one."
+            return {("factor", f"Your result is {told} times the right one."):
+                    _various(want[want != 0], 2)}
+    return {}
 
 
 def offset(got, want, tolerance):
-    """A constant added."""
+    """A constant added. To equal numbers a factor is as good a reason."""
     if got.shape == want.shape and want.size > 2:
         shift = float(np.mean(got - want))
         if _close(got, want + shift, tolerance):
-            return "offset", f"Your result is the right one plus {number(shift)} everywhere."
+            return {("offset", f"Your result is the right one plus {number(shift)} everywhere."):
+                    _various(want, 2)}
+    return {}
 
 
 def shifted(got, want, tolerance):
     """Moved by one element along a spatial axis."""
+    found = {}
     if got.shape != want.shape:
-        return None
+        return found
     for axis in range(max(0, want.ndim - 2), want.ndim):
         if want.shape[axis] < 3:
             continue
         a, b = np.moveaxis(got, axis, 0), np.moveaxis(want, axis, 0)
         for direction, (c, d) in {"later": (a[1:], b[:-1]), "earlier": (a[:-1], b[1:])}.items():
             if _close(c, d, tolerance):
-                return "shifted", (f"Your result is the right one, one element {direction} along "
-                                   f"axis {axis}.")
+                found["shifted", f"Your result is the right one, one element {direction} along "
+                      f"axis {axis}."] = _various(d)
+    return found
 
 
 def border(got, want, tolerance):
@@ -105,20 +181,29 @@ def border(got, want, tolerance):
             np.isfinite(got).all()):
         inner = (..., slice(1, -1), slice(1, -1))
         if _close(got[inner], want[inner], tolerance):
-            return "border", "Your result is right inside and wrong only at the border."
+            return {("border", "Your result is right inside and wrong only at the border."):
+                    _various(want[inner])}
+    return {}
 
 
 def channel(got, want, tolerance):
-    """One index of the first two axes only."""
+    """One index of the first two axes only. A number here and there may be wrong, or right, by
+    chance: of those that are not 0 most have to be."""
+    found = {}
     if got.shape != want.shape:
-        return None
+        return found
     for axis in range(min(2, want.ndim - 1)):
-        others = tuple(i for i in range(want.ndim) if i != axis)
-        wrong = (np.abs(got - want) > tolerance).any(axis=others)
-        for which, mask in (("only right", ~wrong), ("only wrong", wrong)):
-            if wrong.size > 2 and mask.sum() == 1:
-                what = ("sample", "channel")[axis] if want.ndim == 4 else f"axis {axis}, index"
-                return "one-index", f"Your result is {which} in {what} {int(mask.argmax())}."
+        wrong, filled = (np.moveaxis(mask, axis, 0).reshape(want.shape[axis], -1) for mask in
+                         (~(np.abs(got - want) <= tolerance), (got != 0) | (want != 0)))
+        some, most = wrong.any(axis=1), 2 * wrong.sum(axis=1) > filled.sum(axis=1)
+        what = ("sample", "channel")[axis] if want.ndim == 4 else f"axis {axis}, index"
+        for which, mask in (("only right", ~some), ("only wrong", some)):
+            if some.size > 2 and mask.sum() == 1 and (most == some).all():
+                place = int(mask.argmax())
+                found["one-index", f"Your result is {which} in {what} {place}."] = True
+                if place == some.size - 1:              # which number that is depends on the case
+                    found["one-index", f"Your result is {which} in {what} -1, the last."] = True
+    return found
 
 
 def nearly(pairs) -> tuple[str, str] | None:
@@ -139,4 +224,5 @@ def nearly(pairs) -> tuple[str, str] | None:
             "numbers to float32 or float16 on the way?")
 
 
-PATTERNS = (empty, zero, sign, transposed, reversed_axis, factor, offset, shifted, border, channel)
+PATTERNS = (empty, not_a_number, zero, sign, transposed, reversed_axis, factor, offset, shifted,
+            border, channel)
