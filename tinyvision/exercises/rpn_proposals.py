@@ -302,7 +302,6 @@ MISTAKES += versions(MISTAKES, {("rpn_proposals", name): ways for name, ways in 
              again=lambda left, scores: left[_best_first(scores[left])]),
         _but(again=lambda left, scores: left[::-1])),
     "unsorted": (_but(again=lambda left, scores: np.sort(left)),),
-    "no-exp": (_but(decode=_decoded(grow=lambda d: d)),),
     "plus-one": (_but(decode=_decoded(extra=1.0)),
                  _but(large=lambda sides, least: (sides + 1 >= least).all(axis=1))),
     "places-among-the-left": (_but(answer=lambda left, places: places),),
