@@ -64,25 +64,35 @@ class Trials:
         start = time.perf_counter()
         together = self.together() if quick else {}
         share = (time.perf_counter() - start) / max(1, len(together))
-        self.alone = not together
+        self.alone, put_off = not together, []
         for i, case in enumerate(self.assignment.cases):
-            start = time.perf_counter()
-            header, blobs = together.get(i) or self.once(i)
-            took = share if together else time.perf_counter() - start
-            self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
-            shared = case.function in self.left
-            if shared:
-                self.left[case.function] -= took
-            if header["status"] == "timeout":
-                header = {"status": "timeout", "shared": shared}
-                if not self.remaining():
-                    header["in_all"] = self.assignment.in_all
-                elif not shared and not self.endless:
-                    self.after_a_timeout(i)
-                header["file"] = self.endless
-            self.headers[i] = header
-            self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
+            if case.function in self.left:
+                put_off.append(i)       # every function has its first chance before any its second
+            else:
+                self.run_one(i, together.get(i), share)
+                watch(self)
+        for i in put_off:
+            self.run_one(i)
             watch(self)
+
+    def run_one(self, i: int, answered=None, took: float = 0.0) -> None:
+        """One case: run, unless it was ``answered`` before, and settled."""
+        case, start = self.assignment.cases[i], time.perf_counter()
+        header, blobs = answered or self.once(i)
+        took = took if answered else time.perf_counter() - start
+        self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
+        shared = case.function in self.left
+        if shared:
+            self.left[case.function] -= took
+        if header["status"] == "timeout":
+            header = {"status": "timeout", "shared": shared}
+            if not self.remaining():
+                header["in_all"] = self.assignment.in_all
+            elif not shared and not self.endless:
+                self.after_a_timeout(i)
+            header["file"] = self.endless
+        self.headers[i] = header
+        self.verdicts[i], self.messages[i] = self.settle(i, header, blobs)
 
     def after_a_timeout(self, i: int) -> None:
         """Give the function's other cases one more limit, together: another function has its own.
