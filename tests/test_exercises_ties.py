@@ -15,8 +15,9 @@ import pytest
 
 from mutations import verdict
 from tinyvision.exercises import load
-from tinyvision.grading.assignment import parts_of, prepare
-from tinyvision.grading.verdict import Verdict
+from tinyvision.grading.assignment import as_received, parts_of, prepare, run
+from tinyvision.grading.diagnosis import diagnose
+from tinyvision.grading.verdict import Verdict, judge
 
 FEW = 16                                # up to here NumPy's plain sort inserts, which is stable
 PLAIN = "AVX2 AVX512_SKX AVX512_ICL AVX512_SPR X86_V3 X86_V4"
@@ -205,6 +206,52 @@ def test_elsewhere_equals_decide_nothing(exercise, program):
                        for argsort in (stable, backwards)]
             assert all(map(np.array_equal, *answers)), case.name
 
+
+# ---- names ---------------------------------------------------------------------------------------
+
+def diagnosed(exercise, functions, seed=0):
+    """The names that the grader gives to wrong functions."""
+    assignment, answers, verdicts, judgements = prepared(exercise, seed), {}, {}, {}
+    for i, (case, right) in enumerate(zip(assignment.cases, assignment.expected)):
+        answers[i] = as_received(run(assignment.exercise, case, functions[case.function]))
+        judgements[i] = judge(answers[i], right)
+        verdicts[i] = judgements[i].verdict
+    return {found.name for found in diagnose(assignment, answers, verdicts, judgements)}
+
+
+def around(keys, axis=-1):
+    return np.flip(np.argsort(-keys, axis=axis), axis)
+
+
+NAMED = [(exercise, program, "later-of-equal" if "mining" in exercise else "tie-order")
+         for exercise, program in PROGRAMS if exercise != "rpn_proposals"]
+
+
+@pytest.mark.parametrize("exercise, program, name", NAMED)
+@pytest.mark.parametrize("argsort", (np.argsort, around, by(lambda n: -np.arange(n))))
+def test_a_sort_that_is_not_stable_is_named(exercise, program, name, argsort):
+    assert diagnosed(exercise, program(argsort)) == {name}
+
+
+@pytest.mark.parametrize("argsort", (stable, np.argsort, around))
+def test_another_mistake_is_named_whatever_the_sort(argsort):
+    def at_the_threshold(boxes, scores, threshold):
+        return suppressing(argsort)["nms"](boxes, scores, np.nextafter(threshold, 0))
+
+    def exchanged(*args):
+        recall, precision = counting(argsort)["recall_and_precision"](*args)
+        return precision, recall
+
+    def positives_too(losses, labels, ratio):
+        return mining_rows(argsort)["hard_negatives"](losses, labels, ratio) | (labels > 0)
+    assert diagnosed("nms", {"nms": at_the_threshold}) == {"at-the-threshold"}
+    assert diagnosed("average_precision", counting(argsort) | {
+        "recall_and_precision": exchanged}) == {"exchanged"}
+    assert diagnosed("hard_negative_mining", mining_rows(argsort) | {
+        "hard_negatives": positives_too}) == {"positives-too"}
+
+
+# ---- another processor ---------------------------------------------------------------------------
 
 def marks():
     """What programs that use np.argsort lose on this processor."""

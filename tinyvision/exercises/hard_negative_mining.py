@@ -25,9 +25,12 @@ one number.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.ties import negated, strict, turned
 
 
 def hard_negatives(losses, labels, ratio):
@@ -196,6 +199,30 @@ def _harder_than_the_next(losses, labels, ratio):
     return (losses > limit) & (labels == 0)
 
 
+def _not_stable(wrong, way, rows):
+    """A choice by a sort that is not stable, of these ``rows`` (losses, labels): of the negatives
+    alone, or of whole images."""
+    def choose(losses, labels, ratio):
+        ranks = np.zeros(losses.shape)
+        for rank, loss, label in zip(ranks, losses, labels):
+            places, keys = rows(loss, label == 0)
+            rank[places] = strict(keys, way)
+        return wrong(ranks, labels, ratio)
+    return choose
+
+
+def _alone(loss, negative):
+    return negative, loss[negative]
+
+
+def _others_last(loss, negative):
+    return ..., np.where(negative, loss, -np.inf)
+
+
+def _among_others(loss, negative):
+    return ..., loss
+
+
 def _positive(labels):
     return labels > 0
 
@@ -261,7 +288,9 @@ _CHOICES = (
             "should count all boxes of the image.", _places_among_negatives),
     Mistake("hard_negatives", "all-of-equal", "Of equal losses only as many are chosen as the "
             "budget allows, the lower indices first.", _as_hard_as_the_last),
-    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first.",
+    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first. "
+            "Which sorts are stable (argsort's is not, unless asked for by its kind; with few "
+            "numbers it may look so), and what does turning one around do to ties?",
             _later_of_equal),
 )
 
@@ -293,6 +322,13 @@ MISTAKES = _CHOICES + tuple(
             "ones.", _loss(choose=lambda losses, labels, ratio: labels == 0)),
 )
 
+_ALONE = (negated, _alone), (turned, _alone)
+_WAYS = _ALONE + tuple((way, rows) for way in (negated, turned)
+                       for rows in (_others_last, _among_others))
+_OF_NEGATIVES = {"ratio-ignored": _ALONE} | dict.fromkeys((
+    "one-too-many", "one-too-few", "positives-too", "always-three", "at-least-one-positive",
+    "easiest", "ignored-are-positive", "places-among-negatives", "minus-zero"), _WAYS)
+
 _MORE_CHOICES = {
     "positives-take-places": (_positives_take_places, _ignored_take_places),
     "at-least-one-positive": (_one_at_least,),
@@ -304,6 +340,8 @@ MISTAKES += versions(MISTAKES, {
     **{("hard_negatives", name): ways for name, ways in _MORE_CHOICES.items()},
     **{("mined_loss", name): tuple(_loss(choose=way) for way in ways)
        for name, ways in _MORE_CHOICES.items()},
+    ("hard_negatives", "later-of-equal"): tuple(
+        _not_stable(hard_negatives, *how) for how in _WAYS),
     ("hard_negatives", "minus-zero"): (_from_the_end,),
     ("hard_negatives", "all-of-equal"): (_harder_than_the_next,),
     ("mined_loss", "ignored-are-positive"): (
@@ -313,6 +351,8 @@ MISTAKES += versions(MISTAKES, {
     ("mined_loss", "mean-of-images"): (_of_images(np.sum), _of_images(np.mean, True)),
     ("mined_loss", "all-negatives"): (_loss(choose=lambda losses, labels, ratio: labels <= 0),),
 })
+MISTAKES += tuple(replace(one, implementation=_not_stable(one.implementation, *how))
+                  for one in _CHOICES for how in _OF_NEGATIVES.get(one.name, ()))
 
 
 # ---- cases ---------------------------------------------------------------------------------------

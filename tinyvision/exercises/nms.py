@@ -31,6 +31,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.ties import not_stable
 
 
 def nms(boxes, scores, iou_threshold):
@@ -237,8 +238,10 @@ MISTAKES = (
             "argsort sort?", _worst_first),
     Mistake("nms", "ascending-indices", "The right boxes, sorted by index. The answer is ordered "
             "by score.", _ascending),
-    Mistake("nms", "tie-order", "Of equal scores the higher index comes first in your order. "
-            "Which sorts are stable, and what does turning one around do to ties?", _tie_order),
+    Mistake("nms", "tie-order", "Of equal scores the lower index comes first, not so in your "
+            "order. Which sorts are stable (argsort's is not, unless asked for by its kind; with "
+            "few numbers it may look so), and what does turning one around do to ties?",
+            _tie_order),
     Mistake("nms", "best-only", "Only the very best box drops others. What happens after it has "
             "been kept?", _best_only),
     Mistake("nms", "dropped-boxes-drop", "A box that was itself dropped still drops others in "
@@ -266,6 +269,8 @@ MISTAKES = (
 
 _BY_WRONG_OVERLAPS = borrowed("nms", _by)
 MISTAKES += _BY_WRONG_OVERLAPS
+MISTAKES += not_stable([one for one in MISTAKES
+                        if one.name not in ("unsorted", "far-boxes-dropped")], at=1)
 
 MISTAKES += versions(MISTAKES, {
     ("nms", "not-clipped"): (_not_clipped_at_all, _not_clipped_and_nan, _turned_positive),

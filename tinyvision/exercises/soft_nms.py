@@ -37,6 +37,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.ties import negated, turned
 
 
 def iou(box, others):
@@ -114,8 +115,12 @@ def _ramp(o, limit):
     return np.where(o >= limit, 1 - o, 1)
 
 
-def _sorted_once(boxes, scores, least, factor):
-    order, scores = np.argsort(-scores, kind="stable"), scores.copy()
+def _best_first(scores):
+    return np.argsort(-scores, kind="stable")
+
+
+def _sorted_once(boxes, scores, least, factor, sort=_best_first):
+    order, scores = sort(scores), scores.copy()
     for k, best in enumerate(order):
         scores[order[k + 1:]] *= factor(iou(boxes[best], boxes[order[k + 1:]]))
     kept = order[scores[order] >= least]
@@ -183,10 +188,10 @@ def _last_best(scores):
     return len(scores) - 1 - scores[::-1].argmax()
 
 
-def _sorted_but(stop=False, skip=False, again=False):
+def _sorted_but(stop=False, skip=False, again=False, sort=_best_first):
     """Sorted once; stopped at the first low score, or low boxes skipped, or sorted at the end."""
     def wrong(boxes, scores, least, factor):
-        order, scores, kept = np.argsort(-scores, kind="stable"), scores.copy(), []
+        order, scores, kept = sort(scores), scores.copy(), []
         for k, best in enumerate(order):
             if scores[best] < least and stop:
                 break
@@ -194,13 +199,13 @@ def _sorted_but(stop=False, skip=False, again=False):
                 scores[order[k + 1:]] *= factor(iou(boxes[best], boxes[order[k + 1:]]))
             kept += [best] if scores[best] >= least else []
         kept = np.array(kept, np.int64)
-        kept = kept[np.argsort(-scores[kept], kind="stable")] if again else kept
+        kept = kept[sort(scores[kept])] if again else kept
         return kept, scores[kept]
     return wrong
 
 
 def _order_of_places(boxes, scores, least, factor):
-    order = np.argsort(-scores, kind="stable")
+    order = _best_first(scores)
     return take(boxes[order], scores[order], least, factor)
 
 
@@ -220,8 +225,9 @@ _WAYS = (
      _taking_but(together=lambda old, new, lower: np.minimum(new, old * lower))),
     ("taken-boxes-lose", "A box keeps the score with which it was taken; in your code it is "
      "lowered further, by itself or by the boxes taken later.", _taking_but(earlier=True)),
-    ("tie-order", "Of equal scores the lower index is taken first.", _taking_but(
-        best_of=_last_best)),
+    ("tie-order", "Of equal scores the lower index is taken first. Which sorts are stable "
+     "(argsort's is not, unless asked for by its kind; with few numbers it may look so), and what "
+     "does turning one around do to ties?", _taking_but(best_of=_last_best)),
     ("places-in-the-order", "Your indices count the boxes as they were sorted. The answer counts "
      "them as they came.", _order_of_places),
     ("never-ends", "score_threshold has no effect: all boxes are returned.", _never_ends),
@@ -273,7 +279,10 @@ _SORTED = (_sorted_but(stop=True), _sorted_but(skip=True), _sorted_but(again=Tru
            _sorted_but(skip=True, again=True))
 
 _MORE = {
-    "sorted-once": _SORTED,
+    "sorted-once": (*_SORTED, *(_sorted_but(**how, sort=sort) for sort in (negated, turned)
+                                for how in ({}, {"stop": True}, {"again": True}))),
+    "tie-order": tuple(_taking_but(best_of=lambda scores, sort=sort: sort(scores)[0])
+                       for sort in (negated, turned)),
     "taken-boxes-lose": (_taking_but(itself=True),),
 }
 
