@@ -18,6 +18,7 @@ import pytest
 from tinyvision.bench import grading as bench
 from tinyvision.cli import main
 from tinyvision.exercises import load
+from tinyvision.exercises.start import solution_text
 from tinyvision.grading import (archives, doctor, forkserver, grader, jail, sandbox,
                                 scratch, submissions)
 from tinyvision.grading.assignment import prepare
@@ -227,6 +228,64 @@ def test_nothing_is_left_from_one_case_to_the_next(level, leave):
     session.close()
     assert first == "[]"
     assert again["status"] == "crashed-worker" or again["error"]["message"] == "[]"
+
+
+MAKERS = {
+    "many": "i = 0\nwhile True:\n    os.close(os.open(str(i), os.O_CREAT))\n    i += 1\n",
+    "deep": "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n",
+    "shut": "os.makedirs('a/b/c')\nos.mkdir('a/b/d', 0)\nos.symlink('/', 'a/b/l')\nos.mkdir('e', 0)\n"}
+
+
+@pytest.mark.skipif(not worker.CAN_FORK, reason="no fork here")
+@pytest.mark.parametrize("level", LEVELS)
+def test_files_without_number_and_folders_without_end_harm_nobody(tmp_path, monkeypatch, level):
+    """Nothing limits how many files there are but the time; removing them is prompt, leaves
+    nothing, is no fault of the grader's, and no other student notices."""
+    (tmp_path / "temporary").mkdir(), (tmp_path / "in").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    exercise = load("box_iou")
+    for name, text in MAKERS.items():
+        (tmp_path / "in" / f"{name}.py").write_text(
+            f"# tinyvision exercise: box_iou\nimport os\n{text}def box_iou(a, b):\n    return 1\n")
+    for name in ("ada", "bo"):
+        (tmp_path / "in" / f"{name}.py").write_text(solution_text(exercise))
+    start = time.monotonic()
+    records = grader.grade(tmp_path / "in", tmp_path / "out", isolation=level, jobs=3, seed="files",
+                           progress=False).records
+    assert time.monotonic() - start < PATIENT
+    marks = {record["student"]: (record["score"], record["verdict"]) for record in records}
+    assert marks["ada"] == marks["bo"] == (exercise.points, "OK")
+    assert marks["many"][0] == 0 and marks["many"][1] in ("TIMEOUT", "DISK_LIMIT")
+    assert marks["deep"] == marks["shut"] == (0, "WRONG_TYPE")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@LINUX
+def test_whatever_a_program_made_is_removed_and_nothing_beside_it(tmp_path):
+    """Deeper than a path can be spelled, closed to their owner, links that lead elsewhere: by
+    nobody where this is root, whom no mode stops."""
+    made, beside = tmp_path / "made", tmp_path / "beside"
+    made.mkdir(), beside.mkdir(), (beside / "kept").touch()
+    for path in (tmp_path, made, beside):
+        path.chmod(0o777)
+
+    def child():
+        os.chdir(tmp_path)
+        if os.geteuid() == 0:
+            os.setgroups([]), os.setgid(65534), os.setuid(65534)
+        os.chdir("made")
+        here = os.open(".", os.O_RDONLY)
+        for text in ("shut", "deep"):
+            exec(MAKERS[text].replace("'/'", "'../../../beside'"), {"os": os})
+            os.chdir(here)
+        os.symlink("../beside", "link"), os.mkfifo("pipe")
+        os.mkdir(str(os.stat("a/b").st_ino))        # the name under which it would be moved
+        assert len(os.listdir(".")) == 6
+        os.chdir("..")
+        scratch.remove("made")
+        assert not os.path.exists("made")
+    assert jail.works(child)
+    assert not made.exists() and [path.name for path in beside.iterdir()] == ["kept"]
 
 
 @SECCOMP

@@ -6,10 +6,13 @@ whatever process number it had in whatever container: a folder whose lock can be
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import tempfile
+import time
+import weakref
 from pathlib import Path
 
 try:
@@ -18,21 +21,23 @@ except ImportError:                     # Windows: folders of killed graders sta
     fcntl = None
 
 PREFIX = "tinyvision-scratch-"          # nothing else is called so: whatever is may be removed
+PAUSES = (0, 0.01, 0.1)                 # seconds: who is being killed may make one more file
+HERE = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
-class Folder(tempfile.TemporaryDirectory):
-    """A temporary folder, ``name``, locked by this process until `cleanup`."""
+class Folder:
+    """A temporary folder, ``name``, locked by this process until `cleanup`, or until it is
+    forgotten or the process ends. As a context it is its name."""
 
     def __init__(self):
-        super().__init__(prefix=PREFIX, ignore_cleanup_errors=True)
-        self.lock = _locked(Path(self.name), wait=True)
+        self.name = tempfile.mkdtemp(prefix=PREFIX)
+        self.cleanup = weakref.finalize(self, _end, self.name, _locked(Path(self.name), wait=True))
 
-    def cleanup(self) -> None:
-        """Remove it, and everything in it."""
-        super().cleanup()
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *_) -> None:
+        self.cleanup()
 
 
 def folder() -> Folder:
@@ -50,8 +55,13 @@ def sweep() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         lock = _locked(path)
         if lock is not None:
-            shutil.rmtree(path, ignore_errors=True)     # what is another user's refuses, and stays
-            os.close(lock)
+            _end(str(path), lock)
+
+
+def _end(name: str, lock: int | None) -> None:
+    remove(name)
+    if lock is not None:
+        os.close(lock)
 
 
 def _locked(path: Path, wait: bool = False) -> int | None:
@@ -60,7 +70,7 @@ def _locked(path: Path, wait: bool = False) -> int | None:
     if fcntl is None:
         return None
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = os.open(path, HERE)
     except OSError:
         return None
     try:
@@ -71,3 +81,66 @@ def _locked(path: Path, wait: bool = False) -> int | None:
         pass
     os.close(handle)
     return None
+
+
+# ---- removing what a stranger's program made -----------------------------------------------------
+
+def remove(name: str) -> None:
+    """Remove a folder with all that is in it, as far as this user may. No path in it is ever
+    followed or spelled out: folders may lie a hundred thousand deep, or be closed to their owner."""
+    if os.rename not in os.supports_dir_fd or os.scandir not in os.supports_fd:
+        shutil.rmtree(name, ignore_errors=True)     # Windows, whose paths are short
+        return
+    for pause in PAUSES:
+        time.sleep(pause)
+        with contextlib.suppress(OSError):
+            top = os.open(name, HERE)
+            try:
+                while _emptied(top, top):
+                    pass
+            finally:
+                os.close(top)
+            os.rmdir(name)
+            return
+
+
+def _emptied(folder: int, top: int) -> bool:
+    """Remove what lies in a folder, its subfolders moved up into the topmost, or, in that one,
+    emptied and removed. Whether anything was done: what was moved up meanwhile may be left."""
+    done = False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=folder)
+                elif folder == top:
+                    _without_folder(entry.name, top)
+                else:
+                    _open_to_us(entry.name, folder)
+                    os.rename(entry.name, str(entry.inode()), src_dir_fd=folder, dst_dir_fd=top)
+                done = True
+    return done
+
+
+def _without_folder(name: str, top: int) -> None:
+    """Remove one folder of the topmost."""
+    _open_to_us(name, top)
+    folder = os.open(name, HERE, dir_fd=top)
+    try:
+        while _emptied(folder, top):
+            pass
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _open_to_us(name: str, parent: int) -> None:
+    """Give a folder's owner its rights back: without them it can be neither read nor moved."""
+    if not hasattr(os, "O_PATH"):
+        return
+    handle = os.open(name, HERE | os.O_PATH, dir_fd=parent)
+    try:
+        if os.fstat(handle).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{handle}", 0o700)      # what is open, never what a link names
+    finally:
+        os.close(handle)
