@@ -233,7 +233,8 @@ def test_nothing_is_left_from_one_case_to_the_next(level, leave):
 MAKERS = {
     "many": "i = 0\nwhile True:\n    os.close(os.open(str(i), os.O_CREAT))\n    i += 1\n",
     "deep": "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n",
-    "shut": "os.makedirs('a/b/c')\nos.mkdir('a/b/d', 0)\nos.symlink('/', 'a/b/l')\nos.mkdir('e', 0)\n"}
+    "shut": "os.makedirs('a/b/c')\nos.mkdir('a/b/d', 0)\nos.symlink('/', 'a/b/l')\n"
+            "os.mkdir('e', 0)\n"}
 
 
 @pytest.mark.skipif(not worker.CAN_FORK, reason="no fork here")

@@ -127,6 +127,18 @@ def test_what_much_of_the_class_has_does_not_count():
     assert ("Amira Haddad", "Goran Petrov") in found("nms", two)
 
 
+def test_what_all_have_is_marked_where_it_is_all_there_is():
+    """Six who handed in one text: it counts for nothing, so nothing would be marked; said so."""
+    text = source("conv2d_columns")
+    group, = in_class("conv2d", members({name: text for name in "abcdef"}), {})
+    assert group.why == "the same, letter for letter" and not group.counting
+    page = similar_page([group])
+    assert page.count("<article") == page.count("Much of the class has what is marked") == 5
+    assert page.count('class="same"') > 5 * 2 * 20
+    pair, = in_class("conv2d", members({name: text for name in "ab"}), {})
+    assert pair.counting and "Much of the class" not in similar_page([pair])
+
+
 def test_a_text_with_a_folder_of_files_is_not_compared_with_itself():
     text = source("conv2d_columns")
     both = [Member("ada", "ada/a.py", prepare(text)), Member("ada", "ada/b.py", prepare(text))]

@@ -86,8 +86,8 @@ def _locked(path: Path, wait: bool = False) -> int | None:
 # ---- removing what a stranger's program made -----------------------------------------------------
 
 def remove(name: str) -> None:
-    """Remove a folder with all that is in it, as far as this user may. No path in it is ever
-    followed or spelled out: folders may lie a hundred thousand deep, or be closed to their owner."""
+    """Remove a folder with all that is in it, as far as this user may. No path in it is followed or
+    spelled out: folders may lie a hundred thousand deep, or be closed to their owner."""
     if os.rename not in os.supports_dir_fd or os.scandir not in os.supports_fd:
         shutil.rmtree(name, ignore_errors=True)     # Windows, whose paths are short
         return

@@ -46,12 +46,14 @@ class Group:
         share: the largest part of the shorter text's fingerprints that two of them share.
         why: in words.
         counting: the fingerprints that count: what is not in the stub and not common.
+        own: all that is not in the stub.
     """
     exercise: str
     members: list
     share: float
     why: str
     counting: frozenset
+    own: frozenset = frozenset()
 
 
 def groups(store, records: list[tuple[str, dict]]) -> list[Group]:
@@ -78,12 +80,13 @@ def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     stub = set(prepare(about.get("stub", "")).prints)
     own = [set(member.text.prints) - stub for member in members]
     twins = _identical(members, own)
-    counting = frozenset().union(*own) - _common(own, [member.home for member in members])
+    anything = frozenset().union(*own)
+    counting = anything - _common(own, [member.home for member in members])
     own = [prints & counting for prints in own]
     links = [(i, j, share) for i, j, share in [*_links(own), *((i, j, 1.0) for i, j in twins)]
              if not _together(members[i], members[j])]
     made = [_group(exercise, [members[i] for i in component],
-                   max(share for i, _, share in links if i in component), counting)
+                   max(share for i, _, share in links if i in component), counting, anything)
             for component in _components(links)]
     return made + _shipped(exercise, members, own, about.get("solution", ""), counting)
 
@@ -149,12 +152,12 @@ def _components(links) -> list[list[int]]:
     return list(found.values())
 
 
-def _group(exercise: str, members: list[Member], share: float, counting) -> Group:
+def _group(exercise: str, members: list[Member], share: float, counting, own) -> Group:
     same = len({tuple(member.text.tokens) for member in members}) == 1
     why = "the same after renaming" if same else "much in common"
     if len({member.text.text for member in members}) == 1:
         why = "the same, letter for letter"
-    return Group(exercise, members, share, why, counting)
+    return Group(exercise, members, share, why, counting, own)
 
 
 def _shipped(exercise, members, own, solution: str, counting) -> list[Group]:

@@ -28,13 +28,17 @@ def similar_page(groups: list) -> str:
 
 
 def _pair(group, one, other) -> str:
-    marked = fingerprints.same_lines(one.text, other.text, group.counting)
+    marked, note = fingerprints.same_lines(one.text, other.text, group.counting), ""
+    if not any(marked):                 # one text, letter for letter, that others have, too
+        marked = fingerprints.same_lines(one.text, other.text, group.own)
+        note = ('<p class="soft">Much of the class has what is marked here; these two have nothing '
+                "else.</p>")
     both = "".join(f'<div><p class="small"><b>{escape(member.label)}</b></p>'
                    f"{_source(member.text.text, lines)}</div>"
                    for member, lines in zip((one, other), marked))
     return (f'<article class="card"><div class="head"><h3>{escape(group.exercise)}: '
             f'{escape(group.why)}</h3><span class="num">{parts.percent(group.share)}</span></div>'
-            f'<div class="source">{both}</div></article>')
+            f'{note}<div class="source">{both}</div></article>')
 
 
 def _source(text: str, marked: set[int]) -> str:
