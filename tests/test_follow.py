@@ -7,7 +7,7 @@ from programs import changed, graded
 
 from tinyvision import exercises
 from tinyvision.exercises import homework, start, vary
-from tinyvision.exercises.forwards import Forward, product, same_arguments
+from tinyvision.exercises.forwards import Forward, product, same_arguments, untied
 from tinyvision.grading import follow
 from tinyvision.grading.assignment import parts_of, run
 
@@ -49,8 +49,8 @@ def test_an_easy_forward_earns_no_easy_gradient():
     record = graded("conv2d", """
 import numpy as np
 def conv2d(x, weight, bias, stride, padding):
-    (N, _, H, W), (O, _, I, J) = x.shape, weight.shape
-    return np.zeros((N, O, (H + 2 * padding - I) // stride + 1, (W + 2 * padding - J) // stride + 1))
+    (N, _, H, W), (O, _, I, J), s, p = x.shape, weight.shape, stride, padding
+    return np.zeros((N, O, (H + 2 * p - I) // s + 1, (W + 2 * p - J) // s + 1))
 def conv2d_backward(g, x, weight, bias, stride, padding):
     return np.zeros(x.shape), np.zeros(weight.shape), np.zeros(bias.shape)
 """)
@@ -71,7 +71,6 @@ def test_every_backward_has_a_forward():
 
 
 ZERO = ("KL backward, variance 1", "KL backward, mean 0")       # one of the gradients is 0
-TIED = "equal values"                   # there a choice has no derivative
 
 
 @pytest.mark.parametrize("name", WITH_BACKWARD)
@@ -82,7 +81,7 @@ def test_solutions_follow_their_own_forward(name, seed):
     exercise = exercise if seed is None else vary.varied(exercise, seed)
     for case in exercise.cases(np.random.default_rng(3)):
         forward = None if case.driver else exercise.forward(case.function)
-        if forward and case.name not in ZERO and TIED not in case.name:
+        if forward and case.name not in ZERO:
             right, _ = parts_of(run(exercise, case))
             own = functools.partial(follow.follows, case, forward, exercise.functions[forward.name])
             assert own(right) and own([part.astype("f4") for part in right])
@@ -129,7 +128,8 @@ STUDENTS = {            # mistake -> the forward's wrong lines, the backward's t
         [("np.sqrt(x.var(axes) + eps)", "np.sqrt(x.var(axes))")]),
     ("batch_norm", "mean-not-subtracted"): (
         [("    scale = weight", "    mean = mean * (not training)\n    scale = weight")],
-        [("    normal = (x", "    centred, mean = x - mean[:, None, None], 0 * mean\n    normal = (x"),
+        [("    normal = (x",
+          "    centred, mean = x - mean[:, None, None], 0 * mean\n    normal = (x"),
          ("    common = (gbias[:, None, None] + normal *", "    common = (centred * scale[:, None, "
           "None] *")]),
     ("bilinear_resize", "never-align-corners"): (
@@ -260,13 +260,82 @@ def test_what_depends_on_something_that_the_backward_is_not_given_has_no_gradien
     case = norm.cases(np.random.default_rng(5))[-1]
     for call, k in enumerate((0.25, 0.5)):          # right for one of the two calls, not for both
         parts = with_running(k)(*case.args)
-        assert [all(follow.fits(case, forward, running.implementation, c, at, part)
-                    for at, part in zip((0, 3, 4), parts)) for c in (0, 1)] == [call == 0, call == 1]
+        right = [all(follow.fits(case, forward, running.implementation, one, at, part)
+                     for at, part in zip((0, 3, 4), parts)) for one in (0, 1)]
+        assert right == [call == 0, call == 1]
         assert not follow.follows(case, forward, running.implementation, parts)
     unpool = exercises.load("max_unpool2d")
     last = next(one.implementation for one in unpool.mistakes if one.name == "last-only")
     assert followed(unpool, "overlap-overwritten", last) == [True] * 4
     assert followed(unpool, "overlap-maximum", last)[1:] == [False] * 3
+
+
+def derivatives(exercise, implementation, most=60):
+    """(case, the gradients of the first call by differences, the right ones) of the small cases of
+    the backward; None where they are not to be had."""
+    for case in exercise.cases(np.random.default_rng(5)):
+        if case.function == f"{exercise.name}_backward":
+            right, _ = parts_of(run(exercise, case))
+            forward = exercise.forward(case.function)
+            args, positions = forward.calls(*case.args)[0]
+            if max(part.size for part in right) <= most:
+                try:
+                    yield case, [follow.slopes(case, forward, implementation, 0, at, b"").reshape(
+                        args[at].shape) for at in positions], right
+                except ValueError:
+                    yield case, None, right
+
+
+@pytest.mark.parametrize("name, mistake", [
+    ("batch_norm", "running-statistics-in-training"), ("batch_norm", "weight-and-bias-exchanged"),
+    ("batch_norm", "shift-scaled"), ("max_unpool2d", "overlap-maximum"),
+    ("ps_roi_pool", "maximum"), ("roi_align", "maximum")])
+def test_what_is_right_by_chance_alone_does_not_follow(name, mistake):
+    """The exact gradient for one of the made-up inputs is not that for the other."""
+    exercise, chance = exercises.load(name), 0
+    forward = exercise.forward(f"{name}_backward")
+    for one in exercise.mistakes:
+        for case, found, right in derivatives(exercise, one.implementation) if (
+                one.function, one.name) == (name, mistake) else ():
+            positions = forward.calls(*case.args)[0][1]
+            if not all(map(np.allclose, found, right)):
+                assert all(follow.fits(case, forward, one.implementation, 0, at, part)
+                           for at, part in zip(positions, found))
+                assert not follow.follows(case, forward, one.implementation, found)
+                chance += 1
+    assert chance
+
+
+def test_of_a_wrong_max_pooling_only_the_order_of_its_indices_reaches_the_backward():
+    pool, found = exercises.load("max_pool2d"), set()
+    for one in pool.mistakes:
+        for _, gradient, right in derivatives(pool, one.implementation) if (
+                one.function == "max_pool2d") else ():
+            if gradient is not None and not np.allclose(gradient, right, atol=1e-6):
+                found.add(one.name)
+    assert found == {"column-by-column"}
+
+
+@pytest.mark.parametrize("name, mistake", [
+    ("bilinear_resize", "never-align-corners"), ("max_unpool2d", "column-by-column"),
+    ("max_pool2d", "column-by-column"), ("batch_norm", "eps-forgotten"),
+    ("roi_align", "xy-swapped"), ("ps_roi_pool", "bins-first"), ("attention", "mask-ignored"),
+    ("patch_embedding", "pixels-column-by-column"), ("depthwise_conv2d", "channels-interleaved"),
+    ("roi_pool", "xy-swapped"), ("corner_pooling", "whole-line")])
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_mistakes_that_belong_together_are_paid_once_in_all_conventions(name, mistake, seed):
+    exercise = exercises.load(name)
+    exercise = exercise if seed is None else vary.varied(exercise, seed)
+    backward, = backwards(exercise)
+    forward, followed = exercise.forward(backward), set()
+    for case in exercise.cases(np.random.default_rng(5)):
+        if case.function == backward:
+            wrong, own = (next(one.implementation for one in exercise.mistakes
+                               if (one.function, one.name) == (function, mistake))
+                          for function in (forward.name, backward))
+            answer, _ = parts_of(run(exercise, case, own))
+            followed.add(follow.follows(case, forward, wrong, answer))
+    assert followed == {True}
 
 
 def test_a_forward_that_ignores_an_argument_has_an_easy_gradient(monkeypatch):
@@ -313,6 +382,15 @@ def test_many_elements_are_moved_in_directions_that_the_answer_itself_chooses():
     assert len(each) == 6 and np.array_equal(sum(each), np.ones((2, 3)))
     assert len(one) == len(two) == follow.PROBES and not np.array_equal(one, two)
     assert set(np.unique(one)) == {-1.0, 1.0}
+
+
+def test_equal_values_are_moved_apart_and_others_are_not():
+    x = np.array([[3.0, 1.0, 3.0], [3.0, 2.0, 1.0]])
+    first, last = untied(x), untied(x, first=False)
+    assert np.allclose(x - first, 1e-4 * np.array([[0, 0, 1], [2, 0, 1]]))
+    assert np.allclose(x - last, 1e-4 * np.array([[2, 1, 1], [0, 0, 0]]))
+    different = np.random.default_rng(0).standard_normal((2, 3))
+    assert np.array_equal(untied(different), different) and untied(np.ones((0, 2))).size == 0
 
 
 def test_an_instructors_own_exercise_may_say_what_its_backward_takes():

@@ -32,6 +32,7 @@ import numpy as np
 from tinyvision.exercises.bounds import absolute
 from tinyvision.exercises.draws import random, small, whole
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, untied
 
 
 def top_left_pool(top, left):
@@ -448,6 +449,11 @@ def _magnitude(g, top, left):
     return top_left_pool_backward(np.abs(g), top, left)
 
 
+def _calls(g, *maps):
+    """The call of the forward of a backward; see `forwards.Forward`."""
+    return [(tuple(untied(one, first=False) for one in maps), (0, 1))]
+
+
 EXERCISE = Exercise(
     name="corner_pooling", title="Corner pooling and its gradient",
     lecture="Kempten L 10.5, Alternative Method: CornerNet", source="tinyvision/ops/corner_pool.py",
@@ -457,4 +463,5 @@ EXERCISE = Exercise(
                "bottom_right_pool": absolute(bottom_right_pool),
                "top_left_pool_backward": _magnitude},
     terms={"top_left_pool": lambda *maps: 2, "bottom_right_pool": lambda *maps: 2,
-           "top_left_pool_backward": lambda g, *maps: max(g.shape[2:])})
+           "top_left_pool_backward": lambda g, *maps: max(g.shape[2:])},
+    forwards={"top_left_pool_backward": Forward("top_left_pool", _calls)})

@@ -10,6 +10,8 @@ from typing import Callable
 
 import numpy as np
 
+APART = 1e-4                            # more than differences move anything, less than matters
+
 
 def product(answer, g, *others) -> float:
     """<answer, g>, whose gradients a backward returns; ValueError where their shapes differ."""
@@ -47,3 +49,14 @@ def inputs(shape) -> tuple[np.ndarray, np.ndarray]:
     size = int(np.prod(shape))
     x = (np.random.default_rng(0).permutation(size) + 1.0).reshape(shape) / max(size, 1)
     return x, -x
+
+
+def untied(x: np.ndarray, first: bool = True) -> np.ndarray:
+    """The array with equal elements a little apart, the first of them the largest (or the last):
+    where a choice among equals is agreed on, that gives it a derivative."""
+    flat = x.ravel() if first else x.ravel()[::-1]
+    order = np.argsort(flat, kind="stable")
+    _, begins, group = np.unique(flat[order], return_index=True, return_inverse=True)
+    place = np.empty(x.size)
+    place[order] = np.arange(x.size) - begins[group]
+    return x - APART * (place if first else place[::-1]).reshape(x.shape)

@@ -41,6 +41,7 @@ import numpy as np
 from tinyvision.exercises.bins import APART, a_pixel_longer, edges, floors, not_rounded, outwards
 from tinyvision.exercises.draws import random, small, whole
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.forwards import Forward, untied
 from tinyvision.exercises.slips import given, then
 
 
@@ -496,9 +497,15 @@ def _terms(g, x, *how):
     return roi_pool_backward(np.ones(g.shape), x, *how).max()
 
 
+def _calls(g, x, *how):
+    """The call of the forward of a backward; see `forwards.Forward`."""
+    return [((untied(x), *how), (0,))]
+
+
 EXERCISE = Exercise(
     name="roi_pool", title="RoI pooling and its gradient",
     lecture="UW, Cropping Features: RoI Pool", source="tinyvision/ops/roi_pool.py",
     functions={"roi_pool": roi_pool, "roi_pool_backward": roi_pool_backward},
     cases=cases, mistakes=MISTAKES, magnitude={"roi_pool_backward": _magnitude},
-    terms={"roi_pool_backward": _terms})
+    terms={"roi_pool_backward": _terms},
+    forwards={"roi_pool_backward": Forward("roi_pool", _calls)})

@@ -15,7 +15,7 @@ import hashlib
 
 import numpy as np
 
-STEP = 1e-5                             # of arguments of size 1: the error is STEP^2, rounding 1e-11
+STEP = 1e-5                             # of arguments of size 1: its error STEP^2, rounding 1e-11
 ERROR = 1e-6                            # of the largest element
 FEW = 256                               # elements that are moved one by one
 ORDERS = 4                              # of indices: two may give the same sum by chance
