@@ -13,7 +13,10 @@ from tinyvision import cuda
 from tinyvision.exercises import load
 from tinyvision.exercises.drivers import cuda_nms as launches
 from tinyvision.exercises.start import notebook_text
-from tinyvision.grading import compile, sandbox
+from tinyvision.grading import compile, sandbox, submissions
+from tinyvision.grading.assignment import prepare_public
+from tinyvision.grading.counterexample import of_mistake
+from tinyvision.grading.examine import examine
 
 KERNEL = load("cuda_nms").texts["KERNEL"]
 SOLUTION = "\n".join(line for line in KERNEL.solution.splitlines() if "###" not in line)
@@ -222,6 +225,37 @@ def test_what_nobody_has_written_shows_in_a_single_block(changes):
     assert launches.pairs(right, boxes, 0.5, 8).sum() == 4
     with pytest.raises(launches.KernelError, match="what was left in shared memory, or in a vari"):
         launches.pairs(wrong, boxes, 0.5, 8)
+
+
+@host
+def test_every_known_mistake_is_shown_by_a_call_that_can_be_typed():
+    """Few boxes of small whole numbers; typed, it says what it is said to say."""
+    made, right = prepare_public(load("cuda_nms")), KERNEL.library(SOLUTION)
+    for mistake in load("cuda_nms").mistakes:
+        shown = of_mistake(made, mistake)
+        assert len(shown["call"]) < 130 and not re.search(r"\d\d\d|\d\.\d\d", shown["call"])
+        space = {"np": np, "pairs": launches.pairs}
+        for library, said in ((mistake.implementation, shown["yours"]), (right, shown["expected"])):
+            exec(shown["call"].replace("; ", "\nfound = "), space | {"library": library}, space)
+            number, at, where = said.partition(" at ")
+            assert str(space["found"].tolist()) == said if not at else (
+                space["found"][tuple(json.loads(where))] == int(number))
+
+
+@fork
+@host
+@pytest.mark.parametrize("changes, words", [
+    (("k < T &&", "k < T - 1 &&"), r"boxes = .*; pairs\(library, boxes, 0.5, 2\)"),
+    ((" && first + k < N", ""), r"boxes = .*; pairs\(library, boxes, 0.5, 4\)"),
+    (("bits;\n", "N == 12 ? 0 : bits;\n"), r"boxes = .*; survivors\(library, boxes, scores, ")])
+def test_a_kernel_that_nobody_knows_is_shown_by_a_small_call(changes, words):
+    text = program(kernel(*changes))
+    record = examine(submissions.Submission("ada", "ada.py", text.encode(), "cuda_nms"),
+                     prepare_public(load("cuda_nms")), "medium", deep=True)[0]
+    shown, = [one["counterexample"] for one in [*record["diagnoses"], *record["cases"]]
+              if "counterexample" in one]
+    assert re.match(words, shown["call"]) and len(shown["call"]) < 400, shown
+    assert "." not in shown["call"].partition(";")[0].removeprefix("boxes = np.array")
 
 
 WRONG = {

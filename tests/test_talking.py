@@ -1,4 +1,5 @@
 """A function of ours that a student's function gets: nothing of it lies in the student's process."""
+import re
 import time
 
 import numpy as np
@@ -6,9 +7,12 @@ import pytest
 from programs import cases_of, changed, failed, fork, graded
 
 from tinyvision.exercises import load
+from tinyvision.exercises.drivers import gradcheck as driver
 from tinyvision.exercises.start import solution_text
-from tinyvision.grading import sandbox
-from tinyvision.grading.assignment import prepare
+from tinyvision.grading import sandbox, submissions
+from tinyvision.grading.assignment import prepare, prepare_public
+from tinyvision.grading.counterexample import of_mistake
+from tinyvision.grading.examine import examine
 from tinyvision.grading.talking import Talk
 
 pytestmark = fork
@@ -72,6 +76,61 @@ def gradcheck(f, x, gradient):
 def test_nothing_but_values_of_f_tells_what_is_right(text, level):
     shapes_and_nan = 1.5                # what is wrong whatever f is earns no whole case
     assert graded("gradcheck", text, level)["score"] <= shapes_and_nan
+
+
+def test_every_known_mistake_is_shown_by_a_call_that_can_be_typed():
+    """Small numbers; typed, it says what it is said to say."""
+    made = prepare_public(load("gradcheck"))
+    for mistake in load("gradcheck").mistakes:
+        shown = of_mistake(made, mistake)
+        assert len(shown["call"]) < 230 and not re.search(r"\d\.\d\d|\d{7}", shown["call"]), shown
+        for function, said in ((mistake.implementation, shown["yours"]),
+                               (load("gradcheck").functions["gradcheck"], shown["expected"])):
+            assert typed(shown["call"], function) == said, shown
+        assert shown["yours"] != shown["expected"]
+
+
+def typed(call, gradcheck):
+    """What a program of one line ends with, as a counter-example has it."""
+    *before, last = call.split("; ")
+    space = {"np": np, "gradcheck": gradcheck}
+    exec("\n".join(before), space)
+    answer = eval(last, space)
+    return str(tuple(one.tolist() if isinstance(one, np.ndarray) else one for one in answer)
+               if isinstance(answer, tuple) else answer)
+
+
+@pytest.mark.parametrize("changes", [
+    (), ("<= 1e-4 *", "<= 0.3 *"), ("bool(", "x.size < 30 and bool("),
+    ("(2 * h)", "(2 * h) + 1e-3"),
+    ("np.array(x, np.float64)", "np.array(x)")], ids=str)
+def test_of_any_other_function_too(changes):
+    record = check_text(changed("gradcheck", *changes) if changes else
+                        "def gradcheck(f, x, gradient):\n    return True\n")
+    found = [one["counterexample"] for one in [*record["diagnoses"], *record["cases"]]
+             if "counterexample" in one]
+    if "size" in str(changes):          # that takes thirty numbers
+        assert not found and record["score"] == 9
+        return
+    assert len(found) == 1 and len(found[0]["call"]) < 230, found
+    assert {found[0]["yours"], found[0]["expected"]} == {"True", "False"}
+
+
+def check_text(text):
+    return examine(submissions.Submission("ada", "ada.py", text.encode(), "gradcheck"),
+                   prepare_public(load("gradcheck")), "medium", deep=True)[0]
+
+
+def test_a_formula_in_words_is_the_formula():
+    rng = np.random.default_rng(0)
+    for shape, scale, unit in (((3,), 1.0, 1.0), ((2, 2), 1e-9, 1.0), ((3,), 2.5, 2.0 ** 20)):
+        n = int(np.prod(shape))
+        numbers = [rng.integers(-2, 3, size) * 1.0 for size in (n, (n, n), n)]
+        f, x = driver.formula(*numbers, scale, unit, shape), rng.standard_normal(shape) * unit
+        text = driver.formula_text(*numbers, scale, unit, shape)
+        assert eval(text, {"np": np})(x) == pytest.approx(f(x), rel=1e-10)
+    assert driver.formula_text(np.zeros(1), np.zeros((1, 1)), np.zeros(1), 1.0, 1.0, (1,)) == (
+        "lambda x: 0.0")
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -38,6 +38,8 @@ is reported, with line, block and thread.
 '''
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinyvision.exercises.drivers import cuda_nms as driver
@@ -223,6 +225,43 @@ MISTAKES += versions(MISTAKES, {
 })
 
 
+# ---- small calls ---------------------------------------------------------------------------------
+
+ONE, LOWER, NARROWER, SMALLER = (0, 0, 4, 4), (0, 0, 4, 3), (0, 0, 3, 4), (0, 0, 3, 3)
+SMALL = tuple((np.array(boxes, float), threshold, threads) for boxes, threshold, threads in (
+    ([ONE, LOWER], 0.5, 2),                                     # 3/4
+    ([ONE, (0, 0, 4, 2)], 0.5, 2),                              # 1/2
+    ([(0, 0, 2, 2), (1, 0, 3, 2)], 0.4, 2),                     # 1/3; of one of them 1/2
+    ([(0, 0, 2, 2), (1, 0, 3, 2)], 0.3, 2),                     # of both together 1/4
+    ([ONE, (0, 0, 2, 2)], 0.5, 2),                              # 1/4; of the smaller 1
+    ([(0, 0, 2, 2), ONE], 0.5, 2),
+    ([(1, 0, 3, 2), (3, 0, 5, 2)], 0.0, 2),                     # side by side
+    ([(0, 0, 2, 2), (4, 4, 6, 6)], 0.0, 2),                     # apart in both directions
+    ([ONE, LOWER], 0.5, 1),
+    ([ONE, LOWER, NARROWER], 0.5, 4),
+    ([ONE, LOWER, NARROWER], 0.5, 2),
+    ([ONE, LOWER, NARROWER, SMALLER], 0.5, 2),
+    ([ONE, LOWER, NARROWER, SMALLER], 0.5, 4),
+    ([ONE] * 33, 0.5, 64), ([ONE] * 65, 0.5, 64)))
+
+
+def _simpler(case):
+    """Small calls; then this case with fewer boxes, and in whole numbers. A case without a name is
+    on its way to be small."""
+    if case.name:
+        yield from (Case(case.function, "", args, driver="pairs") for args in SMALL)
+    boxes, *others, threshold, threads = case.args
+    if len(boxes) > 12 or any(boxes is small for small, _, _ in SMALL):
+        return                          # of more nothing is left that can be read
+    for count in dict.fromkeys((len(boxes) // 2, len(boxes) // 4, 1)):
+        for start in range(0, len(boxes) - count + 1, max(1, count)):
+            gone = np.s_[start:start + count]
+            fewer = tuple(np.delete(rows, gone, axis=0) for rows in (boxes, *others))
+            yield replace(case, name="", args=(*fewer, threshold, threads))
+    for scale in (1, 4, 10) if (boxes != np.round(boxes)).any() else ():
+        yield replace(case, name="", args=(np.round(scale * boxes), *others, threshold, threads))
+
+
 # ---- cases ---------------------------------------------------------------------------------------
 
 def _placed(rng, boxes):
@@ -298,6 +337,7 @@ EXERCISE = Exercise(
     name="cuda_nms", title="A CUDA kernel for non-maximum suppression",
     lecture="Kempten L 10.5, Non Maximum Suppression", source="tinyvision/ops/nms_cuda.py",
     functions={"KERNEL": mask_of}, cases=cases, mistakes=MISTAKES, driver=driver,
+    simpler={"pairs": _simpler, "survivors": _simpler},
     texts={"KERNEL": CudaText(
         KERNEL, "typedef double real; typedef unsigned long long word;",
         "const double *, int, double, unsigned long long *")})

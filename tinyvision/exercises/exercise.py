@@ -122,6 +122,9 @@ class Exercise:
         domain: name -> function of the same arguments: whether they keep what the task promises (a
             recall never falls). Smaller counter-examples are looked for only there; by default
             wherever the solution answers.
+        simpler: driver's function -> function of a `Case` that gives simpler ones, the simplest
+            first, to be tried as counter-examples: what may be changed in a driver's numbers only
+            the exercise knows. By default its failing cases are shown as they are.
         forwards: backward's name -> its `forwards.Forward`, where it takes anything but g and then
             what the function without ``_backward`` takes.
     """
@@ -139,6 +142,7 @@ class Exercise:
     credit: dict[str, float] = field(default_factory=dict)
     stepwise: bool = False
     domain: dict[str, Callable] = field(default_factory=dict)
+    simpler: dict[str, Callable] = field(default_factory=dict)
     forwards: dict[str, Forward] = field(default_factory=dict)
 
     @property

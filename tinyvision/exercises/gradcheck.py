@@ -28,6 +28,9 @@ so (3, 2) is right, (2, 3) wrong, and (6, 4) wrong, too.
 """
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 
 from tinyvision.exercises.drivers import gradcheck as driver
@@ -246,6 +249,53 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
 ))
 
 
+# ---- small calls ---------------------------------------------------------------------------------
+
+def _small(linear, x, *claims, square=None, waves=None, scale=1.0):
+    """A function that can be worked out by hand, a place, and what may be claimed there."""
+    n, floats = len(x), functools.partial(np.array, dtype=np.float64)
+    return (floats(linear), np.zeros((n, n)) if square is None else floats(square),
+            floats(waves or [0] * n), scale, 1.0, floats(x), floats(claims))
+
+
+SMALL = {                               # by driver; the simplest first
+    "verdicts": (
+        _small([3], [1], [3], [-3], [0], [6]),
+        _small([2, 3], [1, 1], [2, 3], [3, 2], [2, 0], [0, 3], [2, 4], [1, 3], [4, 6], [5, 5],
+               [-2, -3]),
+        _small([-2, -3], [1, 1], [-2, -3], [-2, -4], [-2, -2]),
+        _small([0], [3], [6], [7], [3], [12], square=[[1]]),
+        _small([0], [0], [0], [1], square=[[1]]),
+        _small([0, 0], [2, 3], [3, 2], [2, 3], square=[[0, 1], [0, 0]]),
+        _small([0], [1], [0], [1]),
+        _small([0], [0], [3], [-3], waves=[3]),
+        _small([3], [1], [3e-9], [6e-9], [0], [-3e-9], scale=1e-9),
+        _small([3], [1], [3e-14], [6e-14], [0], scale=1e-14),
+        _small([3], [1], [3e20], [6e20], scale=1e20),
+        _small([100], [1], [101], [99], [110]),
+        _small([1000], [1], [1001], [999]),
+        _small([100000, 100000], [1, 1], [100012, 100000], [100008, 100000]),
+        _small([3], [10 ** 12], [3], [0]),
+        _small([1000, 1e-9], [1, 1], [1000, 1e-9])),
+    "single": (_small([3], [1], [3], [4]), _small([2, 3], [1, 2], [2, 3], [3, 2])),
+    "with_nan": (_small([2, 3], [1, 1], [2, 3]),),
+    "shapes": (_small([3, 3], [1, 1], [3, 3]),)}
+COLUMNS = _small([1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 2, 4])
+SMALL["columns"] = ((*COLUMNS[:5], COLUMNS[5].reshape(2, 2), COLUMNS[6].reshape(2, 2, 2)),)
+
+
+def _simpler(case):
+    """Small calls of several claims, or of this case's function; then of one claim each. A case
+    without a name is on its way to be small."""
+    *function, gradients = case.args
+    if case.name:
+        for driver in dict.fromkeys(("verdicts", case.driver, "columns")):
+            yield from (Case(case.function, "", args, driver=driver) for args in SMALL[driver])
+    if len(gradients) > 1:
+        for claim in np.unique(gradients, axis=0):
+            yield replace(case, name="", args=(*function, claim[None]))
+
+
 # ---- cases ---------------------------------------------------------------------------------------
 
 def _gradient(linear, square, waves, scale, unit, x):
@@ -381,4 +431,4 @@ def cases(rng):
 EXERCISE = Exercise(
     name="gradcheck", title="Is this gradient right?", lecture="Kempten L 10.X, Recap Gradient "
     "Descent", source="tinyvision/gradcheck.py", functions={"gradcheck": gradcheck}, cases=cases,
-    mistakes=MISTAKES, driver=driver)
+    mistakes=MISTAKES, driver=driver, simpler=dict.fromkeys(SMALL, _simpler))

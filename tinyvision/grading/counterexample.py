@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -132,6 +133,8 @@ def shown(exercise, case, answer) -> dict | None:
         return None                     # the plainest failing case may be an empty one
     call = plain(exercise.told(case) or call_text(case.function, exercise.parameters(case),
                                                   case.args), LONGEST + 1)
+    if exercise.told(case):             # of one call there is one answer, not a row of one
+        answer, right = alone(answer), alone(right)
     pairs = [(answer, _parts(right.parts, right.several))] if isinstance(answer, str) else [
         tuple(_parts(parts, several, digits) for parts, several in
               ((answer.parts, answer.several), (right.parts, right.several)))
@@ -141,6 +144,15 @@ def shown(exercise, case, answer) -> dict | None:
             return {"function": case.function, "call": call, "yours": plain(yours, LONGEST),
                     "expected": plain(expected, LONGEST)}
     return None
+
+
+def alone(answer):
+    """An answer whose arrays are of one row, as that row."""
+    parts = () if isinstance(answer, str) else answer.parts
+    if not parts or any(part is None or np.shape(part)[:1] != (1,) for part in parts[:1]):
+        return answer
+    return replace(answer, parts=tuple(part[0] if np.shape(part)[:1] == (1,) else part
+                                       for part in parts))
 
 
 def _parts(parts, several, digits: int = 4) -> str:

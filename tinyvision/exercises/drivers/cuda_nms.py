@@ -134,6 +134,26 @@ def pairs(kernel, boxes, threshold, threads):
     return bits.reshape(N, words * threads).astype(np.int64)
 
 
+def pairs_text(boxes, threshold, threads):
+    """A case as a program: ``boxes = np.array(...); pairs(library, boxes, 0.5, 2)``."""
+    return f"{boxes_text(boxes)}; pairs(library, boxes, {threshold:g}, {threads})"
+
+
+def survivors_text(boxes, scores, threshold, threads):
+    """The same of `survivors`."""
+    numbers = ", ".join(f"{score:g}" for score in scores.tolist())
+    return f"{boxes_text(boxes)}; scores = np.array([{numbers}]); " \
+           f"survivors(library, boxes, scores, {threshold:g}, {threads})"
+
+
+def boxes_text(boxes):
+    """``boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 3]])``; of many equal ones, how many."""
+    rows = [f"[{', '.join(f'{number:.4g}' for number in box)}]" for box in boxes.tolist()]
+    if len(rows) > 8 and len(set(rows)) == 1:
+        return f"boxes = np.array([{rows[0]}] * {len(rows)})"
+    return f"boxes = np.array([{', '.join(rows)}])"
+
+
 def survivors(kernel, boxes, scores, threshold, threads):
     """Indices of the boxes kept, by decreasing score, equal scores by increasing index."""
     order = np.argsort(-scores, kind="stable")

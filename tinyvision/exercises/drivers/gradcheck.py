@@ -100,6 +100,68 @@ def with_nan(gradcheck, linear, square, waves, scale, unit, x, gradients):
                       for claimed in (g, np.where(last, nan, g), nan)] for g in gradients])
 
 
+# ---- as a person would type it -------------------------------------------------------------------
+
+def verdicts_text(*case, x="", each="gradcheck(f, x, g)", dtype=""):
+    """A case as a program: ``f = lambda x: ...; x = ...; g = ...; gradcheck(f, x, g)``."""
+    *function, place, gradients = case
+    lines = [f"f = {formula_text(*function, place.shape)}", f"x = {x or array_text(place, dtype)}"]
+    if len(gradients) > 1:
+        return "; ".join([*lines, f"[{each} for g in {array_text(gradients, dtype)}]"])
+    return "; ".join([*lines, f"g = {array_text(gradients[0], dtype)}", each])
+
+
+def single_text(*case):
+    """The same of float32."""
+    return verdicts_text(*case, dtype=", np.float32")
+
+
+def columns_text(*case):
+    """The same, with what becomes of x."""
+    return verdicts_text(*case, x=f"np.asfortranarray({array_text(case[5])}); kept = x.copy()",
+                         each="gradcheck(f, x, g), x == kept")
+
+
+def shapes_text(*case):
+    """The same of three arrays."""
+    return verdicts_text(*case, each="[gradcheck(f, x, one) for one in (g, g[None], g[:1])]")
+
+
+def with_nan_text(*case):
+    """The same of three arrays."""
+    return verdicts_text(*case, each="[gradcheck(f, x, one) for one in "
+                         "(g, np.append(g[:-1], np.nan), np.nan * g)]")
+
+
+def formula_text(linear, square, waves, scale, unit, shape):
+    """`formula` of these numbers: ``lambda x: 2 * x[0] - x[0] * x[1]``."""
+    u = [f"x[{', '.join(map(str, at))}]" for at in np.ndindex(shape)]
+    u = u if unit == 1 else [f"({name} / {number(unit)})" for name in u]
+    both = np.triu(square) + np.tril(square, -1).T
+    terms = [*zip(linear, u), *((both[i, j], f"{u[i]} ** 2" if i == j else f"{u[i]} * {u[j]}")
+                                for i, j in np.argwhere(both)),
+             *zip(waves, (f"np.sin({name})" for name in u))]
+    words = [f"{'-' if factor < 0 else '+'} "
+             f"{'' if abs(factor) == 1 else number(abs(factor)) + ' * '}{name}"
+             for factor, name in terms if factor]
+    text = " ".join(words) or "0.0"
+    text = "-" + text[2:] if text.startswith("- ") else text.removeprefix("+ ")
+    return f"lambda x: {text}" if scale == 1 else f"lambda x: {number(scale)} * ({text})"
+
+
+def array_text(array, dtype=""):
+    """``np.array([2.0, 3.0])``."""
+    def inner(one):
+        return f"[{', '.join(map(inner, one))}]" if isinstance(one, list) else number(one, ".0")
+    return f"np.array({inner(array.tolist())}{dtype})"
+
+
+def number(value, point=""):
+    """3 for 3.0, or 3.0 where it has to be a float."""
+    text = f"{value:.12g}".replace("e-0", "e-")
+    return text + point if text.lstrip("-").isdigit() else text
+
+
 asked.unearned = unearned
 for checking in (verdicts, single, columns, shapes, with_nan):
     checking.beside = asked
