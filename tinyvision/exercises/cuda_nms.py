@@ -31,7 +31,8 @@ box 1 with 12 / 16 = 0.75, so bit 1 of word [0][0] is set: the mask is 2, 0, 0.
 - mask is (N, words), row by row, words = `gridDim.x`. It is 0 before. There are gridDim.x x
   gridDim.x blocks of blockDim.x threads (at most 64). Bits of boxes up to n, and of boxes that are
   not there, stay 0.
-- A barrier, `__syncthreads()`, must be reached by all threads of a block or by none.
+- A barrier, `__syncthreads()`, must be reached by all threads of a block or by none. Atomics,
+  votes and shuffles are there, too, if you want them.
 
 No GPU is needed: the text runs on the host, thread by thread, and what a GPU would leave undefined
 is reported, with line, block and thread.
