@@ -237,11 +237,19 @@ MAKERS = {
             "os.mkdir('e', 0)\n"}
 
 
+@pytest.fixture
+def bottomless(tmp_path):
+    """A folder that is removed whatever is left in it: pytest itself does not get that deep."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", *tmp_path.iterdir()])
+
+
 @pytest.mark.skipif(not worker.CAN_FORK, reason="no fork here")
 @pytest.mark.parametrize("level", LEVELS)
-def test_files_without_number_and_folders_without_end_harm_nobody(tmp_path, monkeypatch, level):
+def test_files_without_number_and_folders_without_end_harm_nobody(bottomless, monkeypatch, level):
     """Nothing limits how many files there are but the time; removing them is prompt, leaves
     nothing, is no fault of the grader's, and no other student notices."""
+    tmp_path = bottomless
     (tmp_path / "temporary").mkdir(), (tmp_path / "in").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     exercise = load("box_iou")
@@ -262,9 +270,10 @@ def test_files_without_number_and_folders_without_end_harm_nobody(tmp_path, monk
 
 
 @LINUX
-def test_whatever_a_program_made_is_removed_and_nothing_beside_it(tmp_path):
+def test_whatever_a_program_made_is_removed_and_nothing_beside_it(bottomless):
     """Deeper than a path can be spelled, closed to their owner, links that lead elsewhere: by
     nobody where this is root, whom no mode stops."""
+    tmp_path = bottomless
     made, beside = tmp_path / "made", tmp_path / "beside"
     made.mkdir(), beside.mkdir(), (beside / "kept").touch()
     for path in (tmp_path, made, beside):

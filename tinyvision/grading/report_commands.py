@@ -55,7 +55,8 @@ def run_similar(args) -> int:
     for group in groups:
         names = " + ".join(one_line(member.label) for member in group.members)
         print(f"{group.share:4.0%}  {group.exercise}: {names} ({group.why})")
-    print(f"{len(groups) or 'no'} groups are alike   {page}")
+    found = "1 group is" if len(groups) == 1 else f"{len(groups) or 'no'} groups are"
+    print(f"{found} alike   {page}")
     return 0
 
 
