@@ -224,7 +224,7 @@ def around(keys, axis=-1):
 
 
 NAMED = [(exercise, program, "later-of-equal" if "mining" in exercise else "tie-order")
-         for exercise, program in PROGRAMS if exercise != "rpn_proposals"]
+         for exercise, program in PROGRAMS]
 
 
 @pytest.mark.parametrize("exercise, program, name", NAMED)

@@ -41,6 +41,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
+from tinyvision.exercises.ties import not_stable
 
 
 def decode(codes, anchors):
@@ -250,7 +251,9 @@ MISTAKES = tuple(Mistake("rpn_proposals", name, hint, wrong) for name, hint, wro
      _but(best=lambda scores: np.argsort(scores, kind="stable"))),
     ("unsorted", "The boxes are not sorted by score.",
      _but(best=lambda scores: np.arange(len(scores)))),
-    ("tie-order", "Of equal scores the lower index comes first.",
+    ("tie-order", "Of equal scores the lower index comes first. Which sorts are stable (argsort's "
+     "is not, unless asked for by its kind; with few numbers it may look so), and what does "
+     "turning one around do to ties?",
      _but(best=lambda scores: np.argsort(scores, kind="stable")[::-1])),
     ("corner-moved", "d_x and d_y move the anchor's centre; in your code its upper left corner "
      "moves and the box grows from there.", _but(decode=_corner_moved)),
@@ -285,6 +288,9 @@ _BY_WRONG_OVERLAPS = tuple(
     replace(one, name="overlap-not-clipped") if one.name == "not-clipped" else one
     for one in borrowed("rpn_proposals", lambda overlap: _but(nms=_table_nms(overlap))))
 
+# But of those that do not sort, or leave next to no box to be sorted.
+_NOT_STABLE = not_stable([one for one in MISTAKES if one.name not in (
+    "unsorted", "no-exp", "half-difference")], at=1)
 MISTAKES += _BY_WRONG_OVERLAPS
 
 MISTAKES += versions(MISTAKES, {("rpn_proposals", name): ways for name, ways in {
@@ -306,6 +312,9 @@ MISTAKES += versions(MISTAKES, {("rpn_proposals", name): ways for name, ways in 
                  _but(large=lambda sides, least: (sides + 1 >= least).all(axis=1))),
     "places-among-the-left": (_but(answer=lambda left, places: places),),
 }.items()})
+
+_STABLE = MISTAKES
+MISTAKES += _NOT_STABLE
 
 
 # ---- cases ---------------------------------------------------------------------------------------
@@ -341,7 +350,7 @@ def _margin(args):
 def _random(rng, count, *how, tell=()):
     """Random anchors and codes, drawn again while rounding might decide, or while not all of the
     mistakes in `tell` answer differently."""
-    wrong = [rpn_proposals, *(one.implementation for one in MISTAKES if one.name in tell)]
+    wrong = [rpn_proposals, *(one.implementation for one in _STABLE if one.name in tell)]
     while True:
         centres, sides = rng.uniform(-1, 13, (count, 2)), rng.uniform(2, 7, (count, 2))
         anchors = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
