@@ -1,6 +1,20 @@
 """What is said of wrong answers that are no mistake of the bank: nothing that is not so."""
+import numpy as np
 import pytest
 from programs import graded
+from test_strangers import findings
+
+from tinyvision.exercises import load
+from tinyvision.exercises.start import solution_text
+from tinyvision.grading.patterns import PATTERNS, channel, unchanging
+from tinyvision.grading.verdict import Answer, Expected
+
+CONFUSED = """counts = np.zeros((num_classes, num_classes), np.int64)
+    for label, prediction in zip(labels.ravel(), predictions.ravel()):
+        if label != ignore_index:
+            counts[label, prediction] += 1
+    return counts
+"""
 
 
 @pytest.mark.parametrize("name, body", [
@@ -19,3 +33,73 @@ def test_a_right_answer_without_elements_says_nothing_of_its_arguments(body):
     record = graded("soft_nms", "import numpy as np\n\ndef soft_nms(boxes, scores, sigma, "
                     f"score_threshold):\n{body}")
     assert not [one for one in record["diagnoses"] if one["name"].startswith("only-")]
+
+
+@pytest.mark.parametrize("exercise, function, old, new, said", [
+    ("rpn_proposals", "rpn_proposals", "boxes[:, ::2].clip(0, size[1])",
+     "boxes[:, ::2].clip(size[1], 0)", "empty"),
+    ("rpn_proposals", "rpn_proposals", "[centres - halves, centres + halves]",
+     "[centres + halves, centres - halves]", "empty"),
+    ("rpn_proposals", "rpn_proposals", "sides * np.exp(codes[:, 2:]) / 2",
+     "sides * np.log(codes[:, 2:]) / 2", "empty"),
+    ("nms", "nms", "keep.append(best)", "keep", "empty"),
+    ("mean_iou", "mean_iou", "counts.sum(axis=0) + counts.sum(axis=1) - overlap",
+     "overlap - counts.sum(axis=0) - counts.sum(axis=1)", "not-a-number"),
+    ("mean_iou", "mean_iou", "overlap[union > 0] / union[union > 0]",
+     "overlap[union > 0] // union[union > 0]", "all-zero"),
+    ("mean_iou", "mean_iou", CONFUSED, "return np.eye(num_classes, dtype=np.int64)\n", "constant"),
+    ("cross_entropy", "cross_entropy_backward", "[kept] = g / len", "[target] = g / len", ""),
+    ("conv_matrix", "conv_matrix", "(W - J) // T + 1", "(J - W) // T + 1", "empty"),
+    ("panoptic_quality", "count_segments", "if label == other and", "if label == other or", ""),
+    ("rpn_proposals", "rpn_proposals", "boxes[:, 1::2].clip(0, size[0])", "boxes[:, 1::2]", ""),
+    ("attention", "scaled_dot_product_attention", "e.sum(axis=2, keepdims=True)",
+     "e.sum(axis=1, keepdims=True)", ""),
+    ("max_pool2d", "max_pool2d", "x[n, c, h, w] > y[n, c, a, b]", "x[n, c, h, w] < y[n, c, a, b]",
+     "constant")])
+def test_a_name_needs_evidence_that_could_have_been_otherwise(exercise, function, old, new, said):
+    """Single mistakes of which something else was said: no exp, absent are NaN, shifted, the last
+    window forgotten, right with four classes."""
+    text = solution_text(load(exercise))
+    assert old in text
+    assert findings(exercise, function, text.replace(old, new, 1)) == (True, [said])
+
+
+@pytest.mark.parametrize("answer, said", [
+    ("True", "constant"), ("False", "constant"), ("gradient.shape == x.shape", "everything-passes"),
+    ("gradient.shape == x.shape and bool(np.isfinite(gradient).all())", "everything-passes")])
+def test_a_gradcheck_that_does_not_look_has_a_name(answer, said):
+    text = f"import numpy as np\n\ndef gradcheck(f, x, gradient):\n    return {answer}\n"
+    assert findings("gradcheck", "gradcheck", text) == (True, [said])
+
+
+@pytest.mark.parametrize("loop", ["for a in range(1, A)", "for a in range(A - 1)"])
+def test_memory_that_was_never_written_is_no_evidence(loop):
+    """The solution's array is one of np.empty: what is skipped is left as it lies in memory."""
+    text = solution_text(load("conv2d"))
+    assert "np.empty" in text and "for a in range(A)" in text
+    named = findings("conv2d", "conv2d", text.replace("for a in range(A)", loop, 1))[1]
+    assert set(named) <= {"", "all-zero"}
+
+
+def test_one_wrong_number_is_no_wrong_channel():
+    want = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    got = want.copy()
+    got[1, 2, 3, 3] = 1e6
+    assert channel(got, want, 1e-9) == {}
+    got[1, 2] = got[0, 2] = 1e6
+    assert ("one-index", "Your result is only wrong in channel 2.") in channel(got, want, 1e-9)
+
+
+def test_equal_numbers_fit_too_many_patterns():
+    """Three equal numbers are moved, multiplied and added to at once."""
+    want = np.full((1, 1, 4, 4), 2.0)
+    assert not [one for test in PATTERNS for one in test(want * 3, want, 1e-9).items() if one[1]]
+
+
+def test_right_numbers_beside_a_constant_are_no_constant():
+    def seen(*answers):
+        return [(Answer((np.array(a),), ("",), ""), Expected((np.array([1.0, 2]),), False, (None,),
+                                                             (1,))) for a in answers]
+    assert unchanging(seen([3.0, 3], [3.0, 3]))[0] == "constant"
+    assert unchanging(seen([np.nan, np.nan]))[0] == "not-a-number"
+    assert unchanging(seen([3.0, 3], [1.0, 2])) is None
