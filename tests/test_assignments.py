@@ -457,7 +457,8 @@ def test_a_teachers_own_exercise_is_built_and_graded(tmp_path, capsys):
      "AssertionError"),
     (("lambda x, threshold: x >= threshold", "lambda x, threshold: x > threshold"),
      "mistake at-least of bright: every case passes it"),
-    (("lambda x, y, a: a * x + y", "_swapped"), "mistake not-normalized of mix is taken for swapped"),
+    (("lambda x, y, a: a * x + y", "_swapped"),     # two mistakes alike: neither is named
+     "mistake not-normalized of mix is taken for none; add a case that tells them apart"),
     (("lambda x, y, a: a * x + y", "lambda x, y: x"), "raises in every case"),
     (('Case("bright"', 'Case("brigth"'), "case 'ties' calls brigth, which is no function"),
     (('            Case("bright", "ties", (steps, float(steps[5])), 4)]', "            ]"),
