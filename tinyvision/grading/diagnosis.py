@@ -198,7 +198,7 @@ def parameter(assignment, mine, verdicts) -> tuple[str, str] | None:
     is that of a few cases by chance.) A right answer without elements says nothing, a call that
     raised is not right."""
     if any(assignment.cases[i].driver for i in mine):
-        return None                     # a driver's numbers are no options of the student's function
+        return None                     # a driver's numbers are no options of the student's
     fine = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
     failing = [i for i in mine if i not in fine]
     passing = [i for i in fine if any(part.size for part in assignment.expected[i].parts)]
