@@ -139,7 +139,8 @@ def transposed(got, want, tolerance):
 def reversed_axis(got, want, tolerance):
     """One axis backwards. Of two numbers an exchange is as good a reason."""
     return {("reversed", f"Your result is the right one with axis {axis} backwards."):
-            _various(want) for axis in range(want.ndim) if _close(got, np.flip(want, axis), tolerance)}
+            _various(want) for axis in range(want.ndim)
+            if _close(got, np.flip(want, axis), tolerance)}
 
 
 def factor(got, want, tolerance):
