@@ -13,6 +13,7 @@ import subprocess
 import textwrap
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest

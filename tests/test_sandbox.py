@@ -1,6 +1,7 @@
 """The sandbox's layers one by one, the fork server, the doctor, and folders of other platforms."""
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 import os
@@ -703,6 +704,54 @@ def test_folders_of_a_killed_grader_are_removed_by_the_next_and_no_others(tmp_pa
         one.communicate("\n", PATIENT)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "tinyvision-mine", "tinyvision-scratch-file", "tinyvision-scratch-link"]
+
+
+SLEEPS = """
+from tinyvision.grading import sandbox
+session = sandbox.Session("student.py", b"import os, time\\ndef f():\\n    os.write(1, b'')\\n"
+                          b"    time.sleep(1000)\\n", %r)
+print(flush=True)
+session.ask({"do": "call", "function": "f", "args": {"tuple": []}, "cap": 99}, [], 1000, 1 << 20)
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_grader_that_is_killed_leaves_no_student_running(level):
+    own = {}
+    with subprocess.Popen([sys.executable, "-c", SLEEPS % level], stdout=subprocess.PIPE) as grader_:
+        grader_.stdout.readline()
+        deadline = time.monotonic() + PATIENT
+        while len(own) < 2 and time.monotonic() < deadline:     # the worker, and the case's fork
+            own = descendants(grader_.pid)
+        assert len(own) >= 2
+        grader_.kill()
+    while any(alive(pid, start) for pid, start in own.items()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [pid for pid, start in own.items() if alive(pid, start)]
+
+
+def descendants(pid: int) -> dict:
+    """Process number -> when it started, of all that a process has started."""
+    table = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            table[int(path.name)] = int(fields[1]), fields[19]
+    found, before = {pid}, 0
+    while before != len(found):
+        before = len(found)
+        found |= {one for one, (parent, _) in table.items() if parent in found}
+    return {one: table[one][1] for one in found - {pid}}
+
+
+def alive(pid: int, start: str) -> bool:
+    """Whether that very process is there, and is no zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[19] == start and fields[0] != "Z"
 
 
 @LINUX

@@ -65,6 +65,7 @@ def rounding(errors, bound, wrong=None):
         axes.axvline(abs(error), color=ACCENT, linewidth=1.5)
         axes.annotate(f" {words} ", (abs(error), 0.95 - 0.14 * k), va="top", color=ACCENT, size=9,
                       xycoords=("data", "axes fraction"),
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
                       ha="left" if abs(error) < np.sqrt(least * largest) else "right")
     axes.set_xscale("log")
     axes.set_xlabel("absolute error")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import signal
 import struct
 import sys
 
@@ -69,7 +70,7 @@ EPERM, ENOSYS = 0x00050000 | 1, 0x00050000 | 38         # SECCOMP_RET_ERRNO | er
 LOAD, RETURN = 0x20, 0x06               # BPF_LD | BPF_W | BPF_ABS, BPF_RET | BPF_K
 EQUAL, AT_LEAST, ANY_BIT = 0x15, 0x35, 0x45             # BPF_JMP | {JEQ, JGE, JSET} | BPF_K
 NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16               # offsets in struct seccomp_data
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 4, 22, 38, 2
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 1, 4, 22, 38, 2
 
 
 # ---- the program ---------------------------------------------------------------------------------
@@ -145,6 +146,11 @@ def hide_memory() -> None:
     """Other processes of this user can neither trace this one nor read its memory; nor can its
     own forks, which inherit that."""
     _prctl(PR_SET_DUMPABLE, 0)
+
+
+def die_with_parent() -> None:
+    """The kernel kills this process when the one that started it ends, however that ends."""
+    _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _prctl(what: int, *arguments) -> None:

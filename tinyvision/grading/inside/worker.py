@@ -55,6 +55,7 @@ def guard(wanted: dict):
     if not wanted.get("landlock") and not wanted.get("seccomp"):
         return lambda: None
     from . import landlock, seccomp     # Linux only
+    seccomp.die_with_parent()           # a grader that is killed leaves no student running
     seccomp.no_new_privileges()
     seccomp.hide_memory()
     if wanted["landlock"]:
@@ -63,6 +64,7 @@ def guard(wanted: dict):
         seccomp.install(seccomp.server(os.uname().machine))
 
     def more():
+        seccomp.die_with_parent()       # a fork does not inherit it
         if wanted["landlock"]:
             landlock.scope()
         if wanted["seccomp"]:
