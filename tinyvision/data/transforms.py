@@ -47,6 +47,9 @@ class Compose(Transform):
     def __init__(self, *transforms):
         self.transforms = transforms
 
+    def __repr__(self):
+        return f"Compose({', '.join(map(repr, self.transforms))})"
+
     def apply(self, image, target, random):
         for transform in self.transforms:
             image, target = transform(image, target, random)
