@@ -16,7 +16,7 @@ def commands_of_readme():
 def test_readme_has_the_two_commands():
     tour, tests = commands_of_readme()
     assert tour.endswith(".venv/bin/tinyvision tour")
-    assert tests.endswith("-m pytest")
+    assert tests.endswith("-m pytest -n auto --dist loadfile")
 
 
 def test_ci_runs_the_readmes_test_command_letter_for_letter():
