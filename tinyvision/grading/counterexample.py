@@ -31,16 +31,18 @@ def counterexamples(trials, deep: bool) -> list[dict]:
     """
     assignment, shown = trials.assignment, []
     for function in assignment.exercise.functions:
-        mistake = mistake_of(trials, function)
+        mistake, whole = mistake_of(trials, function)
         if mistake is not None:
-            shown.append(dict(of_mistake(assignment.public, mistake) or {}))
+            case, words = of_mistake(assignment.public, mistake) or (None, {})
+            shown.append(dict(words) if whole or not words else of_call(trials, case))
         elif deep:
             shown.append(of_student(trials, function))
     return [one for one in shown if one]
 
 
 def mistake_of(trials, function: str):
-    """The known mistake that was named, in the version that answers most cases as the student."""
+    """(the known mistake that was named, in the version that answers most cases as the student;
+    whether it answers all of them so, and is all that is wrong); (None, False) without a name."""
     names = {one.name for one in trials.diagnoses if one.function == function}
 
     def alike(entry):
@@ -49,12 +51,16 @@ def mistake_of(trials, function: str):
                    for i, answer in entry[1].items())
     mine = [entry for entry in trials.assignment.bank
             if entry[0].function == function and entry[0].name in names]
-    return max(mine, key=alike)[0] if mine else None
+    if not mine:
+        return None, False
+    best = max(mine, key=alike)
+    answered_ = [i for i in trials.answers if trials.assignment.cases[i].function == function]
+    return best[0], alike(best) == len(answered_)
 
 
 @functools.cache
-def of_mistake(assignment, mistake) -> dict | None:
-    """The smallest call on which a known mistake is wrong."""
+def of_mistake(assignment, mistake) -> tuple | None:
+    """(the smallest call on which a known mistake is wrong, what is shown of it)."""
     exercise, bank = assignment.exercise, dict(assignment.bank)[mistake]
     failing = {i: answer for i, answer in bank.items()
                if answer is not None and judge(answer, assignment.expected[i]).verdict in SHRUNK}
@@ -66,8 +72,15 @@ def of_mistake(assignment, mistake) -> dict | None:
             answer = right and attempt(exercise, mistake.implementation, case)
             return bool(answer) and judge(answer, right).verdict is kind
         case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
-        return shown(exercise, case, attempt(exercise, mistake.implementation, case))
+        words = shown(exercise, case, attempt(exercise, mistake.implementation, case))
+        return words and (case, words)
     return None
+
+
+def of_call(trials, case) -> dict | None:
+    """What a student's function makes of a known mistake's smallest call: it has others, too."""
+    verdict, answer = answered(trials, case, sensible(trials.assignment.exercise, case))
+    return shown(trials.assignment.exercise, case, answer) if verdict in SHRUNK else None
 
 
 def of_student(trials, function: str) -> dict | None:

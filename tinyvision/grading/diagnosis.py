@@ -156,15 +156,14 @@ def parts(assignment, function, answered, answers) -> list[Diagnosis]:
 
 
 def _explains(theirs: Answer, part: int, mine: Answer, right: Expected) -> bool:
-    """Whether one array of an answer is that of a mistake. Whole numbers, such as indices, may be
-    by chance: the mistake has to get the other arrays right, or as the student has them."""
+    """Whether one array of an answer is that of a mistake, which gets every other array right, or
+    as the student has it: two arrays exchanged are not one of them returned twice."""
     if len(theirs.parts) != len(mine.parts):
         return False
     others = (k for k in range(len(mine.parts)) if k != part)
-    return _same_part(mine.parts[part], theirs.parts[part], right, part) and (
-        right.parts[part].dtype.kind == "f" or all(
-            _same_part(mine.parts[k], theirs.parts[k], right, k)
-            or _same_part(theirs.parts[k], right.parts[k], right, k) for k in others))
+    return _same_part(mine.parts[part], theirs.parts[part], right, part) and all(
+        _same_part(theirs.parts[k], right.parts[k], right, k)
+        or _same_part(mine.parts[k], theirs.parts[k], right, k) for k in others)
 
 
 def same(mine: Answer, theirs: Answer | None, expected: Expected) -> bool:
