@@ -464,6 +464,9 @@ def test_a_teachers_own_exercise_is_built_and_graded(tmp_path, capsys):
     (('            Case("bright", "ties", (steps, float(steps[5])), 4)]', "            ]"),
      "bright has no cases"),
     (('"a quarter"', 'f"{rng.random()}"'), "must give the same names"),
+    (("rng.uniform(1, 2, (2, 3, 4))", "np.random.default_rng().uniform(1, 2, (2, 3, 4))"),
+     "case 'half and half' of mix has other arguments each time it is made from the same seed; "
+     "draw all of its numbers from the rng"),
     (('"a quarter"', '"half and half"'), "2 cases of mix are called 'half and half'"),
     (("(steps, float(steps[5])), 4)", "(steps, float(steps[5])), -1)"), "every case needs points"),
     (("    ### BEGIN SOLUTION\n    return a", "    return a"), "END SOLUTION without"),
@@ -592,6 +595,19 @@ def test_the_table_of_points_is_that_of_the_assignment(tmp_path):
     path.write_text(path.read_text().replace(f"# {TABLE_LINE}", commented.replace("| 7", "| 10")))
     with pytest.raises(BuildError, match="says 10 [+] 4, but the points are 7 [+] 4"):
         build(path)
+
+
+def test_text_right_below_the_table_of_points_is_no_row_of_it(tmp_path):
+    path = with_an_exercise_of_ones_own(tmp_path)
+    text = path.read_text()
+    place = re.search(rf"(?:#\n)*# {re.escape(TABLE_LINE)}\n(?:#\n)*", text)[0]
+    path.write_text(text.replace(place, f"# Above.\n# {TABLE_LINE}\n# Below.\n"))
+    made = build(path, check=False)
+    script = (made.folder / "student" / "hw.py").read_text()
+    assert "# Above.\n#\n# | exercise | points |\n" in script
+    assert "| 4 |\n#\n# Below.\n" in script
+    assert any("Above.\n\n| exercise" in cell.source and "| 4 |\n\nBelow." in cell.source
+               for cell in nbformat.read(made.folder / "student" / "hw.ipynb", 4).cells)
 
 
 def test_the_line_of_parts_is_not_read_as_an_encoding(tmp_path):

@@ -97,8 +97,16 @@ def description(exercise: Exercise) -> dict[str, str]:
 
 def cells_of(exercise: Exercise, text: str) -> list[source.Cell]:
     """The cells of an assignment's source, the table of points in its place."""
-    return [dataclasses.replace(cell, text=cell.text.replace(TABLE_LINE, points_table(exercise)))
-            if cell.kind == "markdown" else cell for cell in source.cells(text)]
+    return [dataclasses.replace(cell, text=_with_table(cell.text, points_table(exercise)))
+            if cell.kind == "markdown" and TABLE_LINE in cell.text else cell
+            for cell in source.cells(text)]
+
+
+def _with_table(text: str, table: str) -> str:
+    """A text with the table in its place, between blank lines: a line right below a table is
+    taken for one more row."""
+    around = (piece.strip("\n") for piece in text.split(TABLE_LINE))
+    return f"\n\n{table}\n\n".join(around).strip("\n")
 
 
 def worth(exercise: Exercise) -> dict[str, float]:

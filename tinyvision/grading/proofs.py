@@ -19,6 +19,7 @@ from tinyvision.grading import sandbox, source, submissions
 from tinyvision.grading.assignment import PUBLIC_SEED, attempt, expect, prepare
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.examine import examine
+from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Verdict, judge
 
 SEEDS = (PUBLIC_SEED, 1, 2)             # of generators with which mistakes are tried
@@ -111,7 +112,23 @@ def _check_cases(exercise: Exercise) -> list[str]:
                         "generator; only the numbers may change")
     if min((case.points for case in first), default=0) <= 0:
         problems.append("every case needs points, more than 0")
-    return problems
+    return problems or _check_generator(exercise)
+
+
+def _check_generator(exercise: Exercise) -> list[str]:
+    """The first case that has other arguments when it is made again from the same seed: `replay`,
+    and the graders of other shards, would get other numbers than the mark was made with."""
+    first, again = (exercise.cases(np.random.default_rng(PUBLIC_SEED)) for _ in range(2))
+    other = [one for one, two in zip(first, again) if _arguments(one) != _arguments(two)]
+    return [f"case {one.name!r} of {one.function} has other arguments each time it is made from the "
+            "same seed; draw all of its numbers from the rng that cases(rng) is given"
+            for one in other[:1]]
+
+
+def _arguments(case) -> tuple[str, list[bytes]]:
+    blobs: list = []
+    code = messages.encode(tuple(case.args), blobs)
+    return repr(code), blobs            # as text, since a NaN equals nothing
 
 
 def _check_hidden(exercise: Exercise, cells, texts: dict[str, str]) -> list[str]:
