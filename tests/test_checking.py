@@ -15,7 +15,7 @@ from tinyvision.grading.assignment import as_received, expect, prepare
 from tinyvision.grading.counterexample import of_mistake
 from tinyvision.grading.examine import examine
 from tinyvision.grading.forms import form
-from tinyvision.grading.shrink import shrink, text, tied, weight
+from tinyvision.grading.shrink import cut, joined, shrink, text, tied, times, weight
 from tinyvision.grading.trials import Trials
 from tinyvision.grading.verdict import Answer, Expected, judge, received
 
@@ -155,7 +155,7 @@ def test_nearly_every_known_mistake_has_a_small_call(name):
     driven = {case.function for case in made.cases if case.driver}
     asked = [one for one in made.exercise.mistakes if one.function not in driven and any(
         answer is not None for answer in dict(made.bank)[one].values())]
-    found = [example for one in asked if (example := of_mistake(made, one))]
+    found = [example[1] for one in asked if (example := of_mistake(made, one))]
     assert len(found) >= 0.7 * len(asked)
     assert all(example["yours"] != example["expected"] for example in found)
 
@@ -163,6 +163,7 @@ def test_nearly_every_known_mistake_has_a_small_call(name):
 def test_only_what_varies_between_cases_is_cut():
     exercise = exercises.load("nms")
     cases = exercise.cases(np.random.default_rng(0))
+    assert joined(cases) == [[(0, 0, 1), (1, 0, 1)]]
     assert tied(cases) == [[(0, 0), (1, 0)]]            # boxes and scores; never a box's four
     case = max(cases, key=lambda case: case.args[0].size)
 
@@ -171,6 +172,39 @@ def test_only_what_varies_between_cases_is_cut():
         assert boxes.shape == (len(scores), 4)
         return len(boxes) >= 3
     assert len(shrink(exercise, cases, case, fails).args[0]) == 3
+
+
+@pytest.mark.parametrize("function, first", [("lstm_cell", 0), ("lstm_cell_backward", 2)])
+def test_rows_of_four_gates_are_cut_with_the_state(function, first):
+    exercise = exercises.load("lstm_cell")
+    cases = [case for case in exercise.cases(np.random.default_rng(0)) if case.function == function]
+
+    def fails(smaller):
+        x, h, c, w_ih, w_hh, *_ = smaller.args[first:]
+        assert expect(exercise, smaller) and w_hh.shape == (4 * h.shape[1], h.shape[1])
+        return len(x) > 1 and h.shape[1] > 1
+    x, h, c, w_ih, *_ = shrink(exercise, cases, cases[3], fails).args[first:]
+    assert (x.shape, h.shape, c.shape, w_ih.shape) == ((2, 1), (2, 2), (2, 2), (8, 1))
+    assert cut(np.arange(12), [(0, 4)], [0, 2], 3).tolist() == [0, 2, 3, 5, 6, 8, 9, 11]
+
+
+def test_lengths_of_two_cases_are_multiples_by_chance():
+    assert times((4, 12), (1, 3)) == 4 and times((4, 8), (1, 3)) == times((3, 6), (2, 4)) == 0
+    assert times((None, None), (1, 2)) == times((0, 0), (1, 2)) == times((1, 2), (0, 0)) == 0
+    exercise = exercises.load("corner_pooling")
+    cases = [case for case in exercise.cases(np.random.default_rng(0))
+             if case.function == "bottom_right_pool"]
+    lengths = {tuple(case.args[0].shape[axis] for case in cases) for axis in (0, 2)}
+    assert len(cases) == 2 and lengths == {(1, 2), (3, 6)}
+    assert all(blocks == 1 for axes in joined(cases) for *_, blocks in axes)
+
+
+def test_the_mean_over_a_batch_shows_in_two_rows():
+    text = solution_text(exercises.load("lstm_cell")).replace("before.sum(axis=0)",
+                                                              "before.mean(axis=0)", 1)
+    found, = graded(text, "lstm_cell", deep=True)["diagnoses"]
+    assert "gh=[[0], [0]]" in found["counterexample"]["call"]
+    assert "w_ih=[[0], [0], [0], [0]]" in found["counterexample"]["call"]
 
 
 def test_options_grow_simpler():

@@ -4,7 +4,7 @@ Arrays lose rows and columns, options are replaced by simpler ones, numbers beco
 and then zeros, one step at a time, until no step is left that keeps the answer wrong (the greedy
 reduction of delta debugging, Zeller & Hildebrandt 2002). What may be changed is read from the
 exercise's own cases: only an axis that differs between them may be cut, axes that are always
-equally long are cut together, and an option takes only values that another case has.
+equally long (or several times as long) are cut together, and an option takes only values that another case has.
 """
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def steps(exercise, alike, case):
 def cuts(alike, args):
     """Arguments with one group of axes cut to one, to half, to every other length if it is short;
     then without one of their rows."""
-    for axes in tied(alike):
+    for axes in joined(alike):
         length = args[axes[0][0]].shape[axes[0][1]] if present(args, axes) else 0
         lengths = (1, length // 2, *range(2, length)) if length <= SHORT else (
             1, length // 2, length - 1)
@@ -72,20 +72,39 @@ def cuts(alike, args):
         if 1 < length <= SHORT:
             kept += [[k for k in range(length) if k != without] for without in range(length - 1)]
         for rows in kept:
-            yield tuple(cut(arg, [axis for at, axis in axes if at == i], rows)
+            yield tuple(cut(arg, [one[1:] for one in axes if one[0] == i], rows, length)
                         for i, arg in enumerate(args))
 
 
 def present(args, axes) -> bool:
     """Whether all arguments of a group are arrays here (an optional one may be None)."""
-    return all(isinstance(args[at], np.ndarray) and args[at].ndim > axis for at, axis in axes)
+    return all(isinstance(args[at], np.ndarray) and args[at].ndim > axis for at, axis, _ in axes)
 
 
-def cut(arg, axes, rows):
-    """Some rows of an array, along each of some axes."""
-    for axis in axes:
-        arg = arg.take(rows, axis)
+def cut(arg, axes, rows, length: int):
+    """Some rows of an array, along each of some axes: of each block of so many the same."""
+    for axis, blocks in axes:
+        arg = arg.take([block * length + row for block in range(blocks) for row in rows], axis)
     return arg
+
+
+def joined(alike) -> list[list[tuple[int, int, int]]]:
+    """The groups of `tied` as (argument, axis, blocks). An axis that is always as long as several
+    blocks of another's length, such as the rows of four gates, is cut with it, alike in each block;
+    in two cases that may be by chance."""
+    found: dict[tuple, list] = {}
+    groups = {tuple(length_of(case.args, *axes[0]) for case in alike): axes for axes in tied(alike)}
+    for lengths in sorted(groups, key=lambda lengths: sum(filter(None, lengths))):
+        shorter, blocks = next(((other, times(lengths, other)) for other in found
+                                if len(alike) > 2 and times(lengths, other)), (lengths, 1))
+        found.setdefault(shorter, []).extend((*one, blocks) for one in groups[lengths])
+    return list(found.values())
+
+
+def times(longer, shorter) -> int:
+    """How many times the one lengths are the others, in every case; else 0."""
+    found = {a // b if a and b and a % b == 0 else 0 for a, b in zip(longer, shorter)}
+    return found.pop() if len(found) == 1 else 0
 
 
 def tied(alike) -> list[list[tuple[int, int]]]:
