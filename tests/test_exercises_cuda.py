@@ -232,7 +232,7 @@ def test_every_known_mistake_is_shown_by_a_call_that_can_be_typed():
     """Few boxes of small whole numbers; typed, it says what it is said to say."""
     made, right = prepare_public(load("cuda_nms")), KERNEL.library(SOLUTION)
     for mistake in load("cuda_nms").mistakes:
-        shown = of_mistake(made, mistake)
+        _, shown = of_mistake(made, mistake)
         assert len(shown["call"]) < 130 and not re.search(r"\d\d\d|\d\.\d\d", shown["call"])
         space = {"np": np, "pairs": launches.pairs}
         for library, said in ((mistake.implementation, shown["yours"]), (right, shown["expected"])):

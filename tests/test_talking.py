@@ -82,7 +82,7 @@ def test_every_known_mistake_is_shown_by_a_call_that_can_be_typed():
     """Small numbers; typed, it says what it is said to say."""
     made = prepare_public(load("gradcheck"))
     for mistake in load("gradcheck").mistakes:
-        shown = of_mistake(made, mistake)
+        _, shown = of_mistake(made, mistake)
         assert len(shown["call"]) < 230 and not re.search(r"\d\.\d\d|\d{7}", shown["call"]), shown
         for function, said in ((mistake.implementation, shown["yours"]),
                                (load("gradcheck").functions["gradcheck"], shown["expected"])):
