@@ -347,6 +347,10 @@ def test_above_moodles_maximum_is_refused(results, tmp_path):
     exported.write_bytes(MOODLE.encode())
     with pytest.raises(ValueError, match="ada would get more than Moodle's maximum"):
         moodle.fill(exported, out)
+    exported.write_bytes(MOODLE.replace('"";"100,00";Ja', '"";"100,00";Nein').encode())
+    filled = moodle.fill(exported, out)                 # ada's row is not written any more
+    assert changed(exported.read_bytes(), filled.data, ";") == {(2, 4): ("", "100")}
+    assert "2 that Moodle has locked, left as they were: Ada Lovelace; Cleo" in filled.notes
 
 
 # ---- Gradescope's groups -------------------------------------------------------------------------

@@ -148,6 +148,20 @@ def test_a_time_that_cannot_be_read_is_said(tmp_path, capsys):
     assert row["score"] == "20" and row["notes"].startswith("ada/lab1/timestamp.txt tells no time")
 
 
+@pytest.mark.parametrize("name, text", [("timestamp.txt", "2026-12-02T10:00:00\n"), (
+    "submission_metadata.json", '{"created_at": "2026-12-02 10:00:00.5"}')])
+def test_a_time_without_a_zone_is_said_to_be_that(tmp_path, capsys, name, text):
+    source, handed_in = small_course.write_course(tmp_path)
+    (handed_in / "ada" / "lab1" / "timestamp.txt").unlink()
+    (handed_in / "ada" / "lab1" / name).write_text(text)
+    assert run("grade", source, handed_in, "-o", tmp_path / "out") == 0
+    what = f"ada/lab1/{name} (no time zone; write one behind it, such as +01:00)"
+    assert capsys.readouterr().err == ("grade: no time that can be read, taken as handed in on "
+                                       f"time: {what}\n")
+    assert gradebook(tmp_path / "out")["ada"]["notes"] == (
+        f"{what} tells no time that can be read: taken as handed in on time")
+
+
 def test_results_of_others_and_a_lost_secret_are_warned_of(out, tmp_path, capsys):
     source, handed_in = small_course.write_course(tmp_path)
     shutil.rmtree(handed_in / "cleo")

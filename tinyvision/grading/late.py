@@ -11,6 +11,7 @@ from tinyvision.grading.submissions import home_of
 METADATA = "submission_metadata.json"
 LATE = "late"
 UNREAD = "unread: "                     # before the name of what should have told a time
+NO_ZONE = " (no time zone; write one behind it, such as +01:00)"
 
 
 def times(folder, found) -> dict[str, str]:
@@ -38,15 +39,17 @@ def times(folder, found) -> dict[str, str]:
 
 
 def unread(folder, found, known) -> dict[str, str]:
-    """File -> the name of what should tell when it was handed in and cannot be understood; files
-    whose time is ``known`` (of `times`) are left out. The other arguments as there."""
+    """File -> the name of what should tell when it was handed in and cannot be understood, and
+    whether only the zone is missing; files whose time is ``known`` (of `times`) are left out. The
+    other arguments as there."""
     folder, doubtful = home_of(Path(folder)), {}
     for one in found:
         beside = next((home / name for home in _homes(folder, one.file)
                        for name in ("timestamp.txt", METADATA) if (home / name).exists()), None)
         if one.file not in known and (one.timestamp or beside):
-            doubtful[one.file] = (repr(one.timestamp) if one.timestamp else
-                                  beside.relative_to(folder).as_posix())
+            name = repr(one.timestamp) if one.timestamp else beside.relative_to(folder).as_posix()
+            text = one.timestamp or _said(beside) or ""
+            doubtful[one.file] = name + NO_ZONE * bool(_stamp(f"{text} UTC"))
     return doubtful
 
 
@@ -55,7 +58,7 @@ def _homes(folder: Path, file: str) -> list[Path]:
     return [home for home in (folder / file).parents if folder in home.parents]
 
 
-def _stamp(text: str) -> str | None:
+def _stamp(text: str | None) -> str | None:
     try:
         return time(text).isoformat() if text else None
     except ValueError:
@@ -73,11 +76,16 @@ def _beside(folder: Path, file: str) -> str | None:
 
 
 def _of_file(path: Path) -> str | None:
+    return _stamp(_said(path))
+
+
+def _said(path: Path) -> str | None:
+    """What a file says of the time, as it is written there."""
     if path.is_symlink() or not path.is_file():
         return None
     try:
         text = path.read_text(encoding="utf-8")[:1 << 20]
-        return _stamp(text.strip() if path.suffix == ".txt" else json.loads(text)["created_at"])
+        return text.strip() if path.suffix == ".txt" else str(json.loads(text)["created_at"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None                     # a student can hand in such a file, too
 

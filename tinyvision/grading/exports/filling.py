@@ -15,11 +15,13 @@ ZEROS = {"UNREADABLE": "not readable, exported as 0",   # nothing was run: a per
 
 @dataclass(frozen=True)
 class Filled:
-    """The new bytes, how many marks were put in, into which column, and what to know."""
+    """The new bytes, how many marks were put in, into which column, what to know, and the rows of
+    results that were put in."""
     data: bytes
     count: int
     column: str
     notes: tuple[str, ...]
+    rows: tuple = ()
 
 
 def table_of(path: Path) -> Table:
@@ -97,12 +99,13 @@ def fill(table: Table, first: int, column: int, identity, index: Index, scale: f
     notes += said("submissions of nobody in the file", absent)
     notes += said("named like two different students, left as they were", doubtful)
     above = table.rows[first - 1] if first else []
-    return Filled(table.data(), filled, above[column].value if column < len(above) else "",
-                  tuple(notes))
+    return Filled(table.data(), len(filled), above[column].value if column < len(above) else "",
+                  tuple(notes), tuple(filled))
 
 
-def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, list[str]]:
-    filled, ungraded, missing, zeros_of = 0, [], [], {verdict: [] for verdict in ZEROS}
+def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[list, list[str]]:
+    """(the rows that were put in, sentences)."""
+    filled, ungraded, missing, zeros_of = [], [], [], {verdict: [] for verdict in ZEROS}
     for row, name, at in places.values():
         if len(at) > 1:
             doubtful.append(f"{row.student} ({len(at)} rows)")
@@ -112,7 +115,7 @@ def _put(table, column, places, scale, comma, zeros, doubtful) -> tuple[int, lis
             missing.append(name)
         else:
             table.set(at[0], column, number((row.score or 0.0) * scale, comma))
-            filled += 1
+            filled.append(row)
             if row.records and not row.score and row.verdict in ZEROS:
                 zeros_of[row.verdict].append(name)
     return filled, [*(note for verdict, what in ZEROS.items()

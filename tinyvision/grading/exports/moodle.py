@@ -36,7 +36,6 @@ def fill(exported: Path, out: Path, column: str | None = None, zeros: bool = Fal
     most = _maximum(table, place)
     points = rows[0].points if rows else 0.0
     scale = most / points if most and points else 1.0
-    _check(rows, scale, most, table.name)
     locked: list[str] = []
 
     def skipped(cells: list[str]) -> bool:
@@ -46,6 +45,7 @@ def fill(exported: Path, out: Path, column: str | None = None, zeros: bool = Fal
         return True
     filled = fill_column(table, 1, place, lambda cells: _who(cells, place),
                          Index(rows), scale, zeros, skipped, _called)
+    _check(filled.rows, scale, most, table.name)        # who is locked there may have any mark
     notes = [f"marks of {points:g} points are scaled to Moodle's {most:g}"] if scale != 1 else []
     notes += [f"no maximum grade stands right of the grades: marks are filled in as they are, of "
               f"{points:g} points"] if most is None else []
