@@ -604,6 +604,9 @@ def test_only_what_counts_is_in_the_mean_and_in_the_mistakes(tmp_path, capsys):
     own = [mark.score / mark.points for mark in summary.marks if mark.counts]
     assert summary.shares() == sorted(own) and summary.mean() == sum(own) / 2 and own[0] == 1.0
     assert list(summary.mistakes().values()) == [1] and sum(summary.count().values()) == 3
+    assert summary.verdicts() == {"OK": 1, "WRONG_SHAPE": 1}
+    assert re.search(r"^verdicts +OK 1 · WRONG_SHAPE 1 · not counted 1$", summary_text(summary),
+                     re.M)
     page = text_of((tmp_path / "out" / "report.html").read_text())
     assert f"{summary.mean():.0%}".replace("%", " % mean") in page
 
@@ -724,6 +727,43 @@ def test_points_by_hand_for_a_file_of_no_exercise(tmp_path):
         theirs = text_of((out / "students" / "ben.html").read_text())
         assert ("4 of 10 points" if points else "4 points") in theirs
         assert "of 0" not in theirs
+
+
+def test_a_functions_points_are_those_that_were_given_by_hand(tmp_path):
+    cases = [{"function": function, "name": name, "points": 5.0, "earned": earned,
+              "verdict": "OK" if earned else "WRONG_VALUE", "message": ""}
+             for function, name, earned in (("nms", "a", 5.0), ("nms", "b", 0.0), ("iou", "c", 0.0))]
+    one = record("WRONG_VALUE", 5.0, cases=cases, points=15.0)
+
+    def shown():
+        laid(tmp_path, one)
+        page = text_of((tmp_path / "students" / "ada.html").read_text())
+        return re.findall(r"(nms|iou) ((?:by hand )?[\d.]+ / \d+)", page)
+    assert shown() == [("nms", "5 / 10"), ("iou", "0 / 5")]
+    overrides.add(tmp_path, [one], "ada", "nms: b", 2.5, "hardly wrong", "2026-12-01")
+    assert shown() == [("nms", "by hand 7.5 / 10"), ("iou", "0 / 5")]
+    overrides.add(tmp_path, [one], "ada", "iou", 4.0, "read again", "2026-12-01")
+    assert shown() == [("nms", "by hand 7.5 / 10"), ("iou", "by hand 4 / 5")]
+    assert mark(one, course.read(tmp_path)).score == 11.5
+    overrides.add(tmp_path, [one], "ada", "", 3.0, "the whole", "2026-12-01")
+    assert shown() == [("nms", "5 / 10"), ("iou", "0 / 5")]      # a whole mark is no function's
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_everybody_is_on_the_class_page_with_the_gradebooks_points(tmp_path, several):
+    laid(tmp_path, record())
+    (tmp_path / "roster.csv").write_text("id,name,email\nada,A,\nzoe,<Z>,\n")
+    assert command("roster", tmp_path, tmp_path / "roster.csv") == 0
+    page = laid(tmp_path, record(), *[record(exercise="other", file="o.py")] * several, record(
+        "UNREADABLE", 0.0, exercise=None, points=None, student="ben", file="ben.zip"))
+    everybody = page.partition('id="everybody"')[2].partition("</section>")[0]
+    head, *rows = [" ".join(text_of(row).split()) for row in everybody.split("<tr>")[1:]]
+    assert head == f"student nms {'other ' * several}of no exercise"
+    assert rows == ["ada 10" + " 10" * several, "ben cannot be read 0",
+                    "zoe nothing to grade 0" if several else "zoe 0 nothing to grade"]
+    assert "students/zoe.html" not in page
+    book = (tmp_path / "gradebook.csv").read_text()
+    assert "\nzoe," in book and ",MISSING,0," in book and ",UNREADABLE,0," in book
 
 
 def test_a_roster_is_told_and_is_no_failure(copy, capsys):

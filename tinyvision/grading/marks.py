@@ -6,9 +6,9 @@ pages are made: records stay as they are.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tinyvision.grading import course
+from tinyvision.grading import course, overrides
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class Mark:
             more than one was handed in.
         notes: why the score differs from the record's, a sentence each.
         counts: whether it is part of the student's total; of several versions one is.
+        by_hand: function -> its points, where they or a case's were set by hand.
     """
     score: float | None
     points: float | None
     notes: tuple[str, ...] = ()
     counts: bool = True
+    by_hand: dict[str, float] = field(default_factory=dict)
 
     @property
     def share(self) -> float | None:
@@ -39,4 +41,5 @@ def mark(record: dict, rules: course.Rules) -> Mark:
     """The mark for one record: a pure function of both."""
     score, notes = rules.score(record)
     counts = rules.counts(record)
-    return Mark(score, rules.points(record) if counts else None, tuple(notes), counts)
+    return Mark(score, rules.points(record) if counts else None, tuple(notes), counts,
+                overrides.by_function(record, rules.given) if counts else {})

@@ -209,6 +209,17 @@ def applied(record: dict, given: list[Override]) -> tuple[float | None, list[str
     return round(sum(_function_score(record, mine).values()), 4), notes, False
 
 
+def by_function(record: dict, given: list[Override]) -> dict[str, float]:
+    """Function -> its points, for those with a mark by hand; {} where the whole mark is one."""
+    mine = {(o.function, o.case): o for o in given
+            if (o.student, o.exercise) == (record["student"], record["exercise"] or "")}
+    if not mine or ("", "") in mine:
+        return {}
+    changed = {function for function, _ in mine}
+    return {function: round(points, 4) for function, points in
+            _function_score(record, mine).items() if function in changed}
+
+
 def _function_score(record: dict, mine: dict) -> dict[str, float]:
     scores: dict[str, float] = {}
     for case in record["cases"]:

@@ -60,11 +60,20 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
-    write(store.out / "report.html", class_page(items, groups, missing, notes))
+    write(store.out / "report.html", class_page(items, groups, missing, notes,
+                                                _absent(store, items)))
     write(store.out / "similar.html", similar_page(groups))
     _remove_pages(store.out / "students", {item.home for item in items})
     return Report(store.out / "gradebook.csv", store.out / "report.html", store.out / "students",
                   len(items), groups, missing, notes)
+
+
+def _absent(store: Store, items: list) -> list[data.Item]:
+    """Those on the roster who handed in nothing, as the class page lists them: with no folder."""
+    records = [item.record for item in items]
+    rules = course.read(store.out, records)
+    return [data.Item(record, marks.mark(record, rules), "")
+            for record in totals.absent(store.out, records)]
 
 
 def _write_gradebook(store: Store, items: list) -> None:

@@ -51,6 +51,11 @@ class Summary:
         """How many submissions have each verdict, the most frequent first."""
         return dict(collections.Counter(r["verdict"] for r in self.records).most_common())
 
+    def verdicts(self) -> dict[str, int]:
+        """The same of those that count, as the class page has it."""
+        return dict(collections.Counter(record["verdict"] for record, mark in zip(
+            self.records, self.marks) if mark.counts).most_common())
+
     def shares(self) -> list[float]:
         """The share of the points of those that count and have one, sorted."""
         return sorted(mark.share for mark in self.marks
@@ -83,7 +88,7 @@ def summary_text(summary: Summary) -> str:
                                               f"median {summary.median():.0%}")
     lines = [f"{len(summary.records)} of {summary.submitted} graded in {took} ({workers}, "
              f"isolation {summary.isolation}{already}){mean}"]
-    lines += _section("verdicts", [f"{verdict} {n}" for verdict, n in summary.count().items()])
+    lines += _section("verdicts", _verdicts(summary))
     lines += _common(summary)
     lines += _section("look at these", _remarked(summary))
     lines += _section("similar", _alike(summary))
@@ -93,6 +98,12 @@ def summary_text(summary: Summary) -> str:
     if summary.interrupted:
         lines.append("interrupted: the same command goes on from here")
     return "\n".join([*lines, *_files(summary)])
+
+
+def _verdicts(summary: Summary) -> list[str]:
+    passed = sum(not mark.counts for mark in summary.marks)
+    return [*(f"{verdict} {n}" for verdict, n in summary.verdicts().items()),
+            *[f"not counted {passed}"] * bool(passed)]
 
 
 def _common(summary: Summary) -> list[str]:

@@ -14,7 +14,8 @@ TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
 
 
-def class_page(items: list, groups: list, missing: list[str], notes: list[str]) -> str:
+def class_page(items: list, groups: list, missing: list[str], notes: list[str],
+               absent: list = ()) -> str:
     """The page on the class.
 
     Arguments:
@@ -22,6 +23,7 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str]) 
         groups: `similarity.Group`, the most alike first.
         missing: sentences on what is not graded yet or is damaged.
         notes: sentences on the roster.
+        absent: `data.Item` of those on the roster who handed in nothing; they have no page.
     """
     everything, items = items, [item for item in items if item.mark.counts]
     exercises = data.by_exercise(items)
@@ -35,7 +37,7 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str]) 
             f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
             f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}"
             f"{_look(everything, [*missing, *notes])}"
-            f"{_everybody(students, list(exercises), exercises)}")
+            f"{_everybody(students, list(exercises), exercises, absent)}")
     return parts.page("Class report", body)
 
 
@@ -210,14 +212,19 @@ def _look(items, sentences: list[str]) -> str:
         "Remarks come from reading the source; they change no mark.", "look")
 
 
-def _everybody(students: dict, names: list[str], exercises: dict) -> str:
+def _everybody(students: dict, names: list[str], exercises: dict, absent: list) -> str:
     head = "".join(f'<th title="{escape(exercises[name][0].title)}">{escape(name)}</th>'
                    for name in names)
-    rows = "".join(f"<tr><td>{link(items[0])}</td>{''.join(_cell(items, n) for n in names)}"
-                   f"{_others(items)}</tr>" for items in students.values())
+    shown = [*((link(items[0]), items) for items in students.values()),
+             *((escape(item.student), [item]) for item in absent)]
+    others = [_others(items, names) for _, items in shown]
+    rows = "".join(f"<tr><td>{who}</td>{''.join(_cell(items, n) for n in names)}"
+                   f'<td class="small">{texts}</td></tr>'
+                   for (who, items), texts in zip(shown, others))
+    other = "of no exercise" if any(others) else ""
     return parts.section("Everybody", rows and (
-        f'<div class="card scroll"><table class="matrix"><tr><th>student</th>{head}<th></th></tr>'
-        f"{rows}</table></div>"), name="everybody")
+        f'<div class="card scroll"><table class="matrix"><tr><th>student</th>{head}'
+        f"<th>{other}</th></tr>{rows}</table></div>"), name="everybody")
 
 
 def _cell(items: list, name: str) -> str:
@@ -230,12 +237,16 @@ def _cell(items: list, name: str) -> str:
     return f'<td class="cell {_grade(best)}">{texts}</td>'
 
 
-def _others(items: list) -> str:
-    """What a student handed in for no known exercise, and what it has by hand."""
-    found = [item for item in items if not item.record["exercise"]]
-    texts = [tag(item.record["verdict"]) + f" {number(item.mark.score)}" * bool(item.mark.score)
-             for item in found]
-    return f'<td class="small">{" ".join(texts)}</td>'
+def _others(items: list, names: list[str]) -> str:
+    """What a student handed in for no known exercise, with its points: 0 as in the gradebook, or
+    what it has by hand. And that nothing was handed in: such a one has no page."""
+    texts = []
+    for item in items:
+        known, points = item.record["exercise"] in names, item.mark.score
+        if not known or not item.home:
+            texts.append(tag(item.record["verdict"])
+                         + f" {number(points)}" * (not known and points is not None))
+    return " ".join(texts)
 
 
 def _grade(share: float | None) -> str:

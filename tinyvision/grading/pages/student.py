@@ -54,7 +54,8 @@ def _card(item, numbers: bool) -> str:
     notes = "".join(f'<p class="hint">{escape(note)}</p>' for note in mark.notes)
     message = f"<p>{escape(record['message'])}</p>" if not record["cases"] else ""
     groups = itertools.groupby(record["cases"], lambda case: case["function"])
-    functions = "".join(_function(record, name, list(cases), numbers) for name, cases in groups)
+    functions = "".join(_function(record, name, list(cases), numbers, mark.by_hand.get(name))
+                        for name, cases in groups)
     return (f'<article class="card"><div class="head"><div><h2>{escape(item.title)}</h2>'
             f'<p class="soft small">{escape(record["file"])} &nbsp;{tag(record["verdict"])}</p>'
             f'</div><div class="score">{score}{of}</div></div>{notes}{message}{_lines(record)}'
@@ -67,16 +68,20 @@ def _score(mark) -> str:
     return "not graded" if mark.score is None else number(mark.score)
 
 
-def _function(record: dict, name: str, cases: list[dict], numbers: bool) -> str:
+def _function(record: dict, name: str, cases: list[dict], numbers: bool,
+              by_hand: float | None = None) -> str:
     """What became of one function: points, a mark per case, findings, the failed cases."""
     earned, points = (sum(case[key] for case in cases) for key in ("earned", "points"))
+    said = "" if by_hand is None else '<span class="soft small">by hand</span> '
+    counted = earned if by_hand is None else by_hand
     chips = "".join(f'<li class="{_tone(case)}">{escape(case["name"])}</li>' for case in cases)
     findings = "".join(_finding(found) for found in record["diagnoses"]
                        if found["function"] == name)
     cases = cases if numbers else [case | {"hidden": True} for case in cases]
     failed = "".join(_hidden(*one) if one[0].get("hidden") else _case(*one) for one in alike(cases))
     return (f'<div class="function"><div class="head"><h3><code>{escape(name)}</code></h3>'
-            f'<span class="num">{number(earned)} <span class="soft">/ {number(points)}</span>'
+            f'<span class="num">{said}{number(counted)} '
+            f'<span class="soft">/ {number(points)}</span>'
             f'</span></div><ul class="chips">{chips}</ul>{findings}{failed}</div>')
 
 
