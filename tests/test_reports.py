@@ -732,7 +732,8 @@ def test_points_by_hand_for_a_file_of_no_exercise(tmp_path):
 def test_a_functions_points_are_those_that_were_given_by_hand(tmp_path):
     cases = [{"function": function, "name": name, "points": 5.0, "earned": earned,
               "verdict": "OK" if earned else "WRONG_VALUE", "message": ""}
-             for function, name, earned in (("nms", "a", 5.0), ("nms", "b", 0.0), ("iou", "c", 0.0))]
+             for function, name, earned in (("nms", "a", 5.0), ("nms", "b", 0.0),
+                                            ("iou", "c", 0.0))]
     one = record("WRONG_VALUE", 5.0, cases=cases, points=15.0)
 
     def shown():

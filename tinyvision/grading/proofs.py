@@ -120,8 +120,8 @@ def _check_generator(exercise: Exercise) -> list[str]:
     and the graders of other shards, would get other numbers than the mark was made with."""
     first, again = (exercise.cases(np.random.default_rng(PUBLIC_SEED)) for _ in range(2))
     other = [one for one, two in zip(first, again) if _arguments(one) != _arguments(two)]
-    return [f"case {one.name!r} of {one.function} has other arguments each time it is made from the "
-            "same seed; draw all of its numbers from the rng that cases(rng) is given"
+    return [f"case {one.name!r} of {one.function} has other arguments each time it is made from "
+            "the same seed; draw all of its numbers from the rng that cases(rng) is given"
             for one in other[:1]]
 
 
