@@ -770,3 +770,18 @@ def test_a_folder_that_was_swept_before_it_was_locked_is_made_again(tmp_path, mo
     assert lock(Path(made.name)) is None
     made.cleanup()
     assert not os.path.exists(made.name)
+
+
+HASHES = b"def f(): return hash('cat') % 100003\n"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_sets_of_words_have_the_same_order_in_every_run(level):
+    def once():
+        session = sandbox.Session("student.py", HASHES, level)
+        try:
+            return session.ask({"do": "call", "function": "f", "args": {"tuple": []}, "cap": 99}, [],
+                               10, 1 << 20)[1]
+        finally:
+            session.close()
+    assert once() == once() != []

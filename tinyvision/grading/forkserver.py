@@ -40,7 +40,7 @@ class ForkServer:
         with theirs:
             self.process = subprocess.Popen(
                 jail.strong_command(self.limits, "zygote"), stdin=theirs, start_new_session=True,
-                stdout=subprocess.DEVNULL, stderr=self.errors, cwd="/", env=dict(jail.THREADS))
+                stdout=subprocess.DEVNULL, stderr=self.errors, cwd="/", env=dict(jail.SETTINGS))
         self.control.settimeout(START_SECONDS)
         try:
             self.control.send(str(self.limits.disk).encode())

@@ -33,7 +33,8 @@ from tinyvision.grading.inside import landlock, seccomp, worker
 
 LEVELS = ("strong", "medium", "none")
 NOBODY = "65534"
-THREADS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+SETTINGS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+SETTINGS["PYTHONHASHSEED"] = "0"        # the order of a set of words is the same in every run
 INSIDE = {"TMPDIR": "/tmp", "HOME": "/tmp"}
 PARTS = Path(__file__).with_name("inside")              # the files of ours that stand inside
 
@@ -129,8 +130,9 @@ def plain_command() -> list[str]:
 
 
 def started(python, site: str, grader: str, part: str) -> list[str]:
-    """The command that starts one of our parts; the student's imports do not look where it is."""
-    return [str(python), "-I", "-S", "-B", "-c", START.format(site=site, grader=grader, part=part)]
+    """The command that starts one of our parts; the student's imports do not look where it is.
+    Isolated as by ``-I``, but for the environment, which is ours and has a setting for Python."""
+    return [str(python), "-P", "-s", "-S", "-B", "-c", START.format(site=site, grader=grader, part=part)]
 
 
 def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]:
@@ -157,7 +159,7 @@ def enclosed(mounts: list[str], program: list[str], closed: bool = True) -> list
             command += ["--cap-add", f"CAP_{capability}"]
     else:
         command += [*users, "--uid", NOBODY, "--gid", NOBODY]
-    for name, value in {**THREADS, **INSIDE}.items():
+    for name, value in {**SETTINGS, **INSIDE}.items():
         command += ["--setenv", name, value]
     if root:
         mounts = [*mounts, "--ro-bind", bwrap, "/bin/bwrap",

@@ -17,7 +17,7 @@ import threading
 from tinyvision.grading import jail, scratch
 from tinyvision.grading.forkserver import ForkServer, last_line
 from tinyvision.grading.inside import messages, worker
-from tinyvision.grading.jail import LEVELS, THREADS, Limits, interpreter, numpy_site  # noqa: F401
+from tinyvision.grading.jail import LEVELS, SETTINGS, Limits, interpreter, numpy_site  # noqa: F401
 
 START_SECONDS = 30                      # for the interpreter and numpy on a busy machine
 
@@ -75,7 +75,9 @@ class Fresh:
     def __init__(self, level: str, limits: Limits, folder: str):
         strong = level == "strong"
         self.errors = tempfile.TemporaryFile()
-        environment = dict(THREADS) if os.name == "posix" else {**os.environ, **THREADS}
+        inherited = {} if os.name == "posix" else {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment = {**inherited, **SETTINGS}
         self.process = subprocess.Popen(
             jail.strong_command(limits) if strong else jail.plain_command(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,

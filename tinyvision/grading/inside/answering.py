@@ -133,11 +133,11 @@ def called(submission: Submission, request: dict, arguments, answers: list, driv
 
 def answered(returned, args: tuple, answers: list, cap: int) -> dict:
     """The header for what a function returned and left of its arguments."""
-    several = isinstance(returned, (tuple, list)) and type(returned) in (tuple, list)
-    values = returned[:16] if several else (returned,)
+    kind = next((one for one in (tuple, list) if isinstance(returned, one)), None)
+    values = list(kind.__iter__(returned))[:16] if kind else (returned,)     # a namedtuple, too
     described = [describe(value, answers, cap) for value in values]
     inputs = [arg for arg in args if isinstance(arg, np.ndarray)]
-    header = {"status": "ok", "several": type(returned).__name__ if several else "",
+    header = {"status": "ok", "several": kind.__name__ if kind else "",
               "answers": described, "inputs": len(answers)}
     answers.extend(arg.tobytes() for arg in inputs)
     return header

@@ -18,7 +18,7 @@ import types
 
 DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-HARMLESS = {*dir(builtins), "display"}  # what these are given stays as it is
+HARMLESS = {*dir(builtins), "display"} - {"setattr", "delattr", "next", "exec"}     # change nothing
 
 
 def is_definition(node: ast.stmt) -> bool:

@@ -47,6 +47,14 @@ class Nothing:
     def __exit__(self, *error):
         return False
 
+    def __or__(self, other):            # in a type hint: Axes | None
+        return self
+
+    __ror__ = __or__
+
+    def __mro_entries__(self, bases):   # a class of one's own made from it
+        return ()
+
     def __repr__(self):
         return "a plot that is not drawn while this is graded"
 
@@ -64,9 +72,8 @@ def subplots(nrows=1, ncols=1, *, squeeze=True, **options):
 
 CALLS = {                               # whose results are taken apart
     "subplots": subplots, "plot": lambda *args, **options: [NOTHING],
+    "xlim": lambda *args, **options: (0.0, 1.0), "ylim": lambda *args, **options: (0.0, 1.0),
     "hist": lambda *args, **options: (NOTHING, NOTHING, NOTHING)}
-
-
 JUPYTER = {"display": NOTHING, "get_ipython": NOTHING}  # names that are there without an import
 
 
@@ -74,6 +81,7 @@ class Module(types.ModuleType):
     """A module in which every name is found."""
     __path__: list = []
     __all__: list = []
+    __version__ = "0"
 
     def __getattr__(self, name):
         return getattr(NOTHING, name)

@@ -1,8 +1,9 @@
 """A student's file: its text or cells, and the functions in it, which are run.
 
-A ``.py`` file runs whole. Of a notebook the statements run that are `needed`, in their order; where
-a name is still missing, all cells do. A statement that fails there costs nothing but itself, one
-that is neither definition nor quick is stopped: it may train for an hour.
+A ``.py`` file runs whole. Of a notebook, and of a file in which something raises, the statements
+run that are `needed`, in their order; where a name is still missing in a notebook, all cells do. A
+statement that fails then costs nothing but itself, one that is neither definition nor quick is
+stopped: it may train for an hour.
 """
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from .needed import DEFINES, is_definition, needed
 
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
 MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w\s,.]+=\s*[%!].*|[\w.]+\?{1,2}\s*)$")
-PATIENCE = 1.2                          # seconds for all that is no definition; half of the rest each
+CONTINUED = re.compile(r"^[ \t]*[%!](?:.*\\\n)+", re.M)   # a shell line of several
+PATIENCE = 1.2                          # seconds for all that is no definition
+TICK, IDLE = 0.02, 0.05                 # seconds between two looks; the share of work that is none
 UNUSUAL = {"os", "sys", "subprocess", "socket", "ctypes", "shutil", "signal", "inspect", "gc",
            "pickle", "multiprocessing", "threading", "urllib", "requests", "importlib",
            "tinyvision", "torch", "torchvision", "tensorflow", "scipy", "cv2", "skimage"}
@@ -71,6 +74,7 @@ def without_magics(code: str) -> str:
     first, _, rest = code.lstrip().partition("\n")
     if first.startswith("%%"):
         return rest if first.split()[0] in PYTHON_CELLS else ""
+    code = CONTINUED.sub(lambda found: found[0].replace("\\\n", " "), code)
     return "\n".join(MAGIC.sub(r"\1pass", line) for line in code.split("\n"))
 
 
@@ -95,7 +99,7 @@ class Submission:
     """
 
     def __init__(self, name: str, source: bytes, functions=()):
-        self.notebook, self.functions = name.endswith(".ipynb"), functions
+        self.name, self.notebook, self.functions = name, name.endswith(".ipynb"), functions
         self.trees, self.broken, self.failed = [], [], []
         for title, code in cells_of(name, source):
             linecache.cache[title] = (len(code), None, code.splitlines(True), title)
@@ -109,13 +113,28 @@ class Submission:
 
     def execute(self) -> None:
         """Fill the name space anew: by a file, or by what is needed of a notebook."""
-        module = types.ModuleType("submission")
-        sys.modules["submission"], self.space, self.failed = module, module.__dict__, []
-        self.space.update(plots.JUPYTER)
+        self.failed, self.complete = [], False
+        self.begin()
         if not self.notebook:
-            for title, tree in self.trees:
-                self.run(tree.body, title)
-            return
+            try:
+                for title, tree in self.trees:
+                    self.run(tree.body, title)
+                return
+            except (MemoryError, ImportError):
+                raise                   # what is not there is said, whoever needs it
+            except Exception as error:  # a demonstration, maybe: what is defined can still be right
+                self.failed = [error]
+                self.begin()
+        self.execute_needed()
+
+    def begin(self) -> None:
+        """A new module's name space."""
+        module = types.ModuleType("submission")
+        sys.modules["submission"], self.space = module, module.__dict__
+        self.space.update(plots.JUPYTER, exit=sys.exit, quit=sys.exit, __file__=self.name)
+
+    def execute_needed(self) -> None:
+        """Run what the graded functions need."""
         all_ = [(title, node) for title, tree in self.trees for node in tree.body]
         chosen = needed([node for _, node in all_], self.functions)
         clock = Patience(PATIENCE)
@@ -126,6 +145,7 @@ class Submission:
 
     def execute_all(self) -> None:
         """Run every cell of a notebook on top of its definitions."""
+        self.complete = True
         clock = Patience(PATIENCE)
         for title, tree in self.trees:
             self.survive(tree.body, title, clock.half())
@@ -155,8 +175,13 @@ class Submission:
             self.execute()
         try:
             return self.call_once(function, arguments(), driver)
-        except (LookupFailed, NameError):
+        except (MemoryError, RecursionError, WrongSignature):
+            raise
+        except (LookupFailed, NameError) as error:
             if not self.notebook:
+                raise (self.failed or [error])[0]
+        except Exception:               # an attribute or a key that another cell makes, maybe
+            if not self.notebook or self.complete:
                 raise
         self.execute_all()
         return self.call_once(function, arguments(), driver)
@@ -184,9 +209,11 @@ class TooLong(BaseException):
 
 
 class Patience:
-    """Time for statements that nobody asked for: each may take half of what is left of it.
+    """Processor time for statements that nobody asked for: each may take half of what is left.
 
-    Where there is no such clock (Windows) they may take what they like.
+    Processor time, as on a busy machine the same statement takes longer; one that sleeps takes none
+    and is stopped by the clock on the wall. Where there are no such clocks (Windows) they may take
+    what they like.
     """
 
     def __init__(self, seconds: float):
@@ -200,18 +227,24 @@ class Patience:
             yield
             return
         signal.signal(signal.SIGALRM, self.stop)
-        start, self.running = time.perf_counter(), True
-        self.clock(signal.ITIMER_REAL, self.left / 2)
+        self.start, self.begun, self.running = time.process_time(), time.perf_counter(), True
+        self.clock(signal.ITIMER_REAL, TICK, TICK)
         try:
             yield
         finally:
             self.running = False        # what rings now comes too late
             self.clock(signal.ITIMER_REAL, 0)
-            self.left = max(self.left - (time.perf_counter() - start), 0.02)
+            self.left = max(self.left - self.used(), 0.02)
+
+    def used(self) -> float:
+        """Seconds of work; of waiting, where there was hardly any work."""
+        worked = time.process_time() - self.start
+        waited = time.perf_counter() - self.begun
+        return waited if worked < IDLE * waited else worked
 
     def stop(self, *_):
         """The clock rings."""
-        if self.running:
+        if self.running and self.used() > self.left / 2:
             raise TooLong("a cell that took too long was stopped")
 
 
