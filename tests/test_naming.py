@@ -103,3 +103,31 @@ def test_right_numbers_beside_a_constant_are_no_constant():
     assert unchanging(seen([3.0, 3], [3.0, 3]))[0] == "constant"
     assert unchanging(seen([np.nan, np.nan]))[0] == "not-a-number"
     assert unchanging(seen([3.0, 3], [1.0, 2])) is None
+
+
+@pytest.mark.parametrize("exercise, old, new, name, said", [
+    ("max_pool2d", "return y, indices", "return y, 0 * indices", "all-zero",
+     "In answer 2 of 2 every number of your result is zero"),
+    ("max_pool2d", "return y, indices", "return y, indices + 1", "offset",
+     "In answer 2 of 2 your result is the right one plus 1 everywhere."),
+    ("lstm_cell", "gb, gb", "gb, 0 * gb", "all-zero",
+     "In answer 7 of 7 every number of your result is zero"),
+    ("lstm_cell", "gb, gb", "2 * gb, 2 * gb", "factor",
+     "In answers 6 and 7 of 7 your result is 2 times the right one."),
+    ("lstm_cell", "gb, gb", "2 * gb, 3 * gb", "factor",
+     "In answer 6 of 7 your result is 2 times the right one."),
+    ("max_pool2d", "return y, indices", "return 3 * y, 3 * indices", "factor",
+     "Your result is 3 times the right one.")])
+def test_of_a_tuple_it_is_said_which_arrays_are_wrong_that_way(exercise, old, new, name, said):
+    text = solution_text(load(exercise))
+    assert old in text
+    found = graded(exercise, text.replace(old, new, 1))["diagnoses"]
+    assert found[0]["name"] == name and found[0]["hint"].startswith(said)
+
+
+def test_of_a_tuple_of_constants_the_right_one_is_not_meant():
+    right = Expected((np.ones(3), np.arange(3.0)), True, (None, None), (1, 1))
+    answers = [Answer((np.ones(3), np.zeros(3)), ("", ""), "tuple"),
+               Answer((np.zeros(3), np.zeros(3)), ("", ""), "tuple")]
+    assert [unchanging([(answer, right)])[1][:17] for answer in answers] == [
+        "In answer 2 of 2 ", "Every number of y"]

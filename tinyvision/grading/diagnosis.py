@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.grading.forms import form
-from tinyvision.grading.patterns import SLACK, pattern, unchanging
+from tinyvision.grading.patterns import SLACK, of_arrays, pattern, unchanging
 from tinyvision.grading.verdict import (
     FLOATS,
     Answer,
@@ -101,12 +101,13 @@ def _generic(assignment, function, mine, failing, answers, verdicts, judgements)
     """What is said of wrong answers that are no known mistake's."""
     enough = _enough(failing, mine, [i for i in mine if i in answers])
     seen = [(answers[i], assignment.expected[i], judgements[i]) for i in failing]
-    other = enough and form([(*one, _arrays(assignment, i)) for one, i in zip(seen, failing)])
+    other = enough and of_arrays(form, [(*one, _arrays(assignment, i))
+                                        for one, i in zip(seen, failing)])
     if other:
         return [Diagnosis(function, *other)]
     if all(verdicts[i] not in WRONG for i in failing):
         return []
-    alike = enough and pattern([one for one in seen if one[2].verdict in WRONG])
+    alike = enough and of_arrays(pattern, [one for one in seen if one[2].verdict in WRONG])
     where = parameter(assignment, mine, verdicts)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")

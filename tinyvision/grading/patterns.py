@@ -8,9 +8,11 @@ of it; where there is none, whether all numbers are nearly right.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from tinyvision.grading.verdict import number
+from tinyvision.grading.verdict import differs, number
 
 NEARLY = 1e-4                           # relative difference: what is written alike, or almost
 SLACK = 8.0                             # times the bound, which was made for the right answer
@@ -35,6 +37,37 @@ def pattern(wrong) -> tuple[str, str] | None:
     with np.errstate(invalid="ignore", over="ignore"):
         return next(filter(None, (_told([test(*pair) for pair in pairs]) for test in tests)),
                     None) or nearly(pairs)
+
+
+def of_arrays(test, wrong) -> tuple[str, str] | None:
+    """What `pattern`, or another test of the same arguments, says of wrong answers. It sees the
+    first wrong array of each: of tuples it is said which arrays are wrong that way."""
+    found = test(wrong)
+    if not found:
+        return None
+    parts = {judgement.part for _, _, judgement, *_ in wrong}
+    count = max(len(right.parts) for _, right, *_ in wrong)
+    for part in set(range(count)) - parts:
+        alone = [(answer, right, replace(judgement, part=part), *others)
+                 for answer, right, judgement, *others in wrong if _differs(answer, right, part)]
+        if alone and test(alone) == found:
+            parts.add(part)
+    return found[0], _placed(found[1], parts, count)
+
+
+def _differs(answer, right, part: int) -> bool:
+    got, want = (one.parts[part] if part < len(one.parts) else None for one in (answer, right))
+    return got is None or want is None or got.shape != want.shape or bool(
+        differs(got, want, right.tolerance(part, got.dtype)).any())
+
+
+def _placed(sentence: str, parts: set, count: int) -> str:
+    """A sentence with the arrays of a tuple that it is about, unless it is about all of them."""
+    if len(parts) == count:
+        return sentence
+    *others, last = (str(part + 1) for part in sorted(parts))
+    which = f"answers {', '.join(others)} and {last}" if others else f"answer {last}"
+    return f"In {which} of {count} {sentence[0].lower()}{sentence[1:]}"
 
 
 def agreed(found: list[dict]):
@@ -70,7 +103,7 @@ def unchanging(seen) -> tuple[str, str] | None:
         return None
     if not any(part.size for mine, _ in seen for part in mine):
         return "empty", "Your result has no element."
-    values = []
+    values, wrong = [], set()
     for k in range(max(len(mine) for mine, _ in seen)):
         column = [mine[k].ravel() for mine, _ in seen if k < len(mine)]
         found = np.unique(np.concatenate(column))       # NumPy takes all NaN for one number here
@@ -79,7 +112,9 @@ def unchanging(seen) -> tuple[str, str] | None:
         if len(found) and not all(np.array_equal(*both) for both in zip(column, (
                 right[k].ravel() for mine, right in seen if k < min(len(mine), len(right))))):
             values.append(str(found[0]) if found.dtype == bool else number(found[0]))
-    return _always(sorted(set(values)), len(seen))
+            wrong.add(k)
+    said = _always(sorted(set(values)), len(seen))
+    return said and (said[0], _placed(said[1], wrong, max(len(right) for _, right in seen)))
 
 
 def _always(values: list[str], cases: int) -> tuple[str, str] | None:
