@@ -22,27 +22,31 @@ LONGEST = 400                           # characters of a call or an answer
 
 
 def counterexamples(trials, deep: bool) -> list[dict]:
-    """One for each function that is wrong, where one was found.
+    """One for each function that is wrong, where one was found. What is shown as a student's answer
+    is one: the smallest call of a known mistake is put to the student's function, too, and where
+    that is right, the mistake is another, and loses its name.
 
     Arguments:
-        trials: the `Trials` of a submission. A known mistake's example is worked out from the
-            mistake itself, with public numbers, once for everybody.
-        deep: ask the student's own function too, up to a hundred and sixty times.
+        trials: the `Trials` of a submission. A known mistake's call is worked out from the mistake
+            itself, with public numbers, once for everybody.
+        deep: look for the smallest call of what nobody knows, too: a hundred and sixty answers.
     """
-    assignment, shown = trials.assignment, []
+    assignment, shown_ = trials.assignment, []
     for function in assignment.exercise.functions:
-        mistake, whole = mistake_of(trials, function)
-        if mistake is not None:
-            case, words = of_mistake(assignment.public, mistake) or (None, {})
-            shown.append(dict(words) if whole or not words else of_call(trials, case))
-        elif deep:
-            shown.append(of_student(trials, function))
-    return [one for one in shown if one]
+        mistake = mistake_of(trials, function)
+        known = mistake and of_mistake(assignment.public, mistake)
+        verdict, example = of_call(trials, *known) if known else (None, None)
+        if verdict is Verdict.OK:
+            trials.refute(function, mistake.name)
+            mistake = None
+        if mistake is None and deep:
+            example = of_student(trials, function)
+        shown_.append(example)
+    return [one for one in shown_ if one]
 
 
 def mistake_of(trials, function: str):
-    """(the known mistake that was named, in the version that answers most cases as the student;
-    whether it answers all of them so, and is all that is wrong); (None, False) without a name."""
+    """The known mistake that was named, in the version that answers most cases as the student."""
     names = {one.name for one in trials.diagnoses if one.function == function}
 
     def alike(entry):
@@ -51,11 +55,7 @@ def mistake_of(trials, function: str):
                    for i, answer in entry[1].items())
     mine = [entry for entry in trials.assignment.bank
             if entry[0].function == function and entry[0].name in names]
-    if not mine:
-        return None, False
-    best = max(mine, key=alike)
-    answered_ = [i for i in trials.answers if trials.assignment.cases[i].function == function]
-    return best[0], alike(best) == len(answered_)
+    return max(mine, key=alike)[0] if mine else None
 
 
 @functools.cache
@@ -77,10 +77,14 @@ def of_mistake(assignment, mistake) -> tuple | None:
     return None
 
 
-def of_call(trials, case) -> dict | None:
-    """What a student's function makes of a known mistake's smallest call: it has others, too."""
-    verdict, answer = answered(trials, case, sensible(trials.assignment.exercise, case))
-    return shown(trials.assignment.exercise, case, answer) if verdict in SHRUNK else None
+def of_call(trials, case, words) -> tuple:
+    """(the verdict on a student's answer to a call, what is shown of it). Of a function that did not
+    end nothing more is asked: the mistake's own answer is shown."""
+    exercise = trials.assignment.exercise
+    if case.function in trials.left:
+        return None, dict(words)
+    verdict, answer = answered(trials, case, sensible(exercise, case))
+    return verdict, shown(exercise, case, answer) if verdict in SHRUNK else None
 
 
 def of_student(trials, function: str) -> dict | None:

@@ -24,6 +24,7 @@ from tinyvision.grading.verdict import (
 )
 
 WRONG = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE)
+UNKNOWN = "This is none of the known mistakes."
 MISTYPED = (Verdict.WRONG_TYPE, Verdict.WRONG_DTYPE)
 
 
@@ -112,7 +113,7 @@ def _generic(assignment, function, mine, failing, answers, verdicts, judgements)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")
         return [Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))]
-    return [Diagnosis(function, "", "This is none of the known mistakes.")]
+    return [Diagnosis(function, "", UNKNOWN)]
 
 
 def _arrays(assignment, i: int) -> dict:

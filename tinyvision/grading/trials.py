@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from tinyvision.grading.assignment import request
-from tinyvision.grading.diagnosis import MISTYPED, WRONG, diagnose, known
+from tinyvision.grading.diagnosis import MISTYPED, UNKNOWN, WRONG, Diagnosis, diagnose, known
 from tinyvision.grading.follow import follows
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
@@ -254,6 +254,11 @@ class Trials:
         wrong = {self.assignment.cases[i].function for i, verdict in self.verdicts.items()
                  if verdict in (*WRONG, *MISTYPED) and i not in self.followed}
         self.diagnoses = [one for one in found if one.function in wrong]
+
+    def refute(self, function: str, name: str) -> None:
+        """A known mistake that was named is another: the function is right where that is wrong."""
+        self.diagnoses = [Diagnosis(function, "", UNKNOWN) if (one.function, one.name) == (
+            function, name) else one for one in self.diagnoses]
 
     def record(self, examples=()) -> dict:
         """Score, cases and diagnoses; each function's example stands with what is said of it."""

@@ -16,6 +16,7 @@ import linecache
 import re
 import signal
 import sys
+import textwrap
 import time
 import types
 
@@ -85,7 +86,7 @@ def parse(name: str, code: str, notebook: bool) -> ast.Module:
     except SyntaxError:
         if not notebook:
             raise
-        return ast.parse(without_magics(code), name)
+        return ast.parse(textwrap.dedent(without_magics(code)), name)
     except (MemoryError, RecursionError, ValueError) as error:
         raise SyntaxError(f"cannot be parsed: {error or type(error).__name__}") from None
 
