@@ -277,6 +277,17 @@ def test_variations_are_the_seeds():
     assert "y first: (y0, x0, y1, x1)" in text and "they are given" not in text
 
 
+def test_docstrings_call_functions_as_they_are_called_there(built):
+    text = (built.folder / "student" / "hw3.py").read_text()
+    tree = ast.parse(text)
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    docs = [ast.get_docstring(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
+    varied_name, = (name for name in defined if name.endswith("_conv2d"))
+    assert any(f"arguments of `{varied_name}`" in doc for doc in docs)
+    usual = [name for part in PARTS for name in exercises.load(part).functions]
+    assert not [name for name in usual for doc in docs if f"`{name}`" in doc]
+
+
 def test_a_copied_solution_fails_the_varied_assignment(built):
     exercise = exercises.load(str(built.folder.parents[1] / "hw3.py"))
     usual = exercises.start.solution_text(exercises.load("nms"))

@@ -164,7 +164,8 @@ def _adapter(variation: Variation, exercise: Exercise) -> str:
         body += [f"{', '.join(names)} = {call}", "return " + ", ".join(
             f"np.moveaxis({name}, 1, -1)" if kind else name
             for name, kind in zip(names, variation.answers))]
-    lines = [f'"""{_varied_doc(variation, inspect.getdoc(function))}\n"""', BEGIN, *body, END]
+    doc = _varied_doc(variation, inspect.getdoc(function), exercise)
+    lines = [f'"""{doc}\n"""', BEGIN, *body, END]
     return (f"def {variation.name}({', '.join(variation.order)}):\n"
             + textwrap.indent("\n".join(lines), "    "))
 
@@ -176,8 +177,12 @@ def _turned_in(parameter: str, kind: str) -> str:
             f"{parameter}[:, [-3, -4, -1, -2]]], axis=1)")
 
 
-def _varied_doc(variation: Variation, doc: str) -> str:
-    """The docstring with shapes and coordinates in the order that holds here."""
+def _varied_doc(variation: Variation, doc: str, exercise: Exercise) -> str:
+    """The docstring with the names that the functions have here, and with shapes and coordinates in
+    the order that holds here."""
+    prefix = variation.name.removesuffix(variation.function)        # one for the whole exercise
+    for name in exercise.functions:
+        doc = doc.replace(f"`{name}`", f"`{prefix}{name}`")
     shape = re.compile(r"\((\w+), (\w+), (\w+), (\w+)\)")
     head, returns, rest = doc.partition("Returns:")
     for parameter, kind in variation.turned.items():
