@@ -337,3 +337,14 @@ def test_a_replays_notebook_gives_the_answer_again(tmp_path, name, function, old
     answer = space["answer"] if isinstance(space["answer"], tuple) else (space["answer"],)
     assert all(map(np.array_equal, answer, again.answer.parts))
     assert not all(map(np.array_equal, answer, again.expected))
+
+
+@pytest.mark.parametrize("slope", ["self.data > 1", "self.data < 1", "self.data >= 0"])
+def test_every_kind_of_relu_is_asked_whatever_the_numbers(slope):
+    text = changed("autograd", "self.data > 0", slope)
+    space, exercise = {}, load("autograd")
+    exec(text, space)
+    for seed in range(40):
+        assert any(not np.allclose(exercise.answer(case, space["Value"])[1],
+                                   exercise.answer(case)[1]) for case in cases_of("autograd", seed)
+                   if len(case.args[0]) < 30), seed
