@@ -131,3 +131,17 @@ def test_of_a_tuple_of_constants_the_right_one_is_not_meant():
                Answer((np.zeros(3), np.zeros(3)), ("", ""), "tuple")]
     assert [unchanging([(answer, right)])[1][:17] for answer in answers] == [
         "In answer 2 of 2 ", "Every number of y"]
+
+
+@pytest.mark.parametrize("old, new, name, words", [
+    ("1e-5 * max(1, abs(x[i]))", "1e-12", "step-too-small", "x = np.array([-49.0])"),
+    ("1e-5 * max(1, abs(x[i]))", "1e-13 * max(1, abs(x[i]))", "step-too-small", "yours"),
+    ("1e-4 * np.abs(numerical).max()", "1e-4 * max(1, np.abs(numerical).max())",
+     "small-errors-pass", "f = lambda x: 1e-9 * (3 * x[0])"),
+    ("np.abs(gradient - numerical).max() <= 1e-4 * np.abs(numerical).max()",
+     "np.allclose(gradient, numerical)", "small-errors-pass", "f = lambda x: 1e-9 * (3 * x[0])")])
+def test_a_gradcheck_too_fine_or_too_coarse_has_a_name_and_a_call(old, new, name, words):
+    text = solution_text(load("gradcheck"))
+    assert old in text
+    found, = graded("gradcheck", text.replace(old, new, 1))["diagnoses"]
+    assert found["name"] == name and words in str(found["counterexample"])

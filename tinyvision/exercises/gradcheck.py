@@ -171,6 +171,11 @@ def _flattened(f, x, gradient):
     return bool(_error(np.reshape(numerical, x.shape), gradient))
 
 
+def _steps(h):
+    """A step, the same for every number and in proportion to large ones."""
+    return (lambda v: h), (lambda v: h * max(1, abs(v)))
+
+
 MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong in (
     ("forward-difference", "(f(x + h) - f(x)) / h is off by h f''/2. Where the gradient is small "
      "and the curvature is not, that is more than the tolerance. Step to both sides.",
@@ -181,8 +186,8 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
     ("step-of-a-tenth", "The error of the central difference falls with the square of the step: a "
      "tenth is good for working by hand.",
      _comparing(_error, step=lambda v: 0.1 * max(1, abs(v)))),
-    ("step-too-small", "A very small step is lost in rounding.",
-     _comparing(_error, step=lambda v: 1e-15 * max(1, abs(v)))),
+    *(("step-too-small", "A very small step is lost in rounding.", _comparing(_error, step=step))
+      for k in (12, 13, 14, 15) for step in _steps(10.0 ** -k)),
     ("all-at-once", "A derivative is that by one element, while the others stay.", _all_at_once),
     ("fixed-step", "At x = 1e12 a step of 1e-5 changes nothing: the next number is further away.",
      _comparing(_error, step=lambda v: 1e-5)),
@@ -196,8 +201,11 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
      "largest.", _comparing(lambda n, g: (np.abs(g - n) <= 1e-4 * np.abs(n)).all())),
     ("absolute-tolerance", "Whether an error of 1e-4 is large depends on how large the gradient "
      "is.", _comparing(lambda n, g: np.abs(n - g).max() <= 1e-4)),
-    ("allclose", "np.allclose lets every error below 1e-8 pass, whatever the numbers' size "
-     "(atol). What becomes of a gradient of 1e-9?", _comparing(lambda n, g: np.allclose(g, n))),
+    *(("small-errors-pass", "An error that is small by itself passes in your code, however small "
+       "the gradient is. What becomes of a gradient of 1e-9? (np.allclose has such a tolerance, "
+       "atol, and max(1, ...) is one.)", _comparing(compare)) for compare in (
+        lambda n, g: np.allclose(g, n),
+        lambda n, g: np.abs(g - n).max() <= 1e-4 * max(1, np.abs(n).max()))),
     ("epsilon-below", "A small number added to the largest derivative hides how wrong the gradient "
      "of a small function is.",
      _comparing(lambda n, g: np.abs(g - n).max() / (np.abs(n).max() + 1e-8) <= 1e-4)),
@@ -279,6 +287,7 @@ SMALL = {                               # by driver; the simplest first
         _small([100], [1], [101], [99], [110]),
         _small([1000], [1], [1001], [999]),
         _small([100000, 100000], [1, 1], [100012, 100000], [100008, 100000]),
+        _small([100], [-49], [2], [0], square=[[1]]),
         _small([3], [10 ** 12], [3], [0]),
         _small([1000, 1e-9], [1, 1], [1000, 1e-9])),
     "single": (_small([3], [1], [3], [4]), _small([2, 3], [1, 2], [2, 3], [3, 2])),
