@@ -107,6 +107,17 @@ def test_a_stamp_that_is_none_is_no_stamp(tmp_path, text):
     assert late.times(tmp_path, submissions.find(tmp_path)) == {}
 
 
+def test_a_time_that_was_handed_in_does_not_count(tmp_path):
+    """What the system wrote stands above what a student may have put into a folder of theirs."""
+    deep = tmp_path / "ada" / "lab1" / "mine"
+    deep.mkdir(parents=True)
+    (deep / "nms.py").write_text("# tinyvision exercise: nms\n")
+    (deep / "timestamp.txt").write_text("2026-01-01 00:00:00 UTC")
+    (deep.parent / "timestamp.txt").write_text("2026-11-20 10:00:00 UTC")
+    found = submissions.find(tmp_path)
+    assert list(late.times(tmp_path, found).values()) == ["2026-11-20T10:00:00+00:00"]
+
+
 def test_lateness_is_in_gradebook_and_page_and_not_in_the_record(results):
     rows = gradebook(results)
     assert [rows[name]["score"] for name in ("ada", "ben", "cleo", "'=dan")] == ["18", "18", "12",

@@ -54,8 +54,9 @@ def unread(folder, found, known) -> dict[str, str]:
 
 
 def _homes(folder: Path, file: str) -> list[Path]:
-    """The folders from the file's own up to the student's."""
-    return [home for home in (folder / file).parents if folder in home.parents]
+    """The folders from the student's down to the file's own: what stands further up was put there by
+    the system that collected, what stands below may have been handed in."""
+    return [home for home in (folder / file).parents if folder in home.parents][::-1]
 
 
 def _stamp(text: str | None) -> str | None:
@@ -66,7 +67,7 @@ def _stamp(text: str | None) -> str | None:
 
 
 def _beside(folder: Path, file: str) -> str | None:
-    """What stands in the folders from the file's own up to the student's."""
+    """What stands in the folders from the student's down to the file's own."""
     for home in _homes(folder, file):
         for name in ("timestamp.txt", METADATA):
             moment = _of_file(home / name)
