@@ -135,7 +135,7 @@ def test_of_a_tuple_of_constants_the_right_one_is_not_meant():
 
 @pytest.mark.parametrize("old, new, name, words", [
     ("1e-5 * max(1, abs(x[i]))", "1e-12", "step-too-small", "x = np.array([-49.0])"),
-    ("1e-5 * max(1, abs(x[i]))", "1e-13 * max(1, abs(x[i]))", "step-too-small", "yours"),
+    ("1e-5 * max(1, abs(x[i]))", "1e-14 * max(1, abs(x[i]))", "step-too-small", "yours"),
     ("1e-4 * np.abs(numerical).max()", "1e-4 * max(1, np.abs(numerical).max())",
      "small-errors-pass", "f = lambda x: 1e-9 * (3 * x[0])"),
     ("np.abs(gradient - numerical).max() <= 1e-4 * np.abs(numerical).max()",
