@@ -148,6 +148,17 @@ def test_a_call_that_raises_is_made_small(conv):
     assert "padding=2" in case["counterexample"]["call"]
 
 
+def test_the_call_shows_the_values_that_the_hint_speaks_of():
+    """Of zeros around an image of zeros only the indices are wrong."""
+    made = prepare(exercises.load("max_pool2d"), np.random.default_rng(0))
+    found = [of_mistake(made, one) for one in made.exercise.mistakes if one.name == "zero-padding"]
+    assert len(found) == 2
+    for case, words in found:
+        x, kernel, _, padding = case.args
+        assert x.max() < 0 and words["yours"].startswith("([[[[0")
+        assert all(2 * p <= k for p, k in zip(padding, kernel))
+
+
 @pytest.mark.parametrize("name", exercises.names())
 def test_nearly_every_known_mistake_has_a_small_call(name):
     """Where a driver's numbers are a program there is none; some need many numbers to show."""

@@ -427,6 +427,11 @@ def cases(rng):
     ]
 
 
+def _allowed(x, kernel_size, stride, padding):
+    """What the task promises of the padding."""
+    return all(2 * p <= k for p, k in zip(padding, kernel_size))
+
+
 def _magnitude(g, indices, input_shape):
     return max_pool2d_backward(np.abs(g), indices, input_shape)
 
@@ -459,5 +464,5 @@ EXERCISE = Exercise(
     lecture="Georgia Tech, Max Unpooling", source="tinyvision/ops/max_pool2d.py",
     functions={"max_pool2d": max_pool2d, "max_pool2d_backward": max_pool2d_backward},
     cases=cases, mistakes=MISTAKES, magnitude={"max_pool2d_backward": _magnitude},
-    terms={"max_pool2d_backward": _terms},
+    terms={"max_pool2d_backward": _terms}, domain={"max_pool2d": _allowed},
     forwards={"max_pool2d_backward": Forward("max_pool2d", _calls, _loss)})

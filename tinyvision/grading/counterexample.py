@@ -65,12 +65,14 @@ def of_mistake(assignment, mistake) -> tuple | None:
     failing = {i: answer for i, answer in bank.items()
                if answer is not None and judge(answer, assignment.expected[i]).verdict in SHRUNK}
     for i in plainest(failing, assignment)[:1]:
-        kind = judge(failing[i], assignment.expected[i]).verdict
+        kind = judge(failing[i], assignment.expected[i])
 
         def fails(case):
             right = sensible(exercise, case)
             answer = right and attempt(exercise, mistake.implementation, case)
-            return bool(answer) and judge(answer, right).verdict is kind
+            found = answer and judge(answer, right)
+            return bool(found) and found.verdict is kind.verdict and (
+                case.driver != "" or found.part <= kind.part)   # wrong where it was wrong first
         case = shrink(exercise, assignment.cases, assignment.cases[i], fails)
         words = shown(exercise, case, attempt(exercise, mistake.implementation, case))
         return words and (case, words)
