@@ -2,7 +2,7 @@
 
 A new interpreter with numpy costs some 60 ms, a fork of one that waits some 3 ms. What is shared
 by all the submissions of a server is what an interpreter fixes at its start: the addresses of its
-memory and the seed of its hashes; neither enters a mark. It is used only where every worker can
+memory, which enters no mark. It is used only where every worker can
 have name spaces of its own and a filter of system calls; single-use interpreters are the default.
 """
 from __future__ import annotations
