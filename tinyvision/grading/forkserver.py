@@ -1,9 +1,9 @@
 """The fork server's outside: starts `zygote` in a sandbox and asks it for workers.
 
 A new interpreter with numpy costs some 60 ms, a fork of one that waits some 3 ms. What is shared
-by all the submissions of a server is what an interpreter fixes at its start: the addresses of its
-memory, which enters no mark. It is used only where every worker can
-have name spaces of its own and a filter of system calls; single-use interpreters are the default.
+by all the submissions of a server is what an interpreter fixes at its start, the addresses of its
+memory, and no mark depends on them. It is used only where every worker can have name spaces of its
+own and a filter of system calls; single-use interpreters are the default.
 """
 from __future__ import annotations
 
