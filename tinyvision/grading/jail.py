@@ -132,7 +132,8 @@ def plain_command() -> list[str]:
 def started(python, site: str, grader: str, part: str) -> list[str]:
     """The command that starts one of our parts; the student's imports do not look where it is.
     Isolated as by ``-I``, but for the environment, which is ours and has a setting for Python."""
-    return [str(python), "-P", "-s", "-S", "-B", "-c", START.format(site=site, grader=grader, part=part)]
+    return [str(python), "-P", "-s", "-S", "-B", "-c",
+            START.format(site=site, grader=grader, part=part)]
 
 
 def strong_command(limits: Limits = Limits(), part: str = "worker") -> list[str]:

@@ -122,8 +122,8 @@ class Session:
             os.chown(folder, *user)
         self.process = _SERVER[-1].worker() if strong and _SERVER else Fresh(level, limits, folder)
         _RUNNING.add(self)
-        setup = {"name": name, "functions": list(functions), "frame_cap": 256 << 20, "limits": limits.rlimits(level),
-                 "guard": jail.guard(level, folder), "user": user,
+        setup = {"name": name, "functions": list(functions), "frame_cap": 256 << 20,
+                 "limits": limits.rlimits(level), "guard": jail.guard(level, folder), "user": user,
                  "scratch": folder if level != "none" else None}
         hello = self._exchange(messages.pack(setup, [source]), START_SECONDS, 1 << 16)
         if hello[0].get("status") != "hello":

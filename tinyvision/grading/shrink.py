@@ -4,7 +4,8 @@ Arrays lose rows and columns, options are replaced by simpler ones, numbers beco
 and then zeros, one step at a time, until no step is left that keeps the answer wrong (the greedy
 reduction of delta debugging, Zeller & Hildebrandt 2002). What may be changed is read from the
 exercise's own cases: only an axis that differs between them may be cut, axes that are always
-equally long (or several times as long) are cut together, and an option takes only values that another case has.
+equally long (or several times as long) are cut together, and an option takes only values that
+another case has.
 """
 from __future__ import annotations
 

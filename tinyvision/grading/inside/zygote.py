@@ -1,9 +1,10 @@
 """The fork server's inside: imports numpy once, then forks a worker for each submission.
 
-It runs in the sandbox (`jail.started`). Its standard input is a socket to the grader; a message ``new`` comes with two pipes and is answered by the number of a process, a
-message that is such a number ends it. No line of a student's runs in the server, it holds no
-answers, and no student can reach it: every worker has a user, a process table, a mount table, a
-network and System V objects of its own, and the server's memory is closed to other processes.
+It runs in the sandbox (`jail.started`). Its standard input is a socket to the grader; a message
+``new`` comes with two pipes and is answered by the number of a process, a message that is such a
+number ends it. No line of a student's runs in the server, it holds no answers, and no student can
+reach it: every worker has a user, a process table, a mount table, a network and System V objects of
+its own, and the server's memory is closed to other processes.
 
 Each worker is two processes. The *keeper* makes the name spaces and waits; its child is number 1
 of the new process table, mounts its own temporary folder, gives up every right and becomes a
