@@ -1,4 +1,5 @@
 """What all tests share: two markers, and a summary that says what could not be tried here."""
+import shutil
 from collections import Counter
 
 import pytest
@@ -19,6 +20,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+@pytest.fixture
+def nvcc():
+    """The path of CUDA's compiler."""
+    path = shutil.which("nvcc")
+    return path or pytest.skip("no nvcc: CUDA text was not compiled by it")
 
 
 def _reason(report):

@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -196,9 +195,7 @@ def test_right_kernels_of_another_kind_are_right(text, tmp_path):
     assert failed(record) == {} and record["score"] == 10
 
 
-def test_nvcc_compiles_them_too(tmp_path):
-    if (nvcc := shutil.which("nvcc")) is None:
-        pytest.skip("no nvcc: the kernels were not compiled by it")
+def test_nvcc_compiles_them_too(nvcc, tmp_path):
     (tmp_path / "kernels.cu").write_text(f"{KERNEL.types}\n" + "\n".join(
         f"namespace kernel_{k} {{\n{text.replace('#include <cuda_runtime.h>', '')}\n}}".replace(
             'extern "C"', "") for k, text in enumerate(OTHERS.values())))
@@ -399,9 +396,7 @@ def test_a_machine_without_a_compiler_gives_no_zero(monkeypatch, tmp_path):
     assert "install one" in record["message"]
 
 
-def test_nvcc_compiles_the_solution(tmp_path):
-    if (nvcc := shutil.which("nvcc")) is None:
-        pytest.skip("no nvcc: the kernel was not compiled by it")
+def test_nvcc_compiles_the_solution(nvcc, tmp_path):
     (tmp_path / "kernel.cu").write_text(f"{KERNEL.types}\n{SOLUTION}")
     subprocess.run([nvcc, "-std=c++17", "-ptx", "-o", tmp_path / "kernel.ptx",
                     tmp_path / "kernel.cu"], check=True)

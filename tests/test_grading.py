@@ -1,6 +1,7 @@
 """Grading: marks are right, nothing a student writes moves them, nothing is lost."""
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import json
@@ -820,6 +821,13 @@ def test_values_cross_unchanged():
     back = messages.decode(header["args"], blobs)
     assert all(np.array_equal(a, b) and type(a) is type(b) for a, b in
                zip(back, (*values[:2], 3, *values[3:])))
+
+
+def test_a_namedtuple_is_a_tuple():
+    pair = collections.namedtuple("Pair", "mean variance")(1.0, 2.0)
+    assert messages.several(pair) == ("tuple", [1.0, 2.0])
+    assert messages.several([3, 4]) == ("list", [3, 4])
+    assert messages.several("ab") == ("", ["ab"])
 
 
 @pytest.mark.parametrize("message", [

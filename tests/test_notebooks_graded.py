@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from programs import fork, graded
-from tinyvision.grading.inside import messages, plots, submitted
+from tinyvision.grading.inside import messages, patience, plots
 from tinyvision.grading.inside.needed import needed
 
 IOU = """
@@ -169,14 +169,14 @@ def test_what_is_described_of_nothing_has_no_numbers():
 
 # ---- patience ------------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not hasattr(submitted.signal, "setitimer"), reason="no such clock here")
+@pytest.mark.skipif(not hasattr(patience.signal, "setitimer"), reason="no such clock here")
 def test_patience_halves_and_is_over():
-    clock = submitted.Patience(0.2)
+    clock = patience.Patience(0.2)
     for _ in range(2):
-        with pytest.raises(submitted.TooLong), clock.half():
+        with pytest.raises(patience.TooLong), clock.half():
             while True:
                 pass
     assert clock.left < 0.1
     with clock.half():
         pass
-    submitted.time.sleep(0.05)          # it does not ring when it is over
+    patience.time.sleep(0.05)          # it does not ring when it is over

@@ -44,10 +44,9 @@ def answered(case, function, assignment):
             returned = assignment.exercise.answer(replace(case, args=args), function)
     except (Exception, SystemExit):
         return None
-    several = type(returned) in (tuple, list)
-    about = [messages.describe(one, blobs, 1 << 24) for one in (returned if several else [returned])]
-    return received({"answers": about, "inputs": len(blobs),
-                     "several": type(returned).__name__ if several else ""}, blobs)[0]
+    kind, values = messages.several(returned)
+    about = [messages.describe(one, blobs, 1 << 24) for one in values]
+    return received({"answers": about, "inputs": len(blobs), "several": kind}, blobs)[0]
 
 
 @functools.cache

@@ -36,7 +36,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
-from tinyvision.exercises.ties import not_stable
+from tinyvision.exercises.ties import WHICH, not_stable
 
 
 def recall_and_precision(scores, right, positives):
@@ -263,9 +263,7 @@ MISTAKES = (
             "they came. Which one comes first?", _curve(lambda s: np.arange(len(s)))),
     Mistake("recall_and_precision", "worst-first", "The lowest scores come first: in which "
             "direction does argsort sort?", _curve(lambda s: np.argsort(s, kind="stable"))),
-    Mistake("recall_and_precision", "tie-order", "Of equal scores the lower index comes first. "
-            "Which sorts are stable (argsort's is not, unless asked for by its kind; with few "
-            "numbers it may look so), and what does turning one around do to ties?",
+    Mistake("recall_and_precision", "tie-order", "Of equal scores the lower index comes first. " + WHICH,
             _curve(lambda s: np.argsort(s, kind="stable")[::-1])),
     Mistake("recall_and_precision", "of-what-was-found", "Recall is the share of all true objects, "
             "also of those that no detection found.", _of_what_was_found),

@@ -30,7 +30,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
-from tinyvision.exercises.ties import negated, strict, turned
+from tinyvision.exercises.ties import WHICH, negated, strict, turned
 
 
 def hard_negatives(losses, labels, ratio):
@@ -288,9 +288,7 @@ _CHOICES = (
             "should count all boxes of the image.", _places_among_negatives),
     Mistake("hard_negatives", "all-of-equal", "Of equal losses only as many are chosen as the "
             "budget allows, the lower indices first.", _as_hard_as_the_last),
-    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first. "
-            "Which sorts are stable (argsort's is not, unless asked for by its kind; with few "
-            "numbers it may look so), and what does turning one around do to ties?",
+    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first. " + WHICH,
             _later_of_equal),
 )
 

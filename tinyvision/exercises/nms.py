@@ -31,7 +31,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
-from tinyvision.exercises.ties import not_stable
+from tinyvision.exercises.ties import WHICH, not_stable, pairs
 
 
 def nms(boxes, scores, iou_threshold):
@@ -239,8 +239,7 @@ MISTAKES = (
     Mistake("nms", "ascending-indices", "The right boxes, sorted by index. The answer is ordered "
             "by score.", _ascending),
     Mistake("nms", "tie-order", "Of equal scores the lower index comes first, not so in your "
-            "order. Which sorts are stable (argsort's is not, unless asked for by its kind; with "
-            "few numbers it may look so), and what does turning one around do to ties?",
+            "order. " + WHICH,
             _tie_order),
     Mistake("nms", "best-only", "Only the very best box drops others. What happens after it has "
             "been kept?", _best_only),
@@ -302,14 +301,6 @@ def _placed(rng, boxes, scores, last=0, scale=1.0):
     return boxes[order], np.array(scores, float)[order]
 
 
-def _pairs(rng, places, scores):
-    """Two boxes on each of many places, one of which drops the other, with these scores at random:
-    of so many equals no sort that is not stable has the right order by luck, on any processor."""
-    corners = np.repeat(np.indices((8, places // 8)).reshape(2, -1).T * 9, 2, axis=0)
-    sides = np.tile([(6, 4), (6, 5)], (places, 1))
-    return _placed(rng, np.hstack([corners, corners + sides]), rng.choice(scores, 2 * places))
-
-
 def _told_apart(*args):
     """Whether every wrong IoU makes another answer of these boxes, and a list that shrinks while
     it is walked, too."""
@@ -346,7 +337,7 @@ def cases(rng):
         ("the best comes last", 1, (*_placed(
             rng, [*far, one, other], (0.3, -0.1, -0.2, 0.1, 0.0, 0.8), last=1), 0.5)),
         ("exactly at the threshold", 1, (*_placed(rng, halves, (0.7, 0.8, 0.9, 0.6, 0.5)), 0.5)),
-        ("many equal scores", 1, (*_pairs(rng, 32, (0.25, 0.5, 0.75, 1)), 0.5)),
+        ("many equal scores", 1, (*_placed(rng, *pairs(rng, 32, (0.25, 0.5, 0.75, 1))), 0.5)),
         ("a chain", 1, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95, 0.5)), 0.3)),
         ("one inside the other", 1, (*_placed(rng, nested, (0.9, 0.8, 0.3, 0.7, 0.2)), 0.5)),
         ("boxes smaller than 1", 1, (*_placed(rng, chain, (0.4, 0.9, 0.1, 0.6, 0.5, 0.2),

@@ -41,7 +41,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
-from tinyvision.exercises.ties import not_stable
+from tinyvision.exercises.ties import WHICH, not_stable, pairs
 
 
 def decode(codes, anchors):
@@ -251,9 +251,7 @@ MISTAKES = tuple(Mistake("rpn_proposals", name, hint, wrong) for name, hint, wro
      _but(best=lambda scores: np.argsort(scores, kind="stable"))),
     ("unsorted", "The boxes are not sorted by score.",
      _but(best=lambda scores: np.arange(len(scores)))),
-    ("tie-order", "Of equal scores the lower index comes first. Which sorts are stable (argsort's "
-     "is not, unless asked for by its kind; with few numbers it may look so), and what does "
-     "turning one around do to ties?",
+    ("tie-order", "Of equal scores the lower index comes first. " + WHICH,
      _but(best=lambda scores: np.argsort(scores, kind="stable")[::-1])),
     ("corner-moved", "d_x and d_y move the anchor's centre; in your code its upper left corner "
      "moves and the box grows from there.", _but(decode=_corner_moved)),
@@ -329,15 +327,6 @@ def _still(rng, anchors, scores, *how, shuffle=True):
     return np.zeros((len(anchors), 4)), np.array(scores)[order], moved[order], *how
 
 
-def _pairs(rng, places, scores):
-    """Two anchors on each of many places, one of which suppresses the other, and these scores at
-    random: of so many equals no sort that is not stable has the right order by luck, on any
-    processor."""
-    corners = np.repeat(np.indices((8, places // 8)).reshape(2, -1).T * 9, 2, axis=0)
-    sides = np.tile([(6, 4), (6, 5)], (places, 1))
-    return np.hstack([corners, corners + sides]), rng.choice(scores, 2 * places)
-
-
 def _margin(args):
     """How far the nearest decision is from falling the other way."""
     codes, scores, anchors, size, least, before, limit, after = args
@@ -401,7 +390,7 @@ def cases(rng):
         Case("rpn_proposals", "exactly at the threshold", _still(
             rng, halves, best, (10, 20), 1, 9, 0.5, 9, shuffle=False), 0.5),
         Case("rpn_proposals", "many equal scores", _still(
-            rng, *_pairs(rng, 32, (0.25, 0.5, 0.75, 1)), (40, 80), 1, 99, 0.5, 99), 0.5),
+            rng, *pairs(rng, 32, (0.25, 0.5, 0.75, 1)), (40, 80), 1, 99, 0.5, 99), 0.5),
         Case("rpn_proposals", "the order of the steps", _still(
             rng, steps, (0.3, 0.7, 0.9, 0.97, 0.5, 0.95, 0.6, 0.4, 0.8, 0.2), (10, 20), 2, 6, 0.3,
             9, shuffle=False)),

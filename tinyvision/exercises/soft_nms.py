@@ -37,7 +37,7 @@ import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
 from tinyvision.exercises.exercise import Case, Exercise, Mistake, versions
-from tinyvision.exercises.ties import negated, turned
+from tinyvision.exercises.ties import WHICH, negated, turned
 
 
 def iou(box, others):
@@ -225,9 +225,7 @@ _WAYS = (
      _taking_but(together=lambda old, new, lower: np.minimum(new, old * lower))),
     ("taken-boxes-lose", "A box keeps the score with which it was taken; in your code it is "
      "lowered further, by itself or by the boxes taken later.", _taking_but(earlier=True)),
-    ("tie-order", "Of equal scores the lower index is taken first. Which sorts are stable "
-     "(argsort's is not, unless asked for by its kind; with few numbers it may look so), and what "
-     "does turning one around do to ties?", _taking_but(best_of=_last_best)),
+    ("tie-order", "Of equal scores the lower index is taken first. " + WHICH, _taking_but(best_of=_last_best)),
     ("places-in-the-order", "Your indices count the boxes as they were sorted. The answer counts "
      "them as they came.", _order_of_places),
     ("never-ends", "score_threshold has no effect: all boxes are returned.", _never_ends),

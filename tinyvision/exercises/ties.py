@@ -13,6 +13,9 @@ import numpy as np
 
 from tinyvision.exercises.exercise import Mistake
 
+WHICH = ("Which sorts are stable (argsort's is not, unless asked for by its kind; with few numbers it "
+         "may look so), and what does turning one around do to ties?")
+
 
 def negated(scores):
     """Best first, as most people write it."""
@@ -22,6 +25,15 @@ def negated(scores):
 def turned(scores):
     """Best first, as the others write it."""
     return np.argsort(scores)[::-1]
+
+
+def pairs(rng, places: int, scores) -> tuple[np.ndarray, np.ndarray]:
+    """Two boxes (or anchors) on each of many places, one of which drops the other, and these scores
+    at random: of so many equals no sort that is not stable has the right order by luck, on any
+    processor."""
+    corners = np.repeat(np.indices((8, places // 8)).reshape(2, -1).T * 9, 2, axis=0)
+    sides = np.tile([(6, 4), (6, 5)], (places, 1))
+    return np.hstack([corners, corners + sides]), rng.choice(scores, 2 * places)
 
 
 def strict(scores: np.ndarray, order: Callable) -> np.ndarray:

@@ -126,8 +126,8 @@ def request(exercise, case, cap: int) -> tuple[dict, list[bytes]]:
 
 def parts_of(answer) -> tuple[tuple, bool]:
     """(the arrays of an answer, whether it is a tuple)."""
-    several = isinstance(answer, (tuple, list))
-    return tuple(np.asarray(part) for part in (answer if several else (answer,))), several
+    kind, parts = messages.several(answer)
+    return tuple(map(np.asarray, parts)), bool(kind)
 
 
 def expect(exercise, case) -> Expected:
@@ -170,12 +170,10 @@ def attempt(exercise, function, case) -> Answer | None:
 def as_received(returned) -> Answer:
     """What a function returned, as it would have come back from a sandbox; a number as an array,
     as the bank of mistakes has it."""
-    several = type(returned) in (tuple, list)
     blobs: list = []
-    about = [messages.describe(np.asarray(value), blobs, CAP)
-             for value in (returned if several else (returned,))]
-    header = {"answers": about, "inputs": len(blobs),
-              "several": type(returned).__name__ if several else ""}
+    kind, values = messages.several(returned)
+    about = [messages.describe(np.asarray(value), blobs, CAP) for value in values]
+    header = {"answers": about, "inputs": len(blobs), "several": kind}
     return received(header, blobs)[0]
 
 

@@ -42,6 +42,17 @@ class Runner:
             self.session.close()
 
 
+def runner_of(submission, assignment, level: str, stopped=lambda: False):
+    """What runs a submission's functions, or texts, which are compiled first."""
+    suffix = ".ipynb" if submission.file.lower().endswith(".ipynb") else ".py"
+    name = plain(submission.file.rsplit("/", 1)[-1], 80)
+    graded = sorted({case.function for case in assignment.cases})
+    runner = Runner(name if name.endswith(suffix) else "submission" + suffix, submission.source,
+                    level, stopped, graded)
+    exercise = assignment.exercise
+    return Compiling(runner, exercise, level) if exercise.texts else runner
+
+
 def examine(submission, assignment, level: str, repeat: bool = True,
             stopped=lambda: False, watch=lambda trials: None, deep: bool = False) -> tuple[dict, dict]:
     """(the record of one submission, the times its cases took).
@@ -54,12 +65,7 @@ def examine(submission, assignment, level: str, repeat: bool = True,
         watch: called after every case with what is known so far, a `Trials`.
         deep: look for a smallest counter-example to what nobody knows, too: a second at most.
     """
-    suffix = ".ipynb" if submission.file.lower().endswith(".ipynb") else ".py"
-    name = plain(submission.file.rsplit("/", 1)[-1], 80)
-    runner = Runner(name if name.endswith(suffix) else "submission" + suffix,
-                    submission.source, level, stopped, graded(assignment))
-    if assignment.exercise.texts:
-        runner = Compiling(runner, assignment.exercise, level)
+    runner = runner_of(submission, assignment, level, stopped)
     try:
         head, _ = runner.ask({"do": "read"}, [], READ_SECONDS, 1 << 20)
         remarks = remarks_of(head) + _named_besides(submission, assignment)
@@ -85,11 +91,6 @@ def _named_besides(submission, assignment) -> list[str]:
     name = assignment.exercise.name
     others = " and ".join(submissions.named_besides(submission.source, name))
     return [f"names {others}, too: graded as {name} only"] if others else []
-
-
-def graded(assignment) -> list[str]:
-    """The names of the functions that the cases call."""
-    return sorted({case.function for case in assignment.cases})
 
 
 def whole(submission, assignment, level: str, verdict: Verdict, message: str) -> dict:

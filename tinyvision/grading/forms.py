@@ -92,7 +92,7 @@ def _shape_of(seen) -> str:
 def rows_for_indices(seen):
     """What the right indices point at."""
     name = agreed([{name: want.size > 0 for name, array in arrays.items()
-                     if _indexes(want, array) and _equal(got, array[want], want.size)}
+                    if _indexes(want, array) and _equal(got, array[want], want.size)}
                     for got, want, _, arrays in seen])
     if name:
         return "rows-for-indices", (f"You return the chosen rows of {name} themselves. The answer "
@@ -102,7 +102,7 @@ def rows_for_indices(seen):
 def indices_for_rows(seen):
     """Indices of what is asked for."""
     name = agreed([{name: got.size > 0 for name, array in arrays.items()
-                     if _indexes(got, array) and _equal(array[got], want, want.size)}
+                    if _indexes(got, array) and _equal(array[got], want, want.size)}
                     for got, want, _, arrays in seen])
     if name:
         return "indices-for-rows", (f"You return indices. The answer is the rows of {name} that "
@@ -112,8 +112,8 @@ def indices_for_rows(seen):
 def mask_for_indices(seen):
     """A truth for each row, true where the right indices point at."""
     name = agreed([{name: want.size > 0 for name, array in arrays.items()
-                     if _indexes(want, array) and got.dtype == bool and got.shape == array.shape[:1]
-                     and np.array_equal(np.flatnonzero(got), np.sort(want))}
+                    if _indexes(want, array) and got.dtype == bool and got.shape == array.shape[:1]
+                    and np.array_equal(np.flatnonzero(got), np.sort(want))}
                     for got, want, _, arrays in seen])
     if name:
         return "mask-for-indices", (f"You return one truth for each row of {name}. The answer is "

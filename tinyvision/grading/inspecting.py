@@ -13,7 +13,7 @@ import numpy as np
 from tinyvision import exercises
 from tinyvision.grading import course, notebooks, overrides, sandbox, submissions, totals
 from tinyvision.grading.assignment import Assignment, generator, prepare
-from tinyvision.grading.examine import Runner, graded
+from tinyvision.grading.examine import runner_of
 from tinyvision.grading.inside import submitted
 from tinyvision.grading.store import Store, plain, write
 from tinyvision.grading.verdict import Answer
@@ -149,10 +149,7 @@ def _check_same(record: dict, assignment: Assignment, position: int) -> None:
 def _again(record, number, position, source, assignment, level) -> Replay:
     from tinyvision.grading.trials import Trials
     one = submissions.Submission(record["student"], record["file"], source)
-    runner = Runner(Path(one.file).name, source, level, lambda: False, graded(assignment))
-    if assignment.exercise.texts:
-        from tinyvision.grading.compile import Compiling
-        runner = Compiling(runner, assignment.exercise, level)
+    runner = runner_of(one, assignment, level)
     try:
         trials = Trials(assignment, runner)
         header, blobs = trials.once(position)

@@ -55,35 +55,33 @@ def write_report(out: Path, numbers: bool | None = None) -> Report:
     missing = [f"{one_line(entry.student)}: {_why(entry, store)}" for entry in entries
                if entry.record is None]
     groups = similarity.groups(store, [(item.home, item.record) for item in items])
-    _write_gradebook(store, items)
+    others = _others(store, items)
+    _write_gradebook(store, [*items, *others])
     notes = totals.census(store.out)
     numbers = _remembered(store, numbers)
     for home, own in data.by_student(items).items():
         write(store.out / "students" / f"{home}.html", student_page(own[0].student, own, numbers))
-    write(store.out / "report.html", class_page(items, groups, missing, notes,
-                                                _absent(store, items)))
+    absent = [item for item in others if item.record["verdict"] == "MISSING"]
+    write(store.out / "report.html", class_page(items, groups, missing, notes, absent))
     write(store.out / "similar.html", similar_page(groups))
     _remove_pages(store.out / "students", {item.home for item in items})
     return Report(store.out / "gradebook.csv", store.out / "report.html", store.out / "students",
                   len(items), groups, missing, notes)
 
 
-def _absent(store: Store, items: list) -> list[data.Item]:
-    """Those on the roster who handed in nothing, as the class page lists them: with no folder."""
+def _others(store: Store, items: list) -> list[data.Item]:
+    """What has a mark and no record, and so no page: what is not graded yet, then those on the
+    roster who handed in nothing."""
     records = [item.record for item in items]
     rules = course.read(store.out, records)
-    return [data.Item(record, marks.mark(record, rules), "")
-            for record in totals.absent(store.out, records)]
+    return [data.Item(record, marks.mark(record, rules), "") for record in
+            [*totals.ungraded(store.out), *totals.absent(store.out, records)]]
 
 
 def _write_gradebook(store: Store, items: list) -> None:
-    """A row for each record, then for each submission without one, then for the absent."""
-    records = [item.record for item in items]
-    rules = course.read(store.out, records)
-    others = [*totals.ungraded(store.out), *totals.absent(store.out, records)]
-    write(store.out / "gradebook.csv", gradebook(
-        [*(item.record for item in items), *others],
-        [*(item.mark for item in items), *(marks.mark(record, rules) for record in others)]))
+    """A row for each."""
+    write(store.out / "gradebook.csv", gradebook([item.record for item in items],
+                                                 [item.mark for item in items]))
 
 
 def _remove_pages(folder: Path, homes: set[str]) -> None:

@@ -9,11 +9,12 @@ another case has.
 """
 from __future__ import annotations
 
-import inspect
 import itertools
 from dataclasses import replace
 
 import numpy as np
+
+from tinyvision.exercises.forwards import same_arguments
 
 MOST = 160                              # answers asked of a student's function
 MOST_DRIVEN = 40                        # of a driver, each of which is many calls, or launches
@@ -191,15 +192,12 @@ def cleared(args):
 
 def with_cotangent(exercise, case, args):
     """Of op_backward(g, ...): g cut to what op(...) returns; None where op refuses the rest."""
-    forward = exercise.functions.get(case.function.removesuffix("_backward"))
-    names = list(inspect.signature(exercise.functions[case.function]).parameters)
-    if forward is None or not case.function.endswith("_backward") or names[0] != "g":
-        return args
-    if list(inspect.signature(forward).parameters) != names[1:]:
+    forward = exercise.forward(case.function)
+    if forward is None or forward.calls is not same_arguments:
         return args
     try:
         with np.errstate(all="ignore"):
-            shape = np.shape(forward(*args[1:]))
+            shape = np.shape(exercise.functions[forward.name](*args[1:]))
     except Exception:                   # sizes that do not go together
         return None
     g = args[0]

@@ -13,10 +13,11 @@ import sys
 
 import numpy as np
 
-from .messages import decode, describe, pack, unpack
+from .messages import decode, describe, pack, several, unpack
 from .submitted import LookupFailed, Submission, Unreadable, WrongSignature, defined, remarks
 
 PRINTED = 64 * 1024                     # how much of what a student prints is kept
+MOST_ARRAYS = 16                        # of one answer
 FRAMES = 3                              # of a long traceback: as many at either end
 
 
@@ -133,11 +134,10 @@ def called(submission: Submission, request: dict, arguments, answers: list, driv
 
 def answered(returned, args: tuple, answers: list, cap: int) -> dict:
     """The header for what a function returned and left of its arguments."""
-    kind = next((one for one in (tuple, list) if isinstance(returned, one)), None)
-    values = list(kind.__iter__(returned))[:16] if kind else (returned,)     # a namedtuple, too
-    described = [describe(value, answers, cap) for value in values]
+    kind, values = several(returned)
+    described = [describe(value, answers, cap) for value in values[:MOST_ARRAYS]]
     inputs = [arg for arg in args if isinstance(arg, np.ndarray)]
-    header = {"status": "ok", "several": kind.__name__ if kind else "",
+    header = {"status": "ok", "several": kind,
               "answers": described, "inputs": len(answers)}
     answers.extend(arg.tobytes() for arg in inputs)
     return header

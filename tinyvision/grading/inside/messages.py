@@ -75,6 +75,12 @@ def decode(code, blobs):
     return {"tuple": tuple, "list": list}[kind](decode(item, blobs) for item in items)
 
 
+def several(returned) -> tuple[str, list]:
+    """("tuple" or "list", its elements), or ("", [the value]). A namedtuple is a tuple."""
+    kind = next((one for one in (tuple, list) if isinstance(returned, one)), None)
+    return (kind.__name__, list(kind.__iter__(returned))) if kind else ("", [returned])
+
+
 def describe(value, blobs: list, cap: int) -> dict:
     """What a student returned: its type, and the bytes of a true array or number."""
     plain = type(value) is np.ndarray

@@ -14,20 +14,18 @@ import inspect
 import json
 import linecache
 import re
-import signal
 import sys
 import textwrap
-import time
 import types
 
 from . import plots
 from .needed import DEFINES, is_definition, needed
+from .patience import Patience
 
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun")
 MAGIC = re.compile(r"^(\s*)(?:[%!?].*|[\w\s,.]+=\s*[%!].*|[\w.]+\?{1,2}\s*)$")
 CONTINUED = re.compile(r"^[ \t]*[%!](?:.*\\\n)+", re.M)   # a shell line of several
 PATIENCE = 1.2                          # seconds for all that is no definition
-TICK, IDLE = 0.02, 0.05                 # seconds between two looks; the share of work that is none
 UNUSUAL = {"os", "sys", "subprocess", "socket", "ctypes", "shutil", "signal", "inspect", "gc",
            "pickle", "multiprocessing", "threading", "urllib", "requests", "importlib",
            "tinyvision", "torch", "torchvision", "tensorflow", "scipy", "cv2", "skimage"}
@@ -203,50 +201,6 @@ class Submission:
                  for name, value in self.space.items() if callable(value)}
         wanted = re.sub(r"[^a-z0-9]", "", function.lower())
         return [names[near] for near in difflib.get_close_matches(wanted, names, 3, 0.8)]
-
-
-class TooLong(BaseException):
-    """A statement took more time than it has; no ``except Exception`` of its own may hide it."""
-
-
-class Patience:
-    """Processor time for statements that nobody asked for: each may take half of what is left.
-
-    Processor time, as on a busy machine the same statement takes longer; one that sleeps takes none
-    and is stopped by the clock on the wall. Where there are no such clocks (Windows) they may take
-    what they like.
-    """
-
-    def __init__(self, seconds: float):
-        self.left, self.running = seconds, False
-        self.clock = getattr(signal, "setitimer", None)
-
-    @contextlib.contextmanager
-    def half(self):
-        """A context that raises `TooLong` in itself when half of the time is over."""
-        if self.clock is None:
-            yield
-            return
-        signal.signal(signal.SIGALRM, self.stop)
-        self.start, self.begun, self.running = time.process_time(), time.perf_counter(), True
-        self.clock(signal.ITIMER_REAL, TICK, TICK)
-        try:
-            yield
-        finally:
-            self.running = False        # what rings now comes too late
-            self.clock(signal.ITIMER_REAL, 0)
-            self.left = max(self.left - self.used(), 0.02)
-
-    def used(self) -> float:
-        """Seconds of work; of waiting, where there was hardly any work."""
-        worked = time.process_time() - self.start
-        waited = time.perf_counter() - self.begun
-        return waited if worked < IDLE * waited else worked
-
-    def stop(self, *_):
-        """The clock rings."""
-        if self.running and self.used() > self.left / 2:
-            raise TooLong("a cell that took too long was stopped")
 
 
 class LookupFailed(Exception):
