@@ -55,10 +55,16 @@ def test_a_right_answer_without_elements_says_nothing_of_its_arguments(body):
     ("attention", "scaled_dot_product_attention", "e.sum(axis=2, keepdims=True)",
      "e.sum(axis=1, keepdims=True)", ""),
     ("max_pool2d", "max_pool2d", "x[n, c, h, w] > y[n, c, a, b]", "x[n, c, h, w] < y[n, c, a, b]",
-     "constant")])
+     "constant"),
+    ("autograd", "Value", "float(self.data > 0)", "float(self.data > -1)", ""),
+    ("hard_negative_mining", "mined_loss", "(labels > 0).sum()), 1)", "(labels > 1).sum()), 1)",
+     ""),
+    ("nms", "nms", "np.prod(box[2:] - box[:2]) + np.prod", "np.prod", ""),
+    ("panoptic_quality", "count_segments", "mine.sum() / 2", "mine.sum() / 3", ""),
+    ("soft_nms", "soft_nms", "np.exp(-o ** 2", "np.expm1(-o ** 2", "the-best-alone")])
 def test_a_name_needs_evidence_that_could_have_been_otherwise(exercise, function, old, new, said):
     """Single mistakes of which something else was said: no exp, absent are NaN, shifted, the last
-    window forgotten, right with four classes."""
+    window forgotten, right with four classes, relu's slope at 0, divided by the images."""
     text = solution_text(load(exercise))
     assert old in text
     assert findings(exercise, function, text.replace(old, new, 1)) == (True, [said])

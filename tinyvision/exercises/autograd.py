@@ -365,7 +365,8 @@ def cases(rng):
               "6 - 7", "1 ** 3.0", "8 + 9"),
         _case("exp, tanh and relu", [x, -y, 0], "exp 1", "tanh 0", "relu 0", "relu 1", "relu 2",
               "3 * 4", "5 + 6", "9 + 7", "8 * 10", "11 - 2",
-              "relu 4", "0 + 0", "relu 14", "12 + 13", "16 + 15"),    # of less than 1, and of more
+              "relu 4", "0 + 0", "relu 14", "12 + 13", "16 + 15",     # of less than 1, and of more
+              "neg 4", "relu 18", "17 + 19"),                         # of a little less than 0
         _case("backward of two results, and again", [a, b], "0 * 1", "2 * 0", "3 + 1",
               calls=(4, 4, 2)),
         _case("a neuron", rng.uniform(0.3, 1.2, 5) * [1, -1, 1, 1, -1], "0 * 2", "1 * 3", "5 + 6",

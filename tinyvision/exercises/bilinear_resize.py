@@ -355,8 +355,8 @@ MISTAKES = (
     Mistake("bilinear_resize", "divided-by-the-size", "With align_corners=True the last new pixel "
             "stands on the last old one. How many steps are there between A pixels?",
             _forward(_steps_of_the_size)),
-    Mistake("bilinear_resize", "nearest-pixel", "You copy the nearest pixel. Bilinear "
-            "interpolation mixes four.", _forward(_nearest)),
+    Mistake("bilinear_resize", "nearest-pixel", "You copy one pixel for each new one. "
+            "Bilinear interpolation mixes four.", _forward(_nearest)),
     Mistake("bilinear_resize", "linear-in-one-direction", "In one direction you interpolate, "
             "in the other you copy the nearest pixel.", _forward(axis_weights, _nearest)),
     Mistake("bilinear_resize", "area-mean", "You average the area that a new pixel covers. Where "
@@ -375,8 +375,8 @@ MISTAKES = (
             "only the last one's g counts in your code.", _backward(axis_weights, _last_only)),
     Mistake("bilinear_resize_backward", "weights-forgotten", "Each of the four pixels gets the "
             "whole g. With what weight was it mixed?", _backward(axis_weights, _whole)),
-    Mistake("bilinear_resize_backward", "nearest-pixel", "The whole g goes to the nearest pixel. "
-            "Four were mixed.", _backward(_nearest)),
+    Mistake("bilinear_resize_backward", "nearest-pixel", "The whole g goes to one pixel. Four were "
+            "mixed.", _backward(_nearest)),
     Mistake("bilinear_resize_backward", "always-align-corners", "Your places are those of "
             "align_corners=True also where it is False.", _backward(_corners_always)),
     Mistake("bilinear_resize_backward", "never-align-corners", "Your places are those of "

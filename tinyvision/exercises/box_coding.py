@@ -189,8 +189,8 @@ MISTAKES = (
             "sides does the formula divide?", _encode(moved_by="box")),
     Mistake("encode", "moves-in-pixels", "The centre's move is in pixels; it should be in sides of "
             "the anchor.", _encode(moved_by="none")),
-    Mistake("encode", "corners", "The difference is taken between the upper left corners; x and "
-            "y are centres.", _encode(corner=True)),
+    Mistake("encode", "corners", "The difference is taken between corners; x and y are "
+            "centres.", _encode(corner=True)),
     Mistake("encode", "no-log", "d_w and d_h are plain ratios: equal sides should give 0.",
             _encode(scale=lambda ratio: ratio)),
     Mistake("encode", "log2", "log is the natural logarithm, not the one to base 2.",
@@ -217,16 +217,16 @@ MISTAKES = (
             lambda c, a, m: decode(c, a, 1 / m)),
     Mistake("decode", "weights-ignored", "The weights have no effect.",
             lambda c, a, m: decode(c, a, np.ones(4))),
-    Mistake("decode", "no-limit", "d_w and d_h have no largest value in your code.",
-            _decode(largest=np.inf)),
+    Mistake("decode", "no-limit", "In your code d_w and d_h can be more than log(1000 / 16), the "
+            "largest value.", _decode(largest=np.inf)),
     Mistake("decode", "limit-before-weights", "The largest value is meant for d_w / m_w and "
             "d_h / m_h, after the division.", _clamped_before),
     Mistake("decode", "limit-of-all", "The largest value is meant for the sides only; the centre "
             "may move as far as it likes.", _clamped_everywhere),
     Mistake("decode", "by-the-box", "The centre's move is multiplied by the new box's sides. In "
             "which unit did `encode` measure it?", _decode(by="box")),
-    Mistake("decode", "corners", "The move starts at the anchor's upper left corner; d_x and d_y "
-            "move its centre.", _decode(corner=True)),
+    Mistake("decode", "corners", "The move starts at a corner of the anchor; d_x and d_y move "
+            "its centre.", _decode(corner=True)),
     Mistake("decode", "whole-sides", "Your boxes are twice as wide and high: how far is a corner "
             "from the centre?", _decode(half=1)),
     Mistake("decode", "centres-and-sides", "The answer is (x, y, w, h); corners are asked for.",

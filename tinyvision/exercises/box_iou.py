@@ -254,8 +254,8 @@ MISTAKES = (
     Mistake("box_iou", "larger-area", "You divide by the larger box. What does a union of two "
             "boxes hold that stand across each other?",
             _over(lambda both, first, second: np.maximum(first, second))),
-    Mistake("box_iou", "of-one-box", "You divide by the area of one of the two boxes: the answer "
-            "would change if they changed places.", _over(lambda both, first, second: first)),
+    Mistake("box_iou", "of-one-box", "Your union leaves out one of the two boxes, or a part of "
+            "it: the answer would change if they changed places.", _over(lambda both, first, second: first)),
     Mistake("box_iou", "shared-part-lost", "You subtract the shared part twice: what belongs to "
             "both boxes belongs to their union.",
             _over(lambda both, first, second: first + second - 2 * both)),

@@ -313,8 +313,8 @@ MISTAKES = (
             "and column. How many windows of 1 pixel fit on 1 pixel?", _last_window),
     Mistake("conv_matrix_backward", "unpadded-width", "You count pixels in rows of the width "
             "before padding. How long is a row of the padded image?", _gathered(UNPADDED_WIDTH)),
-    Mistake("conv_matrix_backward", "padding-ignored", "You read g as the matrix of an image that "
-            "is not padded.", _backward_without_padding),
+    Mistake("conv_matrix_backward", "padding-ignored", "You read g in rows of another length than "
+            "the padded image has.", _backward_without_padding),
     *(Mistake("conv_matrix_backward", "height-for-width", "You count in rows as long as the "
               "height. The number of a place is row * width + column.", _gathered(rule))
       for rule in HEIGHTS),

@@ -178,22 +178,23 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
     ("width-forgotten", "From x - h to x + h is a step of how much?", _comparing(_error, width=1)),
     ("not-divided", "A derivative is the change of f divided by the step.",
      _comparing(lambda n, g: _error(n * 2e-5, g))),
-    ("step-of-a-tenth", "The error of the central difference falls with the square of the step: a "
-     "tenth is good for working by hand.",
+    ("step-of-a-tenth", "Your step is too large: the error of the central difference grows with "
+     "its square. A tenth is good for working by hand.",
      _comparing(_error, step=lambda v: 0.1 * max(1, abs(v)))),
     *(("step-too-small", "A very small step is lost in rounding.", _comparing(_error, step=step))
       for step in (lambda v: 1e-15 * max(1, abs(v)), lambda v: 1e-12 * max(1, abs(v)),
                    lambda v: 1e-12)),
     ("all-at-once", "A derivative is that by one element, while the others stay.", _all_at_once),
-    ("fixed-step", "At x = 1e12 a step of 1e-5 changes nothing: the next number is further away.",
+    ("fixed-step", "At x = 1e12 a step of 1e-5, or a smaller one, changes nothing: the next "
+     "number is further away.",
      _comparing(_error, step=lambda v: 1e-5)),
     ("relative-step-only", "Where x is 0, a step that is a fraction of x is 0, too.",
      _comparing(_error, step=lambda v: 1e-5 * abs(v))),
     ("zero-over-zero", "For a constant function the largest derivative is 0: an error of 0 is "
      "not more than 1e-4 times 0 (but not less either, and 0 / 0 is no number).",
      _comparing(lambda n, g: np.abs(g - n).max() / np.abs(n).max() < 1e-4)),
-    ("each-by-itself", "Each element is compared with its own size. The numerical gradient's "
-     "rounding error is as large for a small element as for a large one: compare with the "
+    ("each-by-itself", "What you allow depends on the small elements of the gradient. Rounding "
+     "makes the numerical one as wrong in a small element as in a large one: compare with the "
      "largest.", _comparing(lambda n, g: (np.abs(g - n) <= 1e-4 * np.abs(n)).all())),
     ("absolute-tolerance", "Whether an error of 1e-4 is large depends on how large the gradient "
      "is.", _comparing(lambda n, g: np.abs(n - g).max() <= 1e-4)),
@@ -251,7 +252,8 @@ MISTAKES = tuple(Mistake("gradcheck", name, hint, wrong) for name, hint, wrong i
      _left_moved),
     ("flattened-copy", "x.ravel() is a copy where x does not lie row by row in memory: f then "
      "never sees what you change.", _flattened),
-    ("copy-moved", "f never sees what you change: x.flatten() is a copy.", _copied),
+    ("copy-moved", "Your numerical gradient is always 0: does f see both x + h and x - h? "
+     "(x.flatten() is a copy; what it changes f never sees.)", _copied),
 ))
 
 

@@ -379,7 +379,7 @@ def _tied(rng, boxes, positives):
 
 
 def _batch(rng, images, boxes, positives, ignored=2):
-    """Random losses, none nearly equal; so many positives in each image, of classes 1, 2, ...;
+    """Random losses, none nearly equal; so many positives in each image, of classes 1, 3, 1, ...;
     the highest losses are those of a box that is ignored and of the positive ones."""
     losses = rng.permutation(np.linspace(0.1, 6, images * boxes)).reshape(images, boxes)
     labels = np.zeros((images, boxes), np.int64)
@@ -387,7 +387,7 @@ def _batch(rng, images, boxes, positives, ignored=2):
         places = rng.permutation(boxes)
         loss[places[count]] += 7
         loss[places[:count]] += 6
-        row[places[:count]] = 1 + np.arange(count)
+        row[places[:count]] = 1 + np.arange(count) % 2 * 2
         row[places[count:count + ignored]] = -1
     return losses + rng.uniform(0, 0.01), labels
 

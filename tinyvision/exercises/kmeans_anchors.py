@@ -260,8 +260,10 @@ MISTAKES = (
 _WRONG_OVERLAPS = {name: [one for one in MISTAKES if one.name == name][0] for name in (
     "larger-area", "smaller-area", "plus-one", "enclosing-box", "of-one-box")}
 
-MISTAKES += tuple(Mistake("kmeans_anchors", name, one.hint, _by(one.implementation))
-                  for name, one in _WRONG_OVERLAPS.items())
+_ONE_AREA = "Which centre is best does not depend on both areas in your code. What is divided by " \
+            "is the area of the union of both boxes."
+MISTAKES += tuple(Mistake("kmeans_anchors", name, _ONE_AREA if name == "of-one-box" else one.hint,
+                          _by(one.implementation)) for name, one in _WRONG_OVERLAPS.items())
 
 MISTAKES += versions(MISTAKES, {
     ("shape_iou", "plus-one"): (_iou_but(around=1.0), _iou_but(

@@ -328,7 +328,7 @@ def cases(rng):
     nested = [(0, 0, 10, 10), (1, 1, 5, 4), (6, 5, 9, 9), (0, 1, 10, 10), (2, 2, 4, 3)]
     one, other = (0, 0, 4, 4), (0, 0, 4, 3)
     far = [(6, 6, 8, 9), (9, 0, 12, 2), (0, 9, 3, 11), (9, 9, 13, 10)]
-    halves = [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7), (5, 5, 8, 8), (5, 5, 8, 7)]
+    halves = [(0, 0, 2, 2), (0, 0, 2, 1), (0, 5, 3, 7), (5, 5, 8, 8), (5, 5, 8, 7), (2, 6, 4, 8)]
     empty = [(3, 3, 3, 3), (3, 3, 3, 3), (0, 0, 0.5, 0.5), (5, 5, 5.5, 5.5), (9, 0, 9.5, 0.5)]
     args = [
         ("two boxes for one object", 1, (*_placed(
@@ -336,7 +336,8 @@ def cases(rng):
         ("no boxes", 0.25, (np.zeros((0, 4)), np.zeros(0), 0.5)),
         ("the best comes last", 1, (*_placed(
             rng, [*far, one, other], (0.3, -0.1, -0.2, 0.1, 0.0, 0.8), last=1), 0.5)),
-        ("exactly at the threshold", 1, (*_placed(rng, halves, (0.7, 0.8, 0.9, 0.6, 0.5)), 0.5)),
+        ("exactly at the threshold", 1, (*_placed(
+            rng, halves, (0.7, 0.8, 0.9, 0.6, 0.5, 0.4)), 0.5)),
         ("many equal scores", 1, (*_placed(rng, *pairs(rng, 32, (0.25, 0.5, 0.75, 1))), 0.5)),
         ("a chain", 1, (*_placed(rng, chain, (0.9, 0.8, 0.7, 0.6, 0.95, 0.5)), 0.3)),
         ("one inside the other", 1, (*_placed(rng, nested, (0.9, 0.8, 0.3, 0.7, 0.2)), 0.5)),

@@ -274,8 +274,9 @@ MISTAKES = (
     Mistake("count_segments", "of-the-prediction", "You divide by the predicted segment's area "
             "instead of the union.", _but(score=lambda both, mine, true: both / np.maximum(mine,
                                                                                            1))),
-    Mistake("count_segments", "union-counts-twice", "Your union counts the shared pixels twice.",
-            _but(score=lambda both, mine, true: both / (mine + true))),
+    Mistake("count_segments", "union-counts-twice", "No segment finds a partner in your code, "
+            "not even one that is predicted to the pixel. Does your union count the shared pixels "
+            "twice?", _but(score=lambda both, mine, true: both / (mine + true))),
     Mistake("count_segments", "any-overlap", "Segments that overlap a little are no match: their "
             "IoU has to be greater than 1/2.", _but(fits=lambda iou: iou > 0)),
     Mistake("count_segments", "gaps-left-out", "A pixel where nothing was predicted is still a "
@@ -367,8 +368,8 @@ def cases(rng):
     half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 4)
     other = ([[1, 1, 1, 2, 2, 2, 2, 3, 3]], [1, 0, 1], [[1, 1, 0, 2, 2, 2, 3, 4, 4]], [1, 2, 0, 1],
              4)
-    void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3]], [2, 0, 0],
-            [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5]], [2, 0, 0, 2, 1], 3)
+    void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3, 0, 0, 4, 4, 4]], [2, 0, 0, 1],
+            [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 6, 6]], [2, 0, 0, 2, 1, 2], 3)
     apart = ([[1] * 5 + [2] * 2 + [3] * 7 + [0] * 2], [2, 2, 0],
              [[1, 1, 1, 0, 0, 2, 2, 1, 1, 2, 2, 2, 2, 2, 3, 3]], [2, 2, 0], 3)
     return [

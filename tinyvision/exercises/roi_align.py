@@ -434,8 +434,8 @@ MISTAKES = (
             "first moved to the nearest pixel.", _zeros_outside),
     Mistake("roi_align", "never-zero", "A point more than one pixel outside reads 0, not the "
             "border.", _clamped),
-    Mistake("roi_align", "nearest-pixel", "You read the nearest pixel. Bilinear interpolation "
-            "mixes four.", _nearest_pixel),
+    Mistake("roi_align", "nearest-pixel", "Each point reads one pixel in your code. Bilinear "
+            "interpolation mixes four.", _nearest_pixel),
     Mistake("roi_align", "no-least-size", "With aligned=False no box is smaller than one pixel of "
             "the map.", _no_least_size),
     Mistake("roi_align", "sum", "You sum a bin's points; the formula takes their mean.", _sum),
@@ -451,8 +451,8 @@ MISTAKES = (
             "comes first in a box.", _backward_swapped),
     Mistake("roi_align_backward", "first-image", "All gradients go to the first image. What is "
             "the first number of a box's row?", _backward_first_image),
-    Mistake("roi_align_backward", "nearest-pixel", "The whole gradient of a point goes to the "
-            "nearest pixel. Four pixels were read.", _backward_nearest),
+    Mistake("roi_align_backward", "nearest-pixel", "The whole gradient of a point goes to one "
+            "pixel. Four pixels were read.", _backward_nearest),
     *(Mistake("roi_align", name, hint, _read(**how))
       for name, hint, several in FURTHER for how in several),
     *(Mistake("roi_align", "bins-exchanged", "The numbers of bins are exchanged: output_size is "

@@ -33,6 +33,8 @@ they were taken, and their new scores (L,).
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tinyvision.exercises.box_iou import borrowed
@@ -225,7 +227,8 @@ _WAYS = (
      _taking_but(together=lambda old, new, lower: np.minimum(new, old * lower))),
     ("taken-boxes-lose", "A box keeps the score with which it was taken; in your code it is "
      "lowered further, by itself or by the boxes taken later.", _taking_but(earlier=True)),
-    ("tie-order", "Of equal scores the lower index is taken first. " + WHICH, _taking_but(best_of=_last_best)),
+    ("tie-order", "Of equal scores the lower index is taken first. " + WHICH,
+     _taking_but(best_of=_last_best)),
     ("places-in-the-order", "Your indices count the boxes as they were sorted. The answer counts "
      "them as they came.", _order_of_places),
     ("never-ends", "score_threshold has no effect: all boxes are returned.", _never_ends),
@@ -284,7 +287,12 @@ _MORE = {
     "taken-boxes-lose": (_taking_but(itself=True),),
 }
 
-MISTAKES += borrowed("soft_nms", lambda wrong: _gaussian(_by(wrong), _bell))
+_THE_BEST_ALONE = "Only the best box is left in your code: all other scores fall to 0, or below. " \
+                  "Which factor has a box that does not overlap?"
+MISTAKES += tuple(
+    replace(one, name="the-best-alone", hint=_THE_BEST_ALONE)
+    if one.name == "min-and-max-exchanged" else one       # too large to be told from other factors
+    for one in borrowed("soft_nms", lambda wrong: _gaussian(_by(wrong), _bell)))
 MISTAKES += borrowed("soft_nms_linear", lambda wrong: _linear(_by(wrong), _ramp))
 MISTAKES += versions(MISTAKES, {
     **{("soft_nms", name): tuple(_gaussian(way, _bell) for way in ways)
