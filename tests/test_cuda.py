@@ -380,6 +380,65 @@ def test_per_element_does_not_write_outside():
 
 
 # --- the texts of the operations, at sizes of several tiles ---------------------------------------
+SUM = """extern "C" __global__ void kernel(const real *x, real *y, int N) {
+  __shared__ int count;
+  int t = threadIdx.x;
+  if (t == 0) count = 0;
+  __syncthreads();
+  %s
+  __syncthreads();
+  if (t < N) y[t] = count;
+}"""
+FOLD = """extern "C" __global__ void kernel(const real *x, real *y, int N) {
+  __shared__ real part[64];
+  int t = threadIdx.x;
+  part[t] = t < N ? x[t] : 0;
+  __syncthreads();
+  for (int step = 32; step > 0; step /= 2) {
+    if (t < step) part[t] += part[t + step];
+    if (step > 16) __syncthreads(); else if (t < 32) { %s }
+  }
+  if (t == 0) y[0] = part[0];
+}"""
+
+
+@pytest.mark.parametrize("text, what", [
+    (SUM % "count += 1;", "in shared memory.*no barrier lies between them: a race"),
+    (SUM % "count |= 1 << t % 4;", "a race"),
+    (SUM % "if (count < 99) count = t;", "a race"),
+    (SUM % "if (t < N) y[t / 2] = t;", "in global memory.*a race"),
+    (changed("count = 0;\n  __syncthreads();", "count = 0;", SUM % "atomicAdd(&count, 1);"),
+     "a race"),
+    (FOLD % ";", "threads .* and .* in shared memory.*a race"),
+    (changed("__shared__ int count;", "__shared__ bool count;", SUM % "count = !count;"), "a race"),
+])
+def test_a_race_is_found_whatever_the_order_makes_of_it(text, what):
+    with cuda.races(), pytest.raises(KernelError, match=what):
+        run(text)
+
+
+@pytest.mark.parametrize("text", [
+    SUM % "atomicAdd(&count, 1);", SUM % "if (t % 3 == 0) count = 1;", SUM % "if (t == 7) count++;",
+    SUM % "int old = count; while (atomicCAS(&count, old, old + t) != old) old = count;",
+    SUM % "unsigned odd = __ballot_sync(0xffffffff, t % 2); if (t == 32) count = odd;",
+    FOLD % "__syncwarp();",
+    "__device__ int last;\n" + changed(
+        "if (t < N) y[t] = count;", "if (t < N) y[t] = t; __threadfence(); if (atomicAdd(&last, 1) "
+        "% 64 == 63) for (int k = 0; k < N; ++k) y[k] += count;", SUM % ";")])
+def test_what_is_ordered_is_no_race(text):
+    """By atomics, by one thread alone, by what a warp or a block waits at, by a fence."""
+    plain = run(text)
+    with cuda.races():
+        assert (run(text) == plain).all()
+
+
+def test_blocks_race_where_they_write_to_one_place():
+    text = REVERSE.replace("y[t] =", "y[t] = blockIdx.x +")
+    y = np.zeros(40, "f4")
+    with cuda.races(), pytest.raises(KernelError, match="blocks .* any order: a race"):
+        launch(text, (2,), (64,), x=np.arange(40, dtype="f4"), y=y, N=40)
+
+
 def values(*shape, seed=0, dtype="float32"):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
@@ -448,7 +507,7 @@ def test_several_tiles_agree_with_the_cpu_in_any_order(name, dtype):
     found, expected = result(name, dtype), result(name, dtype, "cpu")
     tolerance = 3e-5 if dtype == "f4" else 1e-12
     np.testing.assert_allclose(found, expected, tolerance, tolerance * abs(expected).max())
-    with cuda.backwards():
+    with cuda.backwards(), cuda.races():
         assert (result(name, dtype) == found).all()
 
 
@@ -475,7 +534,8 @@ BARRIERS = [(case, module, text, k) for case, texts in TEXTS.items() for module,
 @pytest.mark.parametrize("case, module, text, k", BARRIERS,
                          ids=[f"{c}-{t}-{k}" for c, _, t, k in BARRIERS])
 def test_every_barrier_is_needed(case, module, text, k, monkeypatch):
-    """Without it the kernel fails, or gives something else, in one order or the other."""
+    """Without it the kernel fails, or gives something else, in one order or the other; and two
+    threads race."""
     right, pieces = result(case), getattr(module, text).split("__syncthreads();")
     without = "__syncthreads();".join(pieces[:k + 1]) + "__syncthreads();".join(pieces[k + 1:])
     monkeypatch.setattr(module, text, without)
@@ -487,6 +547,8 @@ def test_every_barrier_is_needed(case, module, text, k, monkeypatch):
         except KernelError:
             same.append(False)
     assert not all(same), "this barrier can go"
+    with cuda.races(), pytest.raises(KernelError, match="no barrier lies between them: a race"):
+        result(case)
 
 
 @pytest.mark.parametrize("N", [1, 63, 64, 65, 129])

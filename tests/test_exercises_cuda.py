@@ -257,6 +257,9 @@ def test_a_kernel_that_nobody_knows_is_shown_by_a_small_call(changes, words):
 
 WRONG = {
     "no barrier": (("__syncthreads();", ""), "a race"),
+    "no atomic": (("word bits = 0", "__shared__ word all[64]; all[t] = 0; word bits = 0",
+                   "bits |= word(1) << k;", "all[n % 2] |= word(1) << k, bits |= word(1) << k;"),
+                  "threads .* shared memory.*a race"),
     "a barrier for some": (("__syncthreads();", "if (t < 2) __syncthreads();"), "line .*barrier"),
     "returns before the barrier": (("  __shared__", "  if (blockIdx.y * blockDim.x + threadIdx.x"
                                     " >= N) return;\n  __shared__"), "barrier"),

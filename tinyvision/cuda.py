@@ -202,28 +202,42 @@ def _device_kernel(source):
     return cupy().RawKernel(source, "kernel", options=("-std=c++17",))
 
 
-_order = {"backwards": False}
+_how = {"backwards": False, "races": False}
 
 
 @contextlib.contextmanager
 def backwards():
     """On the host, run blocks and threads in the opposite order: what depends on it is a race."""
-    _order["backwards"] = True
+    with _set("backwards"):
+        yield
+
+
+@contextlib.contextmanager
+def races():
+    """On the host, look for races: two threads use the same number, one of them changes it, and
+    nothing orders them (`cuda_host.HOST` says what does). KernelError names both."""
+    with _set("races"):
+        yield
+
+
+@contextlib.contextmanager
+def _set(name):
+    _how[name] = True
     try:
         yield
     finally:
-        _order["backwards"] = False
+        _how[name] = False
 
 
 def _run_on_host(source, grid, block, shared, values, written):
-    function = _host_kernel(source)
+    function = _host_kernel(source, (*FLAGS, *RACES) if _how["races"] else FLAGS)
     guarded = [_guarded(v) if _is_array(v) else v for v in values]
     held = [ctypes.c_void_p(g.ctypes.data) if _is_array(g) else np.asarray(g) for g in guarded]
     pointers = (ctypes.c_void_p * len(held))(*[
         h.ctypes.data if isinstance(h, np.ndarray) else ctypes.addressof(h) for h in held])
     sizes = (*grid, 1, 1)[:3] + (*block, 1, 1)[:3] + (shared,)
     message = ctypes.create_string_buffer(300)
-    function((ctypes.c_uint * 7)(*sizes), pointers, _order["backwards"], message)
+    function((ctypes.c_uint * 7)(*sizes), pointers, _how["backwards"], message)
     if message.value:
         raise KernelError(f"kernel text, {message.value.decode()}")
     for value, inside, name in zip(values, guarded, written):
@@ -273,27 +287,31 @@ def host_text(source):
 
 
 @functools.cache
-def _host_kernel(source):
+def _host_kernel(source, flags):
     """The kernel as a C function of grid, block, pointers to its arguments, and order."""
-    return ctypes.CDLL(str(library(host_text(source)))).launch
+    return ctypes.CDLL(str(library(host_text(source), flags))).launch
 
 
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w",
          "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero")
+RACES = ("-fsanitize=thread",)          # for the compiler alone: linking would add its own runtime
+# For texts of students, which are small: compiling is what takes time, and every variable lies where
+# `cuda_host` has put NaN.
+UNOPTIMIZED = (*(flag for flag in FLAGS if flag != "-O2"), "-O0", *RACES)
 
 
-def library(text: str) -> pathlib.Path:
+def library(text: str, flags=FLAGS) -> pathlib.Path:
     """The shared library made of C++, from the cache or from the compiler."""
     if (cxx := compiler()) is None:
         raise CompilerMissing("per_element: running CUDA text on the host needs a C++ compiler, "
                               "and neither $CXX nor c++, g++ or clang++ was found; install one")
-    digest = hashlib.sha256(" ".join((text, *FLAGS)).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(" ".join((text, *flags)).encode()).hexdigest()[:24]
     built = _cache() / f"{digest}.so"
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
             at = pathlib.Path(folder)
             (at / "kernel.cpp").write_text(text)
-            _compile(cxx, *FLAGS, "-c", "-o", at / "kernel.o", at / "kernel.cpp")
+            _compile(cxx, *flags, "-c", "-o", at / "kernel.o", at / "kernel.cpp")
             _compile(cxx, "-shared", "-o", at / "kernel.so", at / "kernel.o")
             os.replace(at / "kernel.so", built)
     return built

@@ -10,7 +10,9 @@ What a GPU would leave undefined stops the kernel with a message that names line
 - a barrier that not all threads of the block reach, or a shuffle or vote that not all lanes reach
   which its mask names (lanes that have returned, or are beyond the block, are not waited for);
 - an index outside an array of known size (a tile, the registers), a misaligned vector load,
-  an integer overflow, a division by 0: the compiler's own sanitizer reports them to us.
+  an integer overflow, a division by 0: the compiler's own sanitizer reports them to us;
+- with `cuda.RACES` among the compiler's flags, a race: two threads use the same number, one of them
+  changes it, and nothing orders them (see `WATCH`).
 
 Shared memory, and the stack on which a thread's variables lie, are filled with NaN before every
 block. A grader has two more ways, see `Before`: a block then finds what the block before it has
@@ -25,6 +27,7 @@ HOST = r"""
 #include <cmath>
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <math.h>
 #include <utility>
@@ -68,8 +71,10 @@ enum Before { ALL_NAN, ZERO_AT_FIRST, AS_IT_WAS };
 static Before before = ALL_NAN;
 static int filling() { return before == ALL_NAN ? 0xFF : 0; }
 
-// A thread's variables are where another function's were: not 0, unless somebody sets them.
-__attribute__((noinline)) static void use_stack() {
+// A thread's variables are where another function's were: not 0, unless somebody sets them. Between
+// this and the kernel all is UNSEEN by `touch`, which would leave its own variables there.
+#define UNSEEN __attribute__((no_sanitize("thread")))
+UNSEEN __attribute__((noinline)) static void use_stack() {
   char room[8192];
   memset(room, filling(), sizeof room);
   asm volatile("" : : "r"(room) : "memory");                 // so that it is not optimized away
@@ -89,10 +94,148 @@ static unsigned long long __brevll(unsigned long long n) {
 }
 static unsigned __brev(unsigned n) { return __brevll(n) >> 32; }
 template <class V> static V __ldg(const V *at) { return *at; }
-static void __threadfence() {}                               // one thread runs at a time
-static void __threadfence_block() {}
 static double rsqrt(double a) { return 1 / sqrt(a); }
 static float rsqrtf(float a) { return 1 / sqrt(a); }
+
+// ---- races ----
+// -fsanitize=thread calls `touch` before everything that is read or written. Two threads race if
+// both use a number, one of them changes it, and nothing orders the two: within a block a barrier
+// would, within a warp also what its lanes wait at for one another, between blocks nothing. Atomics
+// do not race with one another, nor with who reads (a loop around atomicCAS begins so), and neither
+// do threads that write the same: that changes it once. After a fence nobody is accused: what it
+// orders depends on what is read afterwards.
+#pragma GCC push_options
+#pragma GCC optimize("O2")
+enum Kind { READ, WRITE, ATOMIC };
+struct Access {
+  unsigned block, thread, barriers;                          // how many barriers it has passed
+  unsigned clock;                                            // of its warp, as Lamport's (1978)
+  unsigned fences;
+  bool there;
+};
+struct Number { const char *at; Access write, atomic, reads[2]; };
+struct Pending { char *at; size_t size; char old[64]; };     // written a moment ago
+static bool watched;                                         // a thread of the kernel's is running
+static Pending pending;
+static Number *numbers;                                      // a hash table of 4 bytes or 1 each
+static size_t room, used;
+static unsigned fences;                                      // so far
+static Access access();                                      // of the thread that is running
+static bool own(const char *at);                             // whether it is on that one's stack
+static bool is_shared(const char *at);
+static void settle();
+struct Watch {                                               // from here to the end of a block
+  bool was;
+  UNSEEN Watch(bool now) : was(watched) { change(now); }
+  UNSEEN ~Watch() { change(was); }
+  UNSEEN static void change(bool now) {
+    bool before = watched;
+    watched = false;
+    if (before && pending.size) settle();
+    watched = now;
+  }
+};
+UNSEEN static void forget_pending() { watched = false, pending.size = 0; }
+static unsigned block_number() {
+  return blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+}
+
+static void forget() {
+  free(numbers);
+  numbers = nullptr;
+  room = used = fences = pending.size = 0;
+}
+static Number &number(const char *at) {
+  if (2 * used >= room) {
+    Number *old = numbers;
+    size_t before = room;
+    room = room ? 2 * room : 4096;
+    numbers = (Number *)calloc(room, sizeof(Number));
+    used = 0;
+    for (size_t k = 0; k < before; ++k) if (old[k].at) number(old[k].at) = old[k];
+    free(old);
+  }
+  size_t k = size_t(at) * 0x9E3779B97F4A7C15u >> 20 & (room - 1);
+  while (numbers[k].at && numbers[k].at != at) k = (k + 1) & (room - 1);
+  if (!numbers[k].at) numbers[k].at = at, ++used;
+  return numbers[k];
+}
+static uint3 index_of(unsigned n, uint3 size) {
+  return {n % size.x, n / size.x % size.y, n / size.x / size.y};
+}
+
+// Nothing orders what thread b does now after what thread a did earlier.
+static void compare(const Access &a, const Access &b, const char *at) {
+  bool near = a.block == b.block, warp = near && a.thread / 32 == b.thread / 32;
+  if (!a.there || a.fences != b.fences || (near && a.thread == b.thread) ||
+      (near && a.barriers != b.barriers) || (warp && a.clock != b.clock) ||
+      (!near && is_shared(at))) return;
+  uint3 s = index_of(near ? a.thread : a.block, near ? blockDim : gridDim);
+  uint3 t = index_of(near ? b.thread : b.block, near ? blockDim : gridDim);
+  char where[64] = "";
+  if (near) snprintf(where, 64, "block (%u, %u, %u), ", blockIdx.x, blockIdx.y, blockIdx.z);
+  snprintf(message, 300, "%s%s (%u, %u, %u) and (%u, %u, %u): both use the same number in %s "
+           "memory, one of them changes it, and %s: a race", where, near ? "threads" : "blocks",
+           s.x, s.y, s.z, t.x, t.y, t.z, is_shared(at) ? "shared" : "global",
+           near ? "no barrier lies between them" : "blocks run in any order");
+  leave();
+}
+static void record(const char *at, Kind kind, const Access &now) {
+  Number &n = number(at);
+  compare(n.write, now, at);
+  if (kind == WRITE) {
+    compare(n.atomic, now, at);
+    for (const Access &read : n.reads) compare(read, now, at);
+  }
+  if (kind == READ) {
+    if (n.reads[0].thread != now.thread || n.reads[0].block != now.block) n.reads[1] = n.reads[0];
+    n.reads[0] = now;
+  } else {
+    (kind == WRITE ? n.write : n.atomic) = now;
+  }
+}
+static void record_all(const char *at, size_t size, Kind kind, const Access &now) {
+  size_t step = size % 4 || size_t(at) % 4 ? 1 : 4;
+  for (size_t k = 0; k < size; k += step) record(at + k, kind, now);
+}
+// Of what was written a moment ago: those numbers that it changed.
+static void settle() {
+  size_t step = pending.size % 4 || size_t(pending.at) % 4 ? 1 : 4;
+  Access now = access();
+  size_t size = pending.size;
+  pending.size = 0;
+  for (size_t k = 0; k < size; k += step)
+    if (memcmp(pending.at + k, pending.old + k, step)) record(pending.at + k, WRITE, now);
+}
+UNSEEN static void touch(void *at, size_t size, Kind kind) {
+  if (!watched) return;
+  Watch nothing(false);
+  if (own((char *)at)) return;
+  if (kind != WRITE || size > sizeof pending.old)
+    return record_all((char *)at, size, kind, access());
+  pending.at = (char *)at, pending.size = size;
+  memcpy(pending.old, at, size);
+}
+#define HOOK(name, size, kind) \
+  extern "C" UNSEEN void __tsan_##name(void *at) { \
+    touch(at, size, kind); \
+  }
+#define HOOKS(size) HOOK(read##size, size, READ) HOOK(write##size, size, WRITE) \
+  HOOK(unaligned_read##size, size, READ) HOOK(unaligned_write##size, size, WRITE) \
+  HOOK(read_write##size, size, WRITE) HOOK(unaligned_read_write##size, size, WRITE)
+HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
+#define RANGE(name, kind) \
+  extern "C" UNSEEN void __tsan_##name(void *at, size_t size) { \
+    touch(at, size, kind); \
+  }
+RANGE(read_range, READ) RANGE(write_range, WRITE)
+#define NOTHING(name, ...) \
+  extern "C" UNSEEN void __tsan_##name(__VA_ARGS__) {}
+static void __threadfence() { Watch nothing(false); ++fences; }    // one thread runs at a time
+static void __threadfence_block() { __threadfence(); }
+static void __threadfence_system() { __threadfence(); }
+NOTHING(init) NOTHING(func_entry, void *) NOTHING(func_exit) NOTHING(vptr_update, void **, void *)
+#pragma GCC pop_options
 
 // Of a number and NaN, the number. A mixture of other types is ambiguous.
 #define LEAST(result, A, B) \
@@ -109,13 +252,15 @@ LEAST_REAL(double, float, double) LEAST_REAL(double, double, float)
 
 // One thread runs at a time, and it is never stopped within these: they are atomic as they are.
 // Each returns what was there before; integers wrap around.
-#define HERE int line = __builtin_LINE()
-template <class V> static void aligned(V *at, int line) {
+template <class V> static void atomic(V *at, int line) {
   if (size_t(at) % sizeof(V)) fail("the address of an atomic is not aligned to its type", line);
+  touch(at, sizeof(V), ATOMIC);
 }
+#define HERE int line = __builtin_LINE()
 #define ATOMIC(V, name, after) \
   static V atomic##name(V *at, V value, HERE) { \
-    aligned(at, line); \
+    atomic(at, line); \
+    Watch nothing(false); \
     V old = *at; \
     *at = after; \
     return old; \
@@ -127,7 +272,8 @@ template <class V> static void aligned(V *at, int line) {
   ATOMIC(V, Min, min(old, value)) ATOMIC(V, Max, max(old, value))
 #define ATOMIC_CAS(V) \
   static V atomicCAS(V *at, V compare, V value, HERE) { \
-    aligned(at, line); \
+    atomic(at, line); \
+    Watch nothing(false); \
     V old = *at; \
     if (old == compare) *at = value; \
     return old; \
@@ -149,13 +295,22 @@ ATOMIC_CAS(int) ATOMIC_CAS(unsigned) ATOMIC_CAS(unsigned_long_long) ATOMIC_CAS(u
 
 ALONE = r"""
 static jmp_buf home;
-static void leave() { longjmp(home, 1); }
-template <class Call> static void run_block(Call call, bool backwards) {
+static char *bottom;                                         // where the threads' stack begins
+static void leave() { forget_pending(), longjmp(home, 1); }
+static Access access() {
+  return {block_number(), threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z), 0, 0,
+          fences, true};
+}
+static bool own(const char *at) { return at < bottom && at > (char *)__builtin_frame_address(0); }
+static bool is_shared(const char *) { return false; }
+template <class Call> UNSEEN static void run_block(Call call, bool backwards) {
   unsigned count = blockDim.x * blockDim.y * blockDim.z;
+  bottom = (char *)__builtin_frame_address(0);
   for (unsigned k = 0; k < count; ++k) {
     unsigned t = backwards ? count - 1 - k : k;
     threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     if (setjmp(home)) return;
+    Watch all(true);
     use_stack();
     call();
   }
@@ -175,6 +330,7 @@ struct Fiber {
   State state;
   int line;                                                  // where it waits
   unsigned lanes;                                            // of its warp, for whom it waits
+  unsigned barriers, clock;                                  // see `Access`
 };
 static std::vector<Fiber> fibers;
 static ucontext_t scheduler;
@@ -182,14 +338,22 @@ static unsigned current;
 static void (*thread_body)(void *);
 static void *thread_argument;
 
-static void leave() { setcontext(&scheduler); __builtin_unreachable(); }
-static void start() {
-  use_stack();
-  thread_body(thread_argument);
+static void leave() {
+  forget_pending();
+  setcontext(&scheduler);
+  __builtin_unreachable();
+}
+UNSEEN static void start() {
+  {
+    Watch all(true);
+    use_stack();
+    thread_body(thread_argument);
+  }
   fibers[current].state = DONE;
   setcontext(&scheduler);
 }
 static void wait(State state, int line, unsigned lanes = 0) {
+  Watch nothing(false);
   fibers[current].state = state;
   fibers[current].line = line;
   fibers[current].lanes = lanes;
@@ -198,7 +362,15 @@ static void wait(State state, int line, unsigned lanes = 0) {
 
 // What every thread leaves for the others to read. All wait before that, and until all have read.
 static unsigned long long left[1024];
+static Access access() {
+  return {block_number(), current, fibers[current].barriers, fibers[current].clock, fences, true};
+}
+static bool own(const char *at) {
+  const std::vector<char> &stack = fibers[current].stack;
+  return at >= stack.data() && at < stack.data() + stack.size();
+}
 static int count_votes(bool vote, int line) {
+  Watch nothing(false);
   left[current] = vote;
   wait(AT_BARRIER, line);
   int votes = 0;
@@ -222,6 +394,7 @@ static void meet(unsigned mask, int line) {
 }
 template <class V> static Lanes gather(unsigned mask, V value, int line) {
   static_assert(sizeof(V) <= 8, "of a warp's lanes, others get at most 64 bits");
+  Watch nothing(false);
   unsigned first = current / 32 * 32;
   left[current] = 0;
   memcpy(&left[current], &value, sizeof value);
@@ -302,6 +475,10 @@ static char *dynamic_shared(size_t size) {
   return dynamic_memory.data();
 }
 
+static bool is_shared(const char *at) {
+  return (at >= __start_shared_memory && at < __stop_shared_memory)
+         || (at >= dynamic_memory.data() && at < dynamic_memory.data() + dynamic_memory.size());
+}
 static void fill_shared() {
   memset(__start_shared_memory, filling(), __stop_shared_memory - __start_shared_memory);
   dynamic_memory.assign(dynamic_memory.size(), char(0xFF));
@@ -327,12 +504,18 @@ static bool complete(unsigned k, unsigned first, unsigned end) {
 // Let all go on that wait at the same place as thread k, and for the same.
 static bool release(unsigned k, unsigned first, unsigned end) {
   int line = fibers[k].line;
-  unsigned lanes = fibers[k].lanes, found = 0;
+  unsigned lanes = fibers[k].lanes, found = 0, latest = 0;
   for (unsigned j = first; j < end; ++j)
-    if (fibers[j].state == AT_WARP && fibers[j].line == line && fibers[j].lanes == lanes)
+    if (fibers[j].state == AT_WARP && fibers[j].line == line && fibers[j].lanes == lanes) {
       found |= 1u << (j - first);
+      latest = max(latest, fibers[j].clock);
+    }
   for (unsigned j = first; j < end; ++j)
-    if (found >> (j - first) & 1) fibers[j].state = READY, fibers[j].lanes = found;
+    if (found >> (j - first) & 1) {
+      fibers[j].state = READY;
+      fibers[j].lanes = found;
+      fibers[j].clock = latest + 1;
+    }
   return true;
 }
 
@@ -368,7 +551,7 @@ static void run_warp(unsigned first, unsigned end, bool backwards) {
 template <class Call> static void run_block(Call call, bool backwards) {
   unsigned count = blockDim.x * blockDim.y * blockDim.z;
   fibers.resize(count);
-  thread_body = [](void *argument) { (*(Call *)argument)(); };
+  thread_body = [](void *argument) UNSEEN { (*(Call *)argument)(); };
   thread_argument = &call;
   for (unsigned t = 0; t < count; ++t) {
     Fiber &f = fibers[t];
@@ -379,6 +562,7 @@ template <class Call> static void run_block(Call call, bool backwards) {
     makecontext(&f.context, start, 0);
     f.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     f.state = READY;
+    f.barriers = f.clock = 0;
   }
   for (;;) {
     unsigned warps = (count + 31) / 32, done = 0, waiting = 0;
@@ -397,7 +581,7 @@ template <class Call> static void run_block(Call call, bool backwards) {
       while (fibers[k].state != AT_BARRIER) ++k;
       return report(k, "waits at a barrier that other threads of its block never reach");
     }
-    for (Fiber &f : fibers) f.state = READY;
+    for (Fiber &f : fibers) f.state = READY, ++f.barriers;
   }
   for (size_t k = dynamic_size; k < dynamic_memory.size(); ++k)
     if (dynamic_memory[k] != char(0xFF)) return report(0, "its block wrote beyond shared memory");
@@ -434,7 +618,7 @@ static void launch_kernel(void (*k)(A...), void **values, bool backwards,
     unsigned b = backwards ? count - 1 - each : each;
     blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
     if (before == ALL_NAN || (before == ZERO_AT_FIRST && each == 0)) fill_shared();
-    run_block([&] { k(*(A *)values[I]...); }, backwards);
+    run_block([&]() UNSEEN { k(*(A *)values[I]...); }, backwards);
   }
 }
 template <class... A>
@@ -446,6 +630,7 @@ extern "C" void launch(const unsigned *sizes, void **values, bool backwards, cha
   blockDim = {sizes[3], sizes[4], sizes[5]};
   message = text;
   dynamic_shared(sizes[6]);
+  forget();
   launch_any(kernel, values, backwards);
 }
 """

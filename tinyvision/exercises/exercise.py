@@ -84,7 +84,7 @@ class CudaText:
         """The shared library made of a text of our own; `tinyvision.grading.compile` is for those
         of strangers. CompilerMissing or KernelError where there is none."""
         from tinyvision import cuda
-        return cuda.library(self.program(text)).read_bytes()
+        return cuda.library(self.program(text), cuda.UNOPTIMIZED).read_bytes()
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,13 +29,13 @@ from tinyvision.grading.jail import Limits
 TEXT_SECONDS, CPU_SECONDS, WALL_SECONDS = 5.0, 10, 60
 LONGEST = 1 << 20                       # bytes of a text
 LIMITS = Limits(memory=1 << 30, file=8 << 20)
-# No optimization: kernels are small, and compiling is what takes time. A caret would show a line of
-# any file that a #line in the text names; an undefined function is an error here and now.
-FLAGS = (*(flag for flag in cuda.FLAGS if flag != "-O2"), "-O0", "-shared", "-Wl,-z,defs",
-         "-fno-diagnostics-show-caret", "-fdiagnostics-color=never", "-fmax-errors=3",
-         "-ftemplate-depth=200", "-pipe", "-x", "c++", "-")
+# A caret would show a line of any file that a #line in the text names; an undefined function is an
+# error here and now (-z defs).
+FLAGS = (*cuda.UNOPTIMIZED, "-c", "-fno-diagnostics-show-caret", "-fdiagnostics-color=never",
+         "-fmax-errors=3", "-ftemplate-depth=200", "-pipe", "-x", "c++", "-")
 SCRIPT = ('export PATH="${PATH:-/usr/bin:/bin}"; ulimit -c 0; ulimit -t %d; ulimit -f %d; '
-          'ulimit -v %d 2>/dev/null; "$@" -o kernel.so && cat kernel.so' % (
+          'ulimit -v %d 2>/dev/null; "$@" -o kernel.o && '
+          '"$1" -shared -Wl,-z,defs -o kernel.so kernel.o && cat kernel.so' % (
               CPU_SECONDS, LIMITS.file // 512, LIMITS.memory // 1024))
 GUARD = """import json, os, sys
 sys.path.insert(0, sys.argv[1])

@@ -2,7 +2,9 @@
 the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
 threads in opposite orders: on a GPU there is no order, so both must give the same. What nobody has
 written is once NaN, in shared memory and in variables, and once what the block before has left, or
-your kernel when it ran on other boxes before. What is read or written beyond an array is noticed.
+your kernel when it ran on other boxes before. What is read or written beyond an array is noticed,
+and so is a race: two threads use the same number, one of them changes it, and no barrier lies
+between them (`mask[k] |= bit` by several threads is one; `atomicOr` is none).
 `pairs` returns the bits that you set; `survivors` walks down the boxes by score and keeps those
 that no kept one suppresses.
 
