@@ -431,7 +431,7 @@ def test_endless_recursion_ends_equally_deep_in_a_new_interpreter_and_a_fork(ser
     """Else the last lines of its traceback are others, and so is the record."""
     forked = answer(ENDLESS, "strong")
     monkeypatch.setattr(sandbox, "_SERVER", [])
-    assert forked == answer(ENDLESS, "strong")
+    assert forked | {"seconds": 0} == answer(ENDLESS, "strong") | {"seconds": 0}
     assert forked["error"]["type"] == "RecursionError" and len(forked["error"]["frames"]) == 6
     assert int(forked["printed"].split()[-1]) > 300
 
@@ -510,14 +510,14 @@ class Answering:
     """A runner whose every answer is right and takes its time."""
 
     def __init__(self, made, seconds):
-        self.made, self.seconds, self.asked = made, seconds, 0
+        self.made, self.seconds, self.asked, self.spent = made, seconds, 0, 0.0
 
     def ask(self, request, blobs, seconds, cap, talk=None):
         if request["do"] == "sequence":
             return {"status": "exception"}, []
         k, blobs = self.asked % len(self.made.cases), []
         self.asked += 1
-        time.sleep(min(self.seconds, seconds))
+        self.spent += min(self.seconds, seconds)
         if self.seconds > seconds:
             return {"status": "timeout"}, []
         return answering.answered(self.made.expected[k].parts[0], self.made.cases[k].args, blobs,

@@ -203,6 +203,11 @@ class Compiling:
         self.runner, self.exercise, self.level = runner, exercise, level
         self.libraries: dict = {}
 
+    @property
+    def spent(self) -> float:
+        """As the runner's."""
+        return self.runner.spent
+
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As the runner's; a text that cannot be had or compiled is answered for right here."""
         blobs, places = list(blobs), {}

@@ -21,7 +21,7 @@ class Runner:
 
     def __init__(self, name: str, source: bytes, level: str, stopped, functions):
         self.new = lambda: sandbox.Session(name, source, level, functions=functions)
-        self.session, self.stopped = None, stopped
+        self.session, self.stopped, self.spent = None, stopped, 0.0      # seconds, of all requests
 
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile. A worker that
@@ -30,6 +30,7 @@ class Runner:
             if self.session is None or not self.session.alive:
                 self.session = self.new()
             header, answers = self.session.ask(request, blobs, seconds, cap, talk)
+            self.spent += header["seconds"]
             if self.stopped():
                 raise Stopped
             if header["status"] != "crashed-worker":

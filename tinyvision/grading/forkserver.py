@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 
-from tinyvision.grading import jail
+from tinyvision.grading import clock, jail
 
 START_SECONDS = 30
 
@@ -105,6 +105,10 @@ class Forked:
     def kill(self) -> None:
         """End it at once."""
         self.server.end(self.keeper)
+
+    def worked(self) -> float | None:
+        """See `clock.worked`."""
+        return clock.worked(self.server.process.pid, self.keeper)
 
     def wait(self) -> None:
         """Until it has ended: nobody else holds its end of the pipe."""

@@ -9,12 +9,12 @@ import contextlib
 import functools
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
-import threading
 
-from tinyvision.grading import jail, scratch
+from tinyvision.grading import clock, jail, scratch
 from tinyvision.grading.forkserver import ForkServer, last_line
 from tinyvision.grading.inside import messages, worker
 from tinyvision.grading.jail import LEVELS, SETTINGS, Limits, interpreter, numpy_site  # noqa: F401
@@ -96,6 +96,10 @@ class Fresh:
         except (ProcessLookupError, PermissionError):
             pass
 
+    def worked(self) -> float | None:
+        """See `clock.worked`."""
+        return clock.worked(self.process.pid)
+
     def words(self) -> str:
         """Why it did not start."""
         return last_line(self.errors)
@@ -139,45 +143,47 @@ class Session:
 
         The header's ``status`` is what the worker says, or ``timeout``, ``crashed`` (the worker
         itself ended) or ``garbled``; after these three the session is not `alive`, and neither is
-        it where the worker cannot fork and so can answer only once.
+        it where the worker cannot fork and so can answer only once. ``seconds`` in it are those
+        that it used (`clock.used`).
         """
-        header, answers = self._exchange(messages.pack(request, blobs), seconds, cap, talk)
+        header, answers = self._exchange(messages.pack(request, blobs), seconds, cap, talk, True)
         if not self.forks or header["status"] in ("timeout", "crashed-worker", "garbled"):
             self.close()
         return header, answers
 
-    def _exchange(self, message: bytes, seconds: float, cap: int,
-                  talk=None) -> tuple[dict, list[bytes]]:
-        expired = threading.Event()
-
-        def expire():
-            expired.set()
-            self.kill()
-        clock = threading.Timer(seconds, expire)
-        clock.start()
-        try:
-            header, blobs = self._step(message, cap)
-            if talk is not None:
-                header, blobs = talk(lambda message: self._step(message, cap), header, blobs)
-        except (OSError, EOFError):     # a broken pipe, or the end: the worker has ended
-            header, blobs = {"status": "crashed-worker", "message": "the whole process ended"}, []
-        except ValueError as error:
-            header, blobs = {"status": "garbled", "message": str(error)}, []
-        finally:
-            clock.cancel()
-            clock.join()                # it may be about to kill: then this was a timeout
-        return ({"status": "timeout"}, []) if expired.is_set() else (header, blobs)
+    def _exchange(self, message: bytes, seconds: float, cap: int, talk=None,
+                  timed: bool = False) -> tuple[dict, list[bytes]]:
+        worked = None
+        with clock.Clock(seconds, self.process.worked, self.kill) as limit:
+            try:
+                header, blobs = self._step(message, cap)
+                if talk is not None:
+                    header, blobs = talk(lambda message: self._step(message, cap), header, blobs)
+                if timed:
+                    worked, = struct.unpack("<d", self._frame(8))
+            except (OSError, EOFError):     # a broken pipe, or the end: the worker has ended
+                header, blobs = {"status": "crashed-worker",
+                                 "message": "the whole process ended"}, []
+            except (ValueError, struct.error) as error:
+                header, blobs = {"status": "garbled", "message": str(error)}, []
+        if limit.expired:
+            return {"status": "timeout", "seconds": seconds}, []
+        return header | {"seconds": clock.used(limit.waited(), worked)}, blobs
 
     def _step(self, message: bytes, cap: int) -> tuple[dict, list[bytes]]:
         """One message there and one back; EOFError where none comes."""
         messages.write_frame(self.process.stdin, message)
-        reply = messages.read_frame(self.process.stdout, cap)
-        if reply is None:
-            raise EOFError
-        header, blobs = messages.unpack(reply)
+        header, blobs = messages.unpack(self._frame(cap))
         if not isinstance(header.get("status"), str):
             raise ValueError("an answer without a status")
         return header, blobs
+
+    def _frame(self, cap: int) -> bytes:
+        """What comes next; EOFError where nothing does."""
+        frame = messages.read_frame(self.process.stdout, cap)
+        if frame is None:
+            raise EOFError
+        return frame
 
     def kill(self) -> None:
         """End the worker and all its children at once."""

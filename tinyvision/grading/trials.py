@@ -1,7 +1,6 @@
 """The cases of one submission: each run in the sandbox, judged, run again, put on record."""
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
 import numpy as np
@@ -41,7 +40,7 @@ class Trials:
     def __init__(self, assignment, runner):
         self.assignment, self.runner = assignment, runner
         self.left = {}                  # function -> seconds, shared, once a case has timed out
-        self.end = time.monotonic() + assignment.allowed
+        self.end = runner.spent + assignment.allowed
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times, self.remarks = {}, {}, []
         self.diagnoses, self.followed = [], {}
@@ -50,7 +49,7 @@ class Trials:
 
     def remaining(self) -> float:
         """Seconds that are left to the submission as a whole; 0 where they are next to none."""
-        left = self.end - time.monotonic()
+        left = self.end - self.runner.spent
         return left if left > NEXT_TO_NONE else 0.0
 
     def run_all(self, watch=lambda trials: None, quick: bool = False) -> None:
@@ -61,9 +60,9 @@ class Trials:
         sees whether something is, and then comes back here.
         """
         self.answers, self.judgements = {}, {}
-        start = time.perf_counter()
+        start = self.runner.spent
         together = self.together() if quick else {}
-        share = (time.perf_counter() - start) / max(1, len(together))
+        share = (self.runner.spent - start) / max(1, len(together))
         self.alone, put_off = not together, []
         for i, case in enumerate(self.assignment.cases):
             if case.function in self.left:
@@ -77,9 +76,9 @@ class Trials:
 
     def run_one(self, i: int, answered=None, took: float = 0.0) -> None:
         """One case: run, unless it was ``answered`` before, and settled."""
-        case, start = self.assignment.cases[i], time.perf_counter()
+        case, start = self.assignment.cases[i], self.runner.spent
         header, blobs = answered or self.once(i)
-        took = took if answered else time.perf_counter() - start
+        took = took if answered else self.runner.spent - start
         self.times[f"{i} {case.function} {case.name}"] = round(took, 4)
         shared = case.function in self.left
         if shared:

@@ -33,9 +33,9 @@ def captured(work) -> bytes:
     return pack({**header, "printed": text, "printed_bytes": printed}, blobs)
 
 
-def in_fork(work, close: list, cap: int, guard=lambda: None, relay=None) -> bytes:
-    """Run ``work`` in a fork; the message says so if it ended any other way than by answering.
-    ``guard`` takes away the fork's rights first; where it fails the worker ends, too. ``relay``
+def in_fork(work, close: list, cap: int, guard=lambda: None, relay=None) -> tuple[bytes, float]:
+    """Run ``work`` in a fork: its message, and the processor time that it had, in seconds. The
+    message says so if it ended any other way than by answering. ``guard`` takes away the fork's rights first; where it fails the worker ends, too. ``relay``
     answers the fork's questions: ``work`` is given a function that asks them."""
     reader, writer = os.pipe()
     below, above = os.pipe() if relay else (None, None)
@@ -65,11 +65,12 @@ def in_fork(work, close: list, cap: int, guard=lambda: None, relay=None) -> byte
             garbled = False
         except ValueError:
             message, garbled = None, True
-    if message is None and not garbled:
-        return pack(ending(os.waitpid(pid, 0)[1]))
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return pack({"status": "garbled"}) if garbled else message
+    if message is not None or garbled:
+        os.kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    if message is None:
+        message = pack({"status": "garbled"} if garbled else ending(status))
+    return message, usage.ru_utime + usage.ru_stime
 
 
 def asking(stream, below: int):

@@ -5,7 +5,8 @@ no answers, decides no mark, and nothing that it says is believed without a chec
 
 The first frame sets the worker up (limits, the student's source as its blob, the names of the
 functions that are graded); it answers ``hello``. Each further frame is a request (`answering`) and
-is answered by one frame, but for the questions that are asked on the way.
+is answered by one frame and by the processor time that it took, but for the questions that are
+asked on the way.
 Where the system can fork, each request runs in a fork of its own, so that a crash costs one case;
 what a case leaves in the temporary folder is removed before the next.
 """
@@ -16,8 +17,10 @@ import gc
 import linecache
 import os
 import shutil
+import struct
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -138,11 +141,13 @@ def serve(requests, replies) -> None:
                                             setup.get("functions", ())))
         talks = any(one.get("talks") for one in request.get("calls", [request]))
         if CAN_FORK:
-            reply = in_fork(work, [requests, replies], setup["frame_cap"], more,
-                            relay if talks else None)
+            reply, seconds = in_fork(work, [requests, replies], setup["frame_cap"], more,
+                                     relay if talks else None)
         else:
-            reply = work(relay)
+            start = time.process_time()
+            reply, seconds = work(relay), time.process_time() - start
         write_frame(replies, reply)
+        write_frame(replies, struct.pack("<d", seconds))
 
 
 def main() -> None:
