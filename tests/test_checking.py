@@ -3,6 +3,7 @@ import builtins
 import re
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -352,6 +353,9 @@ def reparameterize_backward(g, mu, logvar, eps):
 
 # ---- forged in the second run --------------------------------------------------------------------
 
+NOBODY = SimpleNamespace(spent=0.0)     # runs nothing
+
+
 @pytest.mark.parametrize("forged", [
     {"answers": [{"dtype": "<f8", "shape": [1], "blob": float("inf"), "type": "ndarray"}],
      "inputs": 1, "several": ""},
@@ -360,7 +364,7 @@ def reparameterize_backward(g, mu, logvar, eps):
      "inputs": 0, "several": ""}, {"answers": None, "inputs": 0, "several": ""}, [], None])
 def test_what_is_forged_in_the_second_run_only_is_no_fault_of_ours(forged):
     made = prepare(exercises.load("box_iou"), np.random.default_rng(1))
-    trials = Trials(made, None)
+    trials = Trials(made, NOBODY)
     trials.answers = {0: as_received(made.expected[0].parts[0])}
     trials.judgements = {0: judge(trials.answers[0], made.expected[0])}
     assert not trials.agrees(0, forged, [bytes(8)])
@@ -368,7 +372,7 @@ def test_what_is_forged_in_the_second_run_only_is_no_fault_of_ours(forged):
 
 def test_an_answer_without_numbers_agrees_with_nothing():
     made = prepare(exercises.load("box_iou"), np.random.default_rng(1))
-    trials, header = Trials(made, None), {"answers": [{"type": "Liar"}], "inputs": 0, "several": ""}
+    trials, header = Trials(made, NOBODY), {"answers": [{"type": "Liar"}], "inputs": 0, "several": ""}
     trials.answers = {0: received(header, [])[0]}
     trials.judgements = {0: judge(trials.answers[0], made.expected[0])}
     other = {"answers": [{"type": "Liar", "dtype": "<f8", "shape": [1], "blob": 0}], "inputs": 1,

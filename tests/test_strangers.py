@@ -15,7 +15,7 @@ import pytest
 
 from tinyvision.exercises import load, names
 from tinyvision.exercises.start import solution_text
-from tinyvision.grading.assignment import prepare
+from tinyvision.grading.assignment import prepare, sensible
 from tinyvision.grading.diagnosis import diagnose
 from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Verdict, judge, received
@@ -61,8 +61,12 @@ def findings(exercise, function, source):
         if answer is not None:
             answers[i], judgements[i] = answer, judge(answer, assignment.expected[i])
             verdicts[i] = judgements[i].verdict
+    def ask(case):
+        right = sensible(assignment.exercise, case)
+        answer = right and answered(case, space[case.function], assignment)
+        return right and (judge(answer, right).verdict if answer else Verdict.EXCEPTION)
     wrong = any(verdict is not Verdict.OK for verdict in verdicts.values())
-    return wrong, [found.name for found in diagnose(assignment, answers, verdicts, judgements)
+    return wrong, [found.name for found in diagnose(assignment, answers, verdicts, judgements, ask)
                    if found.function == function]
 
 

@@ -43,6 +43,22 @@ def same_arguments(g, *args):
                     if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"])]
 
 
+def resized(exercise, function: str, args: tuple, resize) -> tuple | None:
+    """A backward's arguments with g as ``resize(g, shape)``, of the shape that its forward has for
+    the others; other functions' arguments as they are. None where the forward refuses the others,
+    or ``resize`` is None of what it is given."""
+    forward = exercise.forward(function)
+    if forward is None or forward.calls is not same_arguments:
+        return args
+    try:
+        with np.errstate(all="ignore"):
+            shape = np.shape(exercise.functions[forward.name](*args[1:]))
+    except Exception:                   # sizes that do not go together
+        return None
+    g = resize(args[0], shape)
+    return None if g is None else (g, *args[1:])
+
+
 def inputs(shape) -> tuple[np.ndarray, np.ndarray]:
     """Two inputs for a backward that knows only their shape. Their signs differ, and of any two
     elements the larger is the smaller in the other: a gradient through a maximum differs, too."""

@@ -2,22 +2,18 @@
 from __future__ import annotations
 
 import functools
-import threading
-import warnings
 from dataclasses import replace
 
 import numpy as np
 
-from tinyvision.grading.assignment import attempt, expect
+from tinyvision.grading.assignment import attempt, sensible
 from tinyvision.grading.diagnosis import same
 from tinyvision.grading.shrink import call_text, shrink, text
 from tinyvision.grading.store import plain
-from tinyvision.grading.trials import ask, smallest
-from tinyvision.grading.verdict import Verdict, judge, received
-from tinyvision.grading.words import explain
+from tinyvision.grading.trials import smallest
+from tinyvision.grading.verdict import Verdict, judge
 
 SHRUNK = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE, Verdict.EXCEPTION)
-_QUIET = threading.Lock()               # filters of warnings belong to the whole process
 LONGEST = 400                           # characters of a call or an answer
 
 
@@ -85,7 +81,7 @@ def of_call(trials, case, words) -> tuple:
     exercise = trials.assignment.exercise
     if case.function in trials.left:
         return None, dict(words)
-    verdict, answer = answered(trials, case, sensible(exercise, case))
+    verdict, answer = trials.put(case, sensible(exercise, case))
     return verdict, shown(exercise, case, answer) if verdict in SHRUNK else None
 
 
@@ -102,7 +98,7 @@ def of_student(trials, function: str) -> dict | None:
 
         def fails(case):
             right = sensible(exercise, case)
-            verdict, answer = answered(trials, case, right) if right else (None, None)
+            verdict, answer = trials.put(case, right) if right else (None, None)
             if verdict is verdicts[i]:
                 last[id(case)] = answer
             return verdict is verdicts[i]
@@ -116,33 +112,6 @@ def plainest(failing, assignment) -> list[int]:
     """Failing cases: those that keep to what the task promises first, the smallest first."""
     return sorted(smallest(failing, assignment), key=lambda i: not assignment.exercise.allows(
         assignment.cases[i].function, assignment.cases[i].args))
-
-
-def answered(trials, case, right):
-    """(verdict, the answer or what is said in its place) of a student's function."""
-    header, blobs = ask(trials.runner, trials.assignment.exercise, case, right,
-                        trials.assignment.seconds[0])
-    if header["status"] != "ok":
-        return explain(header, case, trials.assignment)
-    try:
-        answer, _ = received(header, blobs)
-    except ValueError:
-        return Verdict.BAD_RESULT, ""
-    return judge(answer, right).verdict, answer
-
-
-def sensible(exercise, case):
-    """The right answer to a case; None where it makes no sense: refused, empty, not finite."""
-    try:
-        with _QUIET, warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")             # of the mean of nothing, and the like
-            right = expect(exercise, case)
-    except Exception:
-        return None
-    bounds = [bound for bound in right.magnitudes if bound is not None]
-    fine = all(part.size for part in right.parts) and all(
-        np.isfinite(part).all() for part in (*right.parts, *bounds) if part.dtype.kind == "f")
-    return right if fine else None
 
 
 def shown(exercise, case, answer) -> dict | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyvision.grading.forms import form
+from tinyvision.grading.options import deciding
 from tinyvision.grading.patterns import SLACK, of_arrays, pattern, unchanging
 from tinyvision.grading.verdict import (
     FLOATS,
@@ -43,13 +44,14 @@ class Diagnosis:
 
 
 def diagnose(assignment, answers: dict[int, Answer], verdicts: dict[int, Verdict],
-             judgements: dict) -> list[Diagnosis]:
+             judgements: dict, ask=None) -> list[Diagnosis]:
     """One diagnosis for every function that has wrong answers. Answers of a wrong type have one
     where their numbers say what happened; else the verdict has said it all.
 
     Arguments:
         answers: case number -> what came back; a case that raised or timed out is not in it.
         verdicts, judgements: of every case and of every case that was compared.
+        ask: the verdict on the student's answer to another case, see `options.deciding`.
     """
     found = []
     for function in assignment.exercise.functions:
@@ -58,7 +60,7 @@ def diagnose(assignment, answers: dict[int, Answer], verdicts: dict[int, Verdict
             i] in MISTYPED and _telling(answers[i], assignment.expected[i]))]
         if failing:
             found += _of_function(assignment, function, mine, failing, answers, verdicts,
-                                  judgements)
+                                  judgements, ask)
     return found
 
 
@@ -69,7 +71,7 @@ def _telling(answer: Answer, expected: Expected) -> bool:
         for part in answer.parts)
 
 
-def _of_function(assignment, function, mine, failing, answers, verdicts, judgements):
+def _of_function(assignment, function, mine, failing, answers, verdicts, judgements, ask):
     """What is said about one function: one number everywhere, a known mistake, known mistakes of
     single arrays of a tuple, another form, a pattern, or that it was not recognised."""
     answered = [i for i in mine if i in answers]
@@ -85,7 +87,7 @@ def _of_function(assignment, function, mine, failing, answers, verdicts, judgeme
     found = parts(assignment, function, answered, answers)
     if any(one.name for one in found) and _enough(failing, mine, answered):
         return found
-    return _generic(assignment, function, mine, failing, answers, verdicts, judgements)
+    return _generic(assignment, function, mine, failing, answers, verdicts, judgements, ask)
 
 
 def _enough(telling, mine, cases) -> bool:
@@ -98,7 +100,7 @@ def _has_numbers(answer: Answer) -> bool:
     return any(part is not None and np.isfinite(part).any() for part in answer.parts)
 
 
-def _generic(assignment, function, mine, failing, answers, verdicts, judgements):
+def _generic(assignment, function, mine, failing, answers, verdicts, judgements, ask):
     """What is said of wrong answers that are no known mistake's."""
     enough = _enough(failing, mine, [i for i in mine if i in answers])
     seen = [(answers[i], assignment.expected[i], judgements[i]) for i in failing]
@@ -109,7 +111,7 @@ def _generic(assignment, function, mine, failing, answers, verdicts, judgements)
     if all(verdicts[i] not in WRONG for i in failing):
         return []
     alike = enough and of_arrays(pattern, [one for one in seen if one[2].verdict in WRONG])
-    where = parameter(assignment, mine, verdicts)
+    where = deciding(assignment, mine, verdicts, ask)
     if alike or where:
         name, hint = alike or (f"only-{where[0]}", "")
         return [Diagnosis(function, name, " ".join(filter(None, [hint, where and where[1]])))]
@@ -189,45 +191,3 @@ def _same_part(a, b, expected: Expected, part: int) -> bool:
         close = np.isfinite(b) & (
             np.abs(a - b) <= SLACK * gamma(expected.terms[part] + 4, a.dtype) * scale)
     return bool((close | (a == b) | (np.isnan(a) & np.isnan(b))).all())
-
-
-# ---- where it is right ---------------------------------------------------------------------------
-
-def parameter(assignment, mine, verdicts) -> tuple[str, str] | None:
-    """(name, sentence) of the one argument whose value decides whether the answer is right: on one
-    side there is only a value that turns something off, or on. (Any other value, such as 4 classes,
-    is that of a few cases by chance.) A right answer without elements says nothing, a call that
-    raised is not right."""
-    if any(assignment.cases[i].driver for i in mine):
-        return None                     # a driver's numbers are no options of the student's
-    fine = [i for i in mine if verdicts[i] in (Verdict.OK, Verdict.MUTATED_INPUT)]
-    failing = [i for i in mine if i not in fine]
-    passing = [i for i in fine if any(part.size for part in assignment.expected[i].parts)]
-    names = assignment.exercise.parameters(assignment.cases[mine[0]])
-    found = []
-    for position, name in enumerate(names):
-        values = [[_plain(assignment.cases[i].args, position) for i in group]
-                  for group in (passing, failing)]
-        right, wrong = map(set, values)
-        if right and wrong and not right & wrong and None not in right | wrong and (
-                _switch(right) or _switch(wrong) and len(failing) > 1):
-            found.append((name, f"It is right with {name} = {_listed(right)} and wrong with {name} "
-                                f"= {_listed(wrong)}."))
-    return found[0] if len(found) == 1 else None
-
-
-def _switch(values: set) -> bool:
-    """Whether there is one value only, and it is a word or made of 0, 1 and -1, as bools are."""
-    value = next(iter(values))
-    return len(values) == 1 and (isinstance(value, str) or {
-        *(value if isinstance(value, tuple) else (value,))} <= {0, 1, -1})
-
-
-def _plain(args, position):
-    """An argument that can be compared: a number, a word, a tuple of numbers; arrays cannot."""
-    value = args[position] if position < len(args) else None
-    return value if isinstance(value, (bool, int, float, str, tuple)) else None
-
-
-def _listed(values) -> str:
-    return " or ".join(sorted(map(str, values)))

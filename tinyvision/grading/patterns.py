@@ -33,6 +33,8 @@ def pattern(wrong) -> tuple[str, str] | None:
         scale = max(1.0, float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0)))
         error = np.max(expected.tolerance(judgement.part, got.dtype), initial=0.0)
         pairs.append((got, want, max(SLACK * error, 1e-12 * scale)))
+    if any(_close(*pair) for pair in pairs):
+        return nearly(pairs)            # what is so near the right one is near its double, too
     tests = [test for test in PATTERNS if test is not channel or len(pairs) > 1]
     with np.errstate(invalid="ignore", over="ignore"):
         return next(filter(None, (_told([test(*pair) for pair in pairs]) for test in tests)),
@@ -153,7 +155,7 @@ def not_a_number(got, want, tolerance):
 def zero(got, want, tolerance):
     """All zeros."""
     if got.size and not got.any() and want.any():
-        return {("all-zero", "Every number of your result is zero: was it ever filled in?"): True}
+        return {("all-zero", "Every number of your result is zero where it is wrong."): True}
     return {}
 
 
@@ -217,7 +219,7 @@ def shifted(got, want, tolerance):
 
 def border(got, want, tolerance):
     """Right inside, wrong at the border."""
-    if got.shape == want.shape and want.ndim >= 3 and min(want.shape[-2:]) >= 3 and (
+    if got.shape == want.shape and want.ndim == 4 and min(want.shape[-2:]) >= 3 and (
             np.isfinite(got).all()):
         inner = (..., slice(1, -1), slice(1, -1))
         if _close(got[inner], want[inner], tolerance):

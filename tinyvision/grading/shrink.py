@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyvision.exercises.forwards import same_arguments
+from tinyvision.exercises.forwards import resized
 
 MOST = 160                              # answers asked of a student's function
 MOST_DRIVEN = 40                        # of a driver, each of which is many calls, or launches
@@ -56,7 +56,7 @@ def steps(exercise, alike, case):
     free = not exercise.allows(case.function, case.args)
     for args in itertools.chain(cuts(alike, case.args), options(alike, case.args),
                                 rounded(case.args), cleared(case.args)):
-        fitted = with_cotangent(exercise, case, args)
+        fitted = resized(exercise, case.function, args, cut_to)
         if fitted is not None and (free or exercise.allows(case.function, fitted)):
             yield replace(case, args=fitted)
 
@@ -190,20 +190,11 @@ def cleared(args):
 
 # ---- gradients -----------------------------------------------------------------------------------
 
-def with_cotangent(exercise, case, args):
-    """Of op_backward(g, ...): g cut to what op(...) returns; None where op refuses the rest."""
-    forward = exercise.forward(case.function)
-    if forward is None or forward.calls is not same_arguments:
-        return args
-    try:
-        with np.errstate(all="ignore"):
-            shape = np.shape(exercise.functions[forward.name](*args[1:]))
-    except Exception:                   # sizes that do not go together
-        return None
-    g = args[0]
+def cut_to(g, shape):
+    """The first elements of g along each axis; None where there are too few."""
     if len(shape) != g.ndim or any(not 1 <= n <= m for n, m in zip(shape, g.shape)):
         return None
-    return (g[tuple(slice(n) for n in shape)].copy(), *args[1:])
+    return g[tuple(slice(n) for n in shape)].copy()
 
 
 # ---- in words ------------------------------------------------------------------------------------

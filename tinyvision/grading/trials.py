@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from tinyvision.grading.assignment import request
+from tinyvision.grading.assignment import request, sensible
 from tinyvision.grading.diagnosis import MISTYPED, UNKNOWN, WRONG, Diagnosis, diagnose, known
 from tinyvision.grading.follow import follows
 from tinyvision.grading.pictures import picture
@@ -248,11 +248,31 @@ class Trials:
 
     def diagnose(self) -> None:
         """Fill `diagnoses`, and `followed`: cases right for the student's own forward."""
-        found = diagnose(self.assignment, self.answers, self.verdicts, self.judgements)
+        found = diagnose(self.assignment, self.answers, self.verdicts, self.judgements,
+                         self.verdict_on)
         self.followed = self.following()
         wrong = {self.assignment.cases[i].function for i, verdict in self.verdicts.items()
                  if verdict in (*WRONG, *MISTYPED) and i not in self.followed}
         self.diagnoses = [one for one in found if one.function in wrong]
+
+    def verdict_on(self, case) -> Verdict | None:
+        """Of another case; None where that makes no sense, or there is no time for it."""
+        right = sensible(self.assignment.exercise, case)
+        if right is None or case.function in self.left or not self.remaining():
+            return None
+        return self.put(case, right)[0]
+
+    def put(self, case, right) -> tuple:
+        """(verdict, the answer or what is said in its place) of the student's function."""
+        header, blobs = ask(self.runner, self.assignment.exercise, case, right,
+                            self.assignment.seconds[0])
+        if header["status"] != "ok":
+            return explain(header, case, self.assignment)
+        try:
+            answer, _ = received(header, blobs)
+        except ValueError:
+            return Verdict.BAD_RESULT, ""
+        return judge(answer, right).verdict, answer
 
     def refute(self, function: str, name: str) -> None:
         """A known mistake that was named is another: the function is right where that is wrong."""
