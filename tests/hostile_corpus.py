@@ -132,6 +132,7 @@ def archives(folder: Path) -> dict:
     hostile = {"bomb": archive({"box_iou.py": bomb}), "slip": archive({"../../box_iou.py": text}),
                "absolute": archive({"/tmp/box_iou.py": text}),
                "many": archive({f"{i}.py": b"" for i in range(5000)}),
+               "programs": archive({f"{i}/box_iou.py": text for i in range(101)}),
                "deep": archive({"a/" * 30 + "box_iou.py": text}),
                "nested": archive({"inner.zip": archive({"box_iou.py": text})}),
                "link": with_link(), "lying": lying(bomb), "cut": archive({"a.py": text})[:-30],

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 MOST_BYTES = 50 << 20                   # of the archive itself, and of all that is taken from it
 MOST_ENTRIES, MOST_DIRECTORY = 2000, 1 << 20
+MOST_PROGRAMS = 100                     # each may take its time
 DEEPEST = 8                             # folders
 RATIO, FREE = 200, 1 << 20              # inflated over compressed; below FREE bytes anything goes
 NESTED = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
@@ -59,6 +60,9 @@ def _files(archive: zipfile.ZipFile, suffixes, most: int) -> list[tuple[str, byt
             continue
         files.append((path.as_posix(), _inflated(archive, entry, min(most, left))))
         left -= len(files[-1][1])
+        if len(files) > MOST_PROGRAMS:
+            raise ValueError(f"it holds more than {MOST_PROGRAMS} programs; hand in those that are "
+                             "asked for")
     nested = [path.as_posix() for path, _ in entries if path.suffix.lower() in NESTED]
     if nested and not files:
         raise ValueError(f"it holds another archive, {nested[0]!r}; hand in the file itself")
