@@ -39,7 +39,7 @@ def chosen(source, *functions):
     "for k in range(2): T.append(k)", "T += list(range(3))", "T[0:0] = list(range(3))",
     "T = list(range(3))", "fill(T)", "np.random.shuffle(T)", "if len(T) == 0: T.extend(range(3))",
     "with open('x') as s: T = s.read()", "T.x = len(T)", "set_up()", "add(3)", "del T[len(T) - 1]",
-    "try: T = load()\nexcept OSError: T = []", "(T := list(range(3)))"])
+    "try: T = load()\nexcept OSError: T = []", "(T := list(range(3)))", "_ = np.copyto(T, 3)"])
 def test_what_makes_or_changes_a_global_that_is_read_runs(made):
     source = ("import numpy as np\nT = []\ndef set_up():\n    global T\n    T = [1]\n"
               "def add(k): T.append(k)\ndef f(x): return g(x)\ndef g(x): return [x, T]\n")
@@ -67,6 +67,13 @@ def test_what_a_needed_statement_reads_is_needed_too():
     assert chosen(source, "f") == [1, 2, 3, 4, 6, 7]
     assert chosen(source, "train") == [1, 2, 3, 5, 6, 7]
     assert chosen(source) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_another_name_of_what_is_read_is_the_same():
+    source = "T = [[0]]\nrow = T[0]\nU = other = row\n%s\ndef f(): return T\n"
+    for change in "U[0] = int(3)", "other.append(3)", "row += list(T)", "fill(row)":
+        assert 4 in chosen(source % change, "f"), change
+    assert 4 not in chosen(source % "U = list(T)", "f")
 
 
 def test_a_class_reads_globals_but_its_own_names_are_none():

@@ -34,7 +34,9 @@ def needed(statements: list[ast.stmt], functions) -> list[bool]:
     Arguments:
         functions: the names of the graded ones; where there are none, all that are defined.
     """
-    effects = [effect(node) for node in statements]
+    others = aliases(statements)
+    effects = [(read, bound, handed | {others[name] for name in handed & set(others)})
+               for read, bound, handed in map(effect, statements)]
     imported = {name for node, (_, bound, _) in zip(statements, effects)
                 if isinstance(node, IMPORTS) for name in bound}
     variables = set().union(*(bound for _, bound, _ in effects)) - imported - set(dir(builtins))
@@ -82,6 +84,16 @@ def names(code: types.CodeType, outermost: bool = True) -> tuple[set[str], set[s
     return read, bound
 
 
+def aliases(statements: list[ast.stmt]) -> dict[str, str]:
+    """Name -> the other name of the same object, or of what it is a part of: ``row = table[0]``."""
+    found = {}
+    for node in statements:
+        if isinstance(node, ast.Assign) and (name := root(node.value)):
+            name = found.get(name, name)
+            found |= {one.id: name for one in node.targets if isinstance(one, ast.Name)}
+    return found
+
+
 def handed_on(node: ast.stmt) -> set[str]:
     """Names whose value a statement may change in place: an element or attribute is set, a method
     called, or a call that is there for its effect has it as an argument."""
@@ -91,9 +103,17 @@ def handed_on(node: ast.stmt) -> set[str]:
             found.add(root(part))
         elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
             found.add(root(part.func))
-        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+        elif isinstance(part, ast.AugAssign):           # of an array: in place
+            found.add(root(part.target))
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call) or nowhere(part):
             found |= arguments(part.value)
     return found - {None}
+
+
+def nowhere(node: ast.AST) -> bool:
+    """Whether a call's result goes nowhere: ``_ = np.copyto(table, 0)``."""
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and all(
+        isinstance(one, ast.Name) and one.id == "_" for one in node.targets)
 
 
 def arguments(call: ast.Call) -> set[str]:
