@@ -507,7 +507,8 @@ def test_several_tiles_agree_with_the_cpu_in_any_order(name, dtype):
     found, expected = result(name, dtype), result(name, dtype, "cpu")
     tolerance = 3e-5 if dtype == "f4" else 1e-12
     np.testing.assert_allclose(found, expected, tolerance, tolerance * abs(expected).max())
-    with cuda.backwards(), cuda.races():
+    watch = cuda.races if dtype == "f4" else contextlib.nullcontext     # it compiles once more
+    with cuda.backwards(), watch():
         assert (result(name, dtype) == found).all()
 
 

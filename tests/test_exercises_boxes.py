@@ -59,7 +59,10 @@ def test_cases_keep_what_the_task_promises(name, seed):
     ("anchors", "cell_anchors", (np.array([3.0]), np.array([1.0]))),
     ("anchor_matching", "match", (np.full((1, 1), 2.0), 0.5, 0.25, False)),
     ("mean_iou", "mean_iou", (np.array([1]), np.array([2]), 2, -1)),
+    ("yolo_loss", "yolo_loss", (np.zeros((1, 1, 5)), np.full((1, 4), 0.5), np.array([0]), 1, 5, 1)),
     ("panoptic_quality", "count_segments", (*(np.array([[2]]), np.array([0])) * 2, 1)),
+    ("frru", "frru", (np.ones((1, 1, 1, 1)), np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1)),
+                      np.ones(1), np.ones((1, 1)), np.ones(1), 2)),
     ("panoptic_quality", "panoptic_quality", (np.array([[0.25, 1, 0, 0]]),))])
 def test_what_no_task_asks(name, function, args):
     assert not load(name).allows(function, args)

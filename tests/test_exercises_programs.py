@@ -264,10 +264,11 @@ def test_what_is_said_of_wrong_values(old, new, verdict, words):
 # ---- gradient checking ---------------------------------------------------------------------------
 
 def truth(case):
-    """Which gradients of a case are exactly right, from the formula's own derivative."""
+    """Which gradients of a case are right, from the formula's own derivative."""
     *function, gradients = case.args
     right = gradcheck_exercise._gradient(*function)
-    return np.array([np.array_equal(g, right) for g in gradients])
+    return np.abs(gradients - right).max(axis=tuple(range(1, gradients.ndim))) <= (
+        3e-5 * np.abs(right).max())
 
 
 @pytest.mark.parametrize("seed", range(10))

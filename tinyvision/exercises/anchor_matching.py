@@ -167,8 +167,11 @@ MISTAKES = tuple(Mistake("match", name, hint, wrong) for name, hint, wrong in (
      lambda iou, high, low, force: match(iou, high, low, True)),
     ("forced-to-the-forcing-object", "A forced anchor learns the object that forced it in your "
      "code. Which object does every anchor stand for?", _matcher({"own": True})),
-    ("first-best-only", "Where several anchors are equally good for an object, you force only "
-     "the first one.", _matcher({"tied": False})),
+    ("one-best-only", "Where several anchors are equally good for an object, you force only one "
+     "of them.", _matcher({"tied": False})),
+    ("one-best-always", "You force one anchor for each object, whatever the object overlaps. What "
+     "if several anchors are equally good for it, and what if none overlaps it?",
+     _matcher({"tied": False, "empty": True})),
     ("nothing-forces", "An object that overlaps no anchor has IoU 0 with all of them, and all of "
      "them are then its 'best'. It should force none.", _matcher({"empty": True})),
     ("one-anchor-an-object", "Many anchors may stand for one object: all that overlap it enough.",
@@ -199,9 +202,8 @@ MISTAKES += versions(MISTAKES, {("match", name): ways for name, ways in {
         _matcher({"own": True, "tied": tied, "empty": empty, "kept": kept})
         for tied in (True, False) for empty in (True, False) for kept in (True, False)
         if not tied or empty or kept),
-    "first-best-only": (_matcher({"tied": False, "empty": True}),
-                        _matcher({"tied": False, "last": True}),
-                        _matcher({"tied": False, "last": True, "empty": True})),
+    "one-best-only": (_matcher({"tied": False, "last": True}),),
+    "one-best-always": (_matcher({"tied": False, "last": True, "empty": True}),),
     "one-anchor-an-object": (
         _one_anchor_an_object(-1), _one_anchor_an_object(-2, False),
         _one_anchor_an_object(-1, False), _objects_choose),

@@ -180,10 +180,10 @@ def _last_corner_only(size, stride, cell):
 MISTAKES = (
     Mistake("cell_anchors", "width-by-height", "The aspect ratio is height / width: a ratio of 2 "
             "is a person standing, not a car.", lambda s, r: cell_anchors(s, 1 / r)),
-    Mistake("cell_anchors", "no-root", "Your anchors of one size have the right shapes for other "
-            "ratios: w = s / r and h = s r differ by r squared.",
+    Mistake("cell_anchors", "no-root", "A side takes the ratio itself where its root belongs. "
+            "Take r = 4: is h / w = r, and is w h = s^2?",
             _wrong_cell(root=lambda ratio: ratio)),
-    Mistake("cell_anchors", "area-not-kept", "Only the height changes with the ratio in your code, "
+    Mistake("cell_anchors", "area-not-kept", "Only one of the two sides changes with the ratio, "
             "and the area with it. Which area has an anchor of size s?",
             lambda s, r: np.round(np.stack(np.broadcast_arrays(
                 -s / 2, -s * r[:, None] / 2, s / 2, s * r[:, None] / 2), -1).reshape(-1, 4))),
@@ -201,8 +201,8 @@ MISTAKES = (
             "not towards zero.", _wrong_cell(rounded=np.trunc)),
     Mistake("cell_anchors", "rounded-down", "Coordinates are rounded to the nearest whole number, "
             "not down.", _wrong_cell(rounded=np.floor)),
-    Mistake("cell_anchors", "sides-rounded", "You round the sides; the coordinates are to be "
-            "rounded, after halving.", _sides_rounded),
+    Mistake("cell_anchors", "sides-rounded", "You make the sides whole numbers; the coordinates "
+            "are to be rounded, after halving.", _sides_rounded),
     Mistake("cell_anchors", "one-by-one", "Every size occurs with every ratio, not only with the "
             "one at the same position.", _one_by_one),
     Mistake("grid_anchors", "middle-of-cells", "Your anchors stand at the middle of each cell; "
@@ -222,8 +222,8 @@ MISTAKES = (
             lambda size, stride, cell: grid_anchors(size, (1, 1), cell)),
     Mistake("grid_anchors", "one-stride", "The horizontal stride may differ from the vertical one.",
             lambda size, stride, cell: grid_anchors(size, (stride[0],) * 2, cell)),
-    Mistake("grid_anchors", "first-corner-only", "Only the upper left corner moves with the place; "
-            "the box grows with it.", _first_corner_only),
+    Mistake("grid_anchors", "one-corner-only", "Only one corner of a box moves with the place, so "
+            "that the box changes its size.", _first_corner_only),
     Mistake("cell_anchors", "size-is-area", "A size is the root of the area: an anchor of size 8 "
             "and ratio 1 is 8 wide.", lambda s, r: cell_anchors(np.sqrt(s), r)),
     Mistake("cell_anchors", "rounded-up", "Coordinates are rounded to the nearest whole number, "
@@ -261,7 +261,7 @@ MISTAKES += versions(MISTAKES, {
     ("grid_anchors", "axes-exchanged"): (_walk(x_counts=0, x_stride=0),),
     ("grid_anchors", "one-stride"): (
         lambda size, stride, cell: grid_anchors(size, (stride[1],) * 2, cell),),
-    ("grid_anchors", "first-corner-only"): (_last_corner_only,),
+    ("grid_anchors", "one-corner-only"): (_last_corner_only,),
     ("grid_anchors", "not-flat"): (
         lambda size, stride, cell: grid_anchors(size, stride, cell).reshape(-1, len(cell), 4),),
 })

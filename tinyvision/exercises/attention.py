@@ -174,10 +174,13 @@ def _blind_added(least):
     return weights
 
 
-def _exponentials(subtracted, guarded):
-    """Weights by exponentials that become infinite, or all 0; 0 / 0 stands or becomes 0."""
+def _exponentials(subtracted, guarded, masked=False):
+    """Weights by exponentials that become infinite, or all 0; 0 / 0 stands or becomes 0. Hidden
+    scores are hidden at once (`masked`), or only their exponentials."""
     def weights(query, key, attn_mask):
         scores = query @ key.swapaxes(1, 2) / query.shape[2] ** 0.5
+        if masked and attn_mask is not None:
+            scores = np.where(attn_mask, scores, -1e30)
         with np.errstate(over="ignore", invalid="ignore"):
             e = np.exp(scores - subtracted(scores)) * (1 if attn_mask is None else attn_mask)
             total = e.sum(2, keepdims=True)
@@ -315,7 +318,12 @@ WEIGHTS = (                             # wrong in the weights, and so in what i
      "all scores without changing a weight?", _exponentials(lambda scores: 0, False)),
     *(("one-maximum", "You subtract the largest of all scores, so the exponentials of a query with "
        "small scores are all 0. Each query has its own largest.",
-       _exponentials(np.max, guarded)) for guarded in (True, False)),
+       _exponentials(np.max, guarded, masked))
+      for guarded in (True, False) for masked in (True, False)),
+    *(("hidden-maximum", "The largest score, which you subtract, can be that of a hidden key; the "
+       "exponentials of all others may then be 0. Of which scores should it be the largest?",
+       _exponentials(lambda scores: scores.max(2, keepdims=True), guarded))
+      for guarded in (True, False)),
     *(("not-normalised", "These are the exponentials. Their sum is not 1 yet.",
        _not_normalised(subtracted)) for subtracted in (True, False)),
     ("no-softmax", "These are the scores. What makes weights of them?", _no_softmax),
@@ -391,6 +399,17 @@ def _by_hand(rng):
     return np.ones((1, 1, 4)), keys[None].astype(float), values[None]
 
 
+def _outshone(rng, args, mask):
+    """The same, but that a hidden key's score is far above all others of the second query. No
+    exponential overflows, but those of the others vanish if that score is subtracted."""
+    query, key, *value = args
+    seen = np.broadcast_to(mask, (len(query), *mask.shape[-2:]))[:, 1]
+    hidden = np.arange(key.shape[1]) == seen.argmin(axis=1)[:, None]
+    key[..., 0] = np.where(hidden, 0.8, -0.7) + 0.002 * rng.standard_normal(hidden.shape)
+    query[:, 1, 0] = 600 * query.shape[2] ** 0.5
+    return query, key, *value
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     def weights(name, args, mask=None):
@@ -403,16 +422,19 @@ def cases(rng):
         g = rng.standard_normal((*args[0].shape[:2], args[2].shape[2])) + 0.5
         return Case("scaled_dot_product_attention_backward", f"backward, {name}",
                     (g, *args, mask))
+    mask, masks = _mask(rng, 4, 6), _mask(rng, 2, 4, 5)
+    first_blind = np.roll(_mask(rng, 2, 4, 4), 1, axis=1)   # not the last one, as elsewhere
     return [
         weights("two keys", _by_hand(rng)),
         weights("two heads", _draw(rng, 2, 3, 5, 4, 1)),
         weights("large scores", _large(rng)),
-        weights("a mask", _draw(rng, 2, 4, 6, 3, 1), _mask(rng, 4, 6)),
+        weights("a mask", _outshone(rng, _draw(rng, 2, 4, 6, 3, 1), mask), mask),
         forward("large scores", _large(rng)),
-        forward("a mask for each head", _draw(rng, 2, 4, 5, 3, 6), _mask(rng, 2, 4, 5)),
+        forward("a mask for each head", _outshone(rng, _draw(rng, 2, 4, 5, 3, 6), masks), masks),
         backward("two keys", _by_hand(rng)),
         backward("two heads", _draw(rng, 2, 3, 5, 4, 6)),
-        backward("as many queries as keys", _draw(rng, 1, 4, 4, 3, 2)),
+        backward("a mask for each head, as many queries as keys", _draw(rng, 2, 4, 4, 3, 5),
+                 first_blind),
         backward("a mask", _draw(rng, 2, 4, 5, 3, 6), _mask(rng, 4, 5)),
     ]
 

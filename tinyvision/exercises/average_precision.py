@@ -263,7 +263,8 @@ MISTAKES = (
             "they came. Which one comes first?", _curve(lambda s: np.arange(len(s)))),
     Mistake("recall_and_precision", "worst-first", "The lowest scores come first: in which "
             "direction does argsort sort?", _curve(lambda s: np.argsort(s, kind="stable"))),
-    Mistake("recall_and_precision", "tie-order", "Of equal scores the lower index comes first. " + WHICH,
+    Mistake("recall_and_precision", "tie-order", "Of equal scores the lower index comes first. "
+            + WHICH,
             _curve(lambda s: np.argsort(s, kind="stable")[::-1])),
     Mistake("recall_and_precision", "of-what-was-found", "Recall is the share of all true objects, "
             "also of those that no detection found.", _of_what_was_found),
@@ -277,8 +278,8 @@ MISTAKES = (
             "not only this one.", _not_summed),
     Mistake("recall_and_precision", "exchanged", "Recall comes first, then precision.",
             lambda *args: recall_and_precision(*args)[::-1]),
-    Mistake("eleven_point_ap", "no-envelope", "You read the precision where a recall is reached. "
-            "A higher recall may have a better precision.",
+    Mistake("eleven_point_ap", "no-envelope", "You read the precision of one detection for each "
+            "recall. A higher recall may have a better precision.",
             _points(TENTHS, envelope=lambda precision: precision)),
     Mistake("eleven_point_ap", "over", "A recall of exactly r counts for r.",
             _points(TENTHS, over=np.greater)),

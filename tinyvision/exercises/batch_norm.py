@@ -526,8 +526,8 @@ MISTAKES = (
             "under the root.", _with_variance(lambda x, eps: (x.std(AXES) + eps) ** 2)),
     Mistake("batch_norm_backward", "weight-and-bias-exchanged", "The gradients of weight and bias "
             "are exchanged.", _exchanged),
-    *(Mistake("batch_norm_backward", "gweight-of-x", "The weight multiplies x^, not x.", wrong)
-      for wrong in (_gweight_of_x, _gweight_of_centred)),
+    *(Mistake("batch_norm_backward", "gweight-of-x", "The weight multiplies x^: not x, and not "
+              "x - m.", wrong) for wrong in (_gweight_of_x, _gweight_of_centred)),
     *(Mistake("batch_norm_backward", "means", "The weight's and bias's gradients are sums over "
               "all places that they serve, not means.", wrong)
       for wrong in (_means, _means_of_images)),

@@ -170,8 +170,8 @@ def _clamped_both_ways(codes, anchors, weights):
     return decode(np.clip(codes / weights, -LARGEST, LARGEST), anchors, np.ones(4))
 
 
-_PLUS_ONE = ("Coordinates are continuous: a box from 0 to 2 is 2 wide. The + 1 belongs to boxes "
-             "that count whole pixels.")
+_PLUS_ONE = ("Coordinates are continuous: a box from 0 to 2 is 2 wide. Adding or subtracting 1 "
+             "belongs to boxes that count whole pixels.")
 _EXCHANGED = "The first two weights belong to the centre, the last two to the sides."
 _SHARED = "Each of the four numbers has a weight of its own."
 _OTHER_SIDES = "x is measured in widths of the anchor, y in its heights."
@@ -183,8 +183,9 @@ MISTAKES = (
             "that one divides by.", lambda b, a, m: encode(b, a, 1 / m)),
     Mistake("encode", "weights-ignored", "The weights have no effect.",
             lambda b, a, m: encode(b, a, np.ones(4))),
-    Mistake("encode", "from-the-box", "Box and anchor are exchanged: from which of the two does "
-            "one look at the other?", lambda b, a, m: encode(a, b, m)),
+    Mistake("encode", "from-the-box", "Box and anchor are exchanged, in the moves, in the "
+            "logarithms or in both: from which of the two does one look at the other?",
+            lambda b, a, m: encode(a, b, m)),
     Mistake("encode", "by-the-box", "The centre's move is divided by the box's sides. By whose "
             "sides does the formula divide?", _encode(moved_by="box")),
     Mistake("encode", "moves-in-pixels", "The centre's move is in pixels; it should be in sides of "
@@ -195,8 +196,9 @@ MISTAKES = (
             _encode(scale=lambda ratio: ratio)),
     Mistake("encode", "log2", "log is the natural logarithm, not the one to base 2.",
             _encode(scale=np.log2)),
-    Mistake("encode", "relative-sides", "d_w and d_h are w / w_a - 1. That is close to the "
-            "logarithm only where the sides are alike.", _encode(scale=lambda ratio: ratio - 1)),
+    Mistake("encode", "relative-sides", "d_w and d_h are relative differences of the sides. "
+            "They are close to the logarithm only where the sides are alike.",
+            _encode(scale=lambda ratio: ratio - 1)),
     Mistake("encode", "plus-one", _PLUS_ONE, _encode(extra=1.0)),
     Mistake("encode", "weights-exchanged", _EXCHANGED, _other_weights(encode, [2, 3, 0, 1])),
     Mistake("encode", "weights-shared", _SHARED, _other_weights(encode, [0, 0, 2, 2])),

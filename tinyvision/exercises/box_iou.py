@@ -235,8 +235,8 @@ def _columns_first(boxes1, boxes2):
 MISTAKES = (
     Mistake("box_iou", "plus-one", "Coordinates are continuous: a box from 0 to 2 is 2 wide. "
             "The + 1 belongs to boxes that count whole pixels.", _plus_one),
-    Mistake("box_iou", "not-clipped", "Where two boxes are apart, the overlap's width is negative; "
-            "two negative sides multiply to a positive area.", _not_clipped),
+    Mistake("box_iou", "not-clipped", "Where two boxes are apart, the overlap's width or height is "
+            "negative. What should each of them be before they are multiplied?", _not_clipped),
     Mistake("box_iou", "union-counts-twice", "The sum of both areas counts the part that they "
             "share twice.", _twice_counted),
     Mistake("box_iou", "smaller-area", "You divide by the smaller box, so a box inside another "
@@ -255,7 +255,8 @@ MISTAKES = (
             "boxes hold that stand across each other?",
             _over(lambda both, first, second: np.maximum(first, second))),
     Mistake("box_iou", "of-one-box", "Your union leaves out one of the two boxes, or a part of "
-            "it: the answer would change if they changed places.", _over(lambda both, first, second: first)),
+            "it: the answer would change if they changed places.",
+            _over(lambda both, first, second: first)),
     Mistake("box_iou", "shared-part-lost", "You subtract the shared part twice: what belongs to "
             "both boxes belongs to their union.",
             _over(lambda both, first, second: first + second - 2 * both)),

@@ -311,7 +311,7 @@ MISTAKES = (
     Mistake("conv2d", "edge-padding", "You repeat the border's pixels; the formula takes x to be "
             "0 outside the image.", _edge_padding),
     Mistake("conv2d", "stride-in-size-only", "The stride changes the size of your result, but "
-            "not the step of the window.", _stride_in_size_only),
+            "in at least one direction the window still moves by one pixel.", _stride_in_size_only),
     Mistake("conv2d", "kernel-transposed", "The kernel's height and width are exchanged: i goes "
             "down, j goes to the right.", _kernel_transposed),
     Mistake("conv2d", "first-channel-only", "Only the first input channel counts in your result. "
@@ -324,8 +324,8 @@ MISTAKES = (
     Mistake("conv2d_backward", "batch-mean", "The weight's and bias's gradients are means over "
             "the batch. The mean is the loss's affair; here the images' shares are summed.",
             _batch_mean),
-    Mistake("conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the padded image. "
-            "Which part of it belongs to x?", _not_cropped),
+    Mistake("conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the padded image, "
+            "whole or cut at the wrong place. Which part of it belongs to x?", _not_cropped),
     Mistake("conv2d_backward", "gx-kernel-flipped", "In dL/dx the kernel is turned by 180 degrees. "
             "Which weight did a pixel meet on the way forward? It is the same one on the way "
             "back.", _gx_flipped),
@@ -335,8 +335,9 @@ MISTAKES = (
             "serves all images and all places.", _gbias_per_image),
     Mistake("conv2d_backward", "gbias-mean", "dL/dbias is a mean. What arrives at one place "
             "is summed.", _gbias_mean),
-    Mistake("conv2d_backward", "gx-overwritten", "Where windows overlap, a pixel takes part in "
-            "several answers; in your dL/dx only the last one counts.", _gx_overwritten),
+    Mistake("conv2d_backward", "gx-overwritten", "A pixel takes part in the answers of several "
+            "windows and of all output channels. Your dL/dx lacks some of them: is there = where "
+            "+= was meant?", _gx_overwritten),
     Mistake("conv2d_backward", "stride-ignored", "Your gradient comes from windows that move by "
             "one pixel, whatever the stride.", _stride_ignored),
     *(Mistake("conv2d", "kernel-mirrored", "Your kernel is upside down or mirrored. Nothing in "

@@ -274,8 +274,8 @@ MISTAKES = (
             "matrix. How far is it from a pixel to the one below?", _kernel_in_one_piece),
     Mistake("conv_matrix", "one-long-signal", "Each row of your matrix is the one above, moved by "
             "the stride. What happens at the end of an image row?", _one_long_signal),
-    Mistake("conv_matrix", "stride-in-size-only", "The stride changes the number of rows, but the "
-            "kernel moves by one pixel.", _stride_in_size_only),
+    Mistake("conv_matrix", "stride-in-size-only", "The stride changes the number of rows, but in "
+            "at least one direction the kernel still moves by one pixel.", _stride_in_size_only),
     Mistake("conv_matrix", "pixels-column-by-column", "You count the pixels column by column; "
             "they are counted row by row.", _pixels_by_column),
     Mistake("conv_matrix", "answers-column-by-column", "You count the answers column by column; "
@@ -288,8 +288,8 @@ MISTAKES = (
             "gradient: the ones before are overwritten.", _last_row),
     Mistake("conv_matrix_backward", "flipped", "Your gradient is turned by 180 degrees.",
             _backward_flipped),
-    Mistake("conv_matrix_backward", "stride-ignored", "You read g where the kernel would stand "
-            "with stride 1.", _stride_ignored),
+    Mistake("conv_matrix_backward", "stride-ignored", "In at least one direction you read g "
+            "where the kernel would stand with stride 1.", _stride_ignored),
     Mistake("conv_matrix_backward", "times-weight", "You multiply by the weight. An element of X "
             "is a weight itself: what is its derivative?", _times_weight),
     Mistake("conv_matrix", "kernel-transposed", "The kernel's height and width are exchanged: "
@@ -349,6 +349,14 @@ def _backward(rng, name, kernel, size, stride=(1, 1), padding=(0, 0), draw=rando
     return Case("conv_matrix_backward", name, (g, weight, size, stride, padding))
 
 
+def _alike(rng, *shapes):
+    """Numbers of which one is 0 and two are equal: a weight is not found by its value."""
+    drawn = random(rng, *shapes)
+    for numbers in drawn:
+        numbers.flat[rng.permutation(numbers.size)[:3]] = 0.0, 1.5, 1.5
+    return drawn
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     return [
@@ -359,8 +367,8 @@ def cases(rng):
         _case(rng, "padding (1, 2)", (2, 4), (3, 5), padding=(1, 2), draw=random),
         _case(rng, "stride (2, 3), padding (2, 1)", (3, 2), (4, 7), (2, 3), (2, 1), draw=random),
         _backward(rng, "backward, the lecture's row", (1, 3), (1, 4), (1, 2), (0, 1), draw=small),
-        _backward(rng, "backward, a 2x3 kernel on 4x6 pixels", (2, 3), (4, 6)),
-        _backward(rng, "backward, stride (2, 1)", (3, 2), (7, 5), (2, 1)),
+        _backward(rng, "backward, a 2x3 kernel on 4x6 pixels", (2, 3), (4, 6), draw=_alike),
+        _backward(rng, "backward, stride (2, 1), padding (0, 1)", (3, 2), (7, 5), (2, 1), (0, 1)),
         _backward(rng, "backward, stride (2, 3), padding (2, 1)", (3, 2), (4, 7), (2, 3), (2, 1)),
     ]
 

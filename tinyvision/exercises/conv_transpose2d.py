@@ -389,7 +389,7 @@ def cases(rng):
         _case(rng, "stamps that overlap", (1, 1, 3, 2, 1, 2, 2), draw=_small),
         _case(rng, "several channels", (1, 2, 6, 7, 3, 4, 5)),
         _case(rng, "stride 2", (1, 2, 4, 5, 3, 6, 7), (2, 0, 0)),
-        _case(rng, "stride 2, padding 1, output padding 1", (1, 2, 5, 4, 3, 7, 6), (2, 1, 1)),
+        _case(rng, "stride 3, padding 1, output padding 2", (1, 2, 5, 4, 3, 7, 6), (3, 1, 2)),
         _case(rng, "two images, stride 3, padding 2, output padding 1", (2, 3, 4, 6, 5, 7, 8),
               (3, 2, 1)),
         _case(rng, "backward, one pixel", (1, 1, 1, 1, 1, 2, 3), backward=True, draw=_small),

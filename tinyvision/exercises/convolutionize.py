@@ -225,6 +225,9 @@ def _both_flipped(x, kernel, *rest):
 MISTAKES = (
     Mistake("convolutionize", "channels-last", "You take the vector as pixel by pixel with the "
             "channels inside. It is channel by channel, each row by row.", _channels_last),
+    Mistake("convolutionize", "columns-then-channels", "You take the vector column by column, with "
+            "the channels inside. It is channel by channel, each row by row.",
+            _columns_then_channels),
     Mistake("convolutionize", "inputs-first", "You take the weight's first axis for the inputs. A "
             "row of the weight belongs to one answer.", _inputs_first),
     Mistake("convolutionize", "flipped", "Your kernels are turned by 180 degrees. The convolution "
@@ -240,7 +243,7 @@ MISTAKES = (
     Mistake("slide_classifier", "relu-at-the-end", "The ReLU stands after the fully connected "
             "layer in your code. Scores may be negative; the maps may not.", _relu_at_the_end),
     Mistake("slide_classifier", "channels-last", "Your dense weights meet the wrong elements: "
-            "the maps were a vector channel by channel.", _dense_channels_last),
+            "the maps were a vector channel by channel, each row by row.", _dense_channels_last),
     Mistake("slide_classifier", "flipped", "The dense layer's kernels are turned by 180 degrees.",
             _dense_flipped),
     Mistake("slide_classifier", "one-answer", "You give the answer for the first crop only. The "
@@ -278,7 +281,7 @@ MISTAKES = (
 )
 
 MISTAKES += versions(MISTAKES, {
-    ("convolutionize", "channels-last"): (_columns_then_channels, _axes_as_read((0, 2, 3, 1))),
+    ("convolutionize", "channels-last"): (_axes_as_read((0, 2, 3, 1)),),
     ("convolutionize", "inputs-first"): (
         _of_the_transpose(_axes_as_read((0, 1, 2, 3))), _axes_as_read((1, 2, 3, 0)),
         _of_the_transpose(_axes_as_read((1, 2, 3, 0)))),

@@ -324,7 +324,8 @@ MISTAKES = (
     Mistake("depthwise_conv2d", "kernel-flipped", "Your kernel is turned by 180 degrees. Which "
             "kernel element meets the window's first pixel?", _flipped),
     Mistake("depthwise_conv2d", "stride-in-size-only", "The stride changes the size of your "
-            "result, but not the step of the window.", _stride_in_size_only),
+            "result, but in at least one direction the window still moves by one pixel.",
+            _stride_in_size_only),
     Mistake("depthwise_conv2d", "padding-ignored", "The image is never padded.", _no_padding),
     Mistake("depthwise_conv2d", "bias-of-the-input-channel", "You look up the bias by the input "
             "channel. How many biases are there?", _bias_of_the_channel),
@@ -333,10 +334,12 @@ MISTAKES = (
             "means over the batch; the images' shares are summed.", _batch_mean),
     Mistake("depthwise_conv2d_backward", "last-kernel-only", "A pixel went into M output channels. "
             "In your dL/dx only the last of them counts.", _last_kernel),
-    Mistake("depthwise_conv2d_backward", "gx-overwritten", "A pixel takes part in several answers; "
-            "in your dL/dx only the last one counts.", _gx_overwritten),
+    Mistake("depthwise_conv2d_backward", "gx-overwritten", "A pixel takes part in several "
+            "answers. Your dL/dx lacks some of them: is there = where += was meant?",
+            _gx_overwritten),
     Mistake("depthwise_conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the "
-            "padded image. Which part of it belongs to x?", _not_cropped),
+            "padded image, whole or cut at the wrong place. Which part of it belongs to x?",
+            _not_cropped),
     Mistake("depthwise_conv2d_backward", "gx-kernel-flipped", "In dL/dx the kernel is turned by "
             "180 degrees. A pixel gets its g back through the weight that it met.", _gx_flipped),
     Mistake("depthwise_conv2d_backward", "gweight-shared", "The M kernels of a channel all get the "
@@ -427,7 +430,7 @@ def cases(rng):
         _case(rng, "two images, stride 3, padding 2", (2, 3, 8, 9, 2, 4, 5), 3, 2),
         _case(rng, "backward, two channels of one row", (1, 2, 1, 3, 1, 1, 2), backward=True,
               draw=small),
-        _case(rng, "backward, multiplier 3", (1, 2, 7, 6, 3, 2, 4), backward=True),
+        _case(rng, "backward, two images, multiplier 3", (2, 5, 7, 6, 3, 2, 4), backward=True),
         _case(rng, "backward, stride 2", (1, 3, 9, 8, 2, 4, 5), stride=2, backward=True),
         _case(rng, "backward, two images, stride 2, padding 1", (2, 3, 7, 6, 2, 4, 5), 2, 1,
               backward=True),

@@ -283,6 +283,10 @@ def _gx_written(taps_first, outputs=np.s_[:]):
     return part(dilated_conv2d_backward, 0, wrong)
 
 
+def _last_output(_, g, x, weight, *how):
+    return dilated_conv2d_backward(g[:, -1:], x, weight[-1:], *how)[0]
+
+
 def _gweight_of(share):
     """dL/dweight from only a part of g."""
     return part(dilated_conv2d_backward, 1, lambda _, g, *rest: dilated_conv2d_backward(
@@ -293,7 +297,8 @@ MISTAKES = (
     Mistake("dilated_conv2d", "not-dilated", "Your result is that of an ordinary convolution: the "
             "dilation is never used.", _not_dilated),
     Mistake("dilated_conv2d", "dilated-in-size-only", "The dilation changes the size of your "
-            "result, but the kernel still reads neighbouring pixels.", _dilated_in_size_only),
+            "result, but in at least one direction the kernel still reads neighbouring pixels.",
+            _dilated_in_size_only),
     Mistake("dilated_conv2d", "dilation-counts-the-holes", "You leave out as many pixels as the "
             "dilation says. Dilation 1 is the ordinary convolution: how many lie between then?",
             _holes),
@@ -306,25 +311,29 @@ MISTAKES = (
             "kernel element meets the window's first pixel?", _flipped),
     Mistake("dilated_conv2d", "padding-ignored", "The image is never padded.", _no_padding),
     Mistake("dilated_conv2d", "stride-in-size-only", "The stride changes the size of your result, "
-            "but not the step of the window.", _stride_in_size_only),
+            "but in at least one direction the window still moves by one pixel.",
+            _stride_in_size_only),
     Mistake("dilated_conv2d", "first-channel-only", "Only the first input channel counts in your "
             "result. What does the formula sum over?", _first_channel),
-    Mistake("dilated_conv2d_backward", "not-dilated", "Your gradients are those of an ordinary "
-            "convolution. Where did each weight meet its pixel?", _backward_not_dilated),
+    Mistake("dilated_conv2d_backward", "not-dilated", "In at least one direction your gradients "
+            "are those of an ordinary convolution. Where did each weight meet its pixel?",
+            _backward_not_dilated),
     Mistake("dilated_conv2d_backward", "gweight-not-dilated", "dL/dx is right, but dL/dweight "
             "reads neighbouring pixels as if there were no holes.", _gweight_not_dilated),
     Mistake("dilated_conv2d_backward", "stride-ignored", "Your gradient comes from windows that "
             "move by one pixel, whatever the stride.", _stride_ignored),
     Mistake("dilated_conv2d_backward", "gx-not-cropped", "Your dL/dx is the gradient of the "
-            "padded image. Which part of it belongs to x?", _not_cropped),
+            "padded image, whole or cut at the wrong place. Which part of it belongs to x?",
+            _not_cropped),
     Mistake("dilated_conv2d_backward", "gx-kernel-flipped", "In dL/dx the kernel is turned by 180 "
             "degrees. A pixel gets its g back through the weight that it met.", _gx_flipped),
     Mistake("dilated_conv2d_backward", "gweight-flipped", "dL/dweight is turned by 180 degrees.",
             _gweight_flipped),
     Mistake("dilated_conv2d_backward", "gweight-mean", "dL/dweight is a mean over the batch; the "
             "images' shares are summed.", _gweight_mean),
-    Mistake("dilated_conv2d_backward", "gx-overwritten", "A pixel takes part in several answers; "
-            "in your dL/dx only the last one counts.", _gx_overwritten),
+    Mistake("dilated_conv2d_backward", "gx-overwritten", "A pixel takes part in the answers of "
+            "several windows and of all output channels. Your dL/dx lacks some of them: is there "
+            "= where += was meant?", _gx_overwritten),
     Mistake("dilated_conv2d", "size-without-dilation", "Your result is as large as that of an "
             "ordinary convolution. How many pixels does the spread kernel cover?",
             _reading(lambda *how: how, _sizes_with(lambda n, k, d: n - k))),
@@ -381,7 +390,8 @@ MISTAKES += versions(MISTAKES, {
     ("dilated_conv2d_backward", "gx-not-cropped"): (
         _cropped(lambda P, n: slice(n)), _cropped(lambda P, n: slice(2 * P, None))),
     ("dilated_conv2d_backward", "gx-overwritten"): (
-        _gx_written(True), _gx_written(True, np.s_[-1:]), _gx_written(False, np.s_[-1:])),
+        _gx_written(True), _gx_written(True, np.s_[-1:]), _gx_written(False, np.s_[-1:]),
+        part(dilated_conv2d_backward, 0, _last_output)),
 })
 
 
@@ -415,8 +425,8 @@ def cases(rng):
         _case(rng, "backward, one row, dilation 2", (1, 1, 1, 4, 1, 1, 3), backward=True, **row),
         _case(rng, "backward, several channels, dilation (2, 3)", (1, 2, 7, 11, 5, 3, 4),
               dilation=(2, 3), backward=True),
-        _case(rng, "backward, stride (2, 1), dilation (1, 2)", (1, 3, 7, 8, 2, 4, 3), (2, 1),
-              dilation=(1, 2), backward=True),
+        _case(rng, "backward, stride (2, 1), padding (0, 1), dilation (1, 2)",
+              (1, 3, 7, 8, 2, 4, 3), (2, 1), (0, 1), (1, 2), backward=True),
         _case(rng, "backward, two images, stride (1, 2), padding (2, 1), dilation (2, 3)",
               (2, 3, 6, 8, 5, 4, 3), (1, 2), (2, 1), (2, 3), backward=True),
     ]

@@ -283,6 +283,12 @@ def _sloped(slope):
     return backward
 
 
+def _chain_forgotten(least):
+    """The exponent gamma - 1 as it is, or never negative."""
+    return _sloped(lambda p, q, cost, gamma: (
+        -q ** (gamma + 1) - gamma * q ** max(gamma - 1, least) * cost))
+
+
 def _backward_turned(g, inputs, targets, alpha, gamma):
     return -sigmoid_focal_loss_backward(g, inputs, targets, alpha, gamma)
 
@@ -315,13 +321,6 @@ def _backward_clipped(least):
         sure = np.clip(sure, least, 1 - least)
         return (1 - sure) ** gamma * (gamma * sure * np.log(sure) + sure - 1)
     return _sloped(slope)
-
-
-def _chain_forgotten(g, inputs, targets, alpha, gamma):
-    sure, wrong, cost = _parts(inputs, targets)
-    with np.errstate(all="ignore"):
-        slope = -wrong ** (gamma + 1) - gamma * wrong ** (gamma - 1) * cost
-    return g * _weights(targets, alpha) * (2 * targets - 1) * slope
 
 
 def _backward_overflow(g, inputs, targets, alpha, gamma):
@@ -393,9 +392,9 @@ MISTAKES = (
             "constant; it depends on x, too.", _cost_constant),
     Mistake("sigmoid_focal_loss_backward", "by-probability", "This is the gradient with respect to "
             "the probability. What is the derivative of the sigmoid?", _by_probability),
-    Mistake("sigmoid_focal_loss_backward", "inner-derivative", "The derivative of "
-            "(1 - p_t)^gamma has an inner one: that of p_t with respect to the logit.",
-            _chain_forgotten),
+    *(Mistake("sigmoid_focal_loss_backward", "inner-derivative", "The derivative of "
+              "(1 - p_t)^gamma has an inner one: that of p_t with respect to the logit.",
+              _chain_forgotten(least)) for least in (-1, 0)),
     Mistake("sigmoid_focal_loss_backward", "sign-of-one-part", "Both factors fall as p_t grows, so "
             "both parts of the gradient have the same sign.",
             _sloped(lambda p, q, cost, gamma: -q ** gamma * (q - gamma * p * cost))),
@@ -470,7 +469,7 @@ def cases(rng):
     def backward(name, args):
         return Case("sigmoid_focal_loss_backward", f"backward, {name}",
                     (rng.permutation(1.0 + np.arange(args[0].size)).reshape(args[0].shape), *args))
-    maps = [(*_draw(rng, (2, 3, 4)), 0.3, 3.0) for _ in range(2)]
+    maps = [(*_draw(rng, (2, 3, 4)), 0.3, gamma) for gamma in (3.0, 0.5)]
     return [
         Case("sigmoid_focal_loss", "gamma 2", (*small(), 0.25, 2.0)),
         Case("sigmoid_focal_loss", "gamma 0", (*_draw(rng, (6,)), 0.25, 0.0)),

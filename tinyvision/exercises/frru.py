@@ -240,6 +240,14 @@ def cases(rng):
     ]
 
 
+def _fitting(y, z, weight, bias, residual_weight, residual_bias, factor):
+    """What the task promises of the shapes."""
+    (N, C, H, W), (O, inputs, I, J), D = y.shape, weight.shape, z.shape[1]
+    return (z.shape == (N, D, factor * H, factor * W) and inputs == C + D and I % 2 == J % 2 == 1
+            and bias.shape == (O,) and residual_weight.shape == (D, O)
+            and residual_bias.shape == (D,))
+
+
 def _terms(y, z, weight, *others):
     return weight[0].size + len(weight) + 4
 
@@ -247,4 +255,5 @@ def _terms(y, z, weight, *others):
 EXERCISE = Exercise(
     name="frru", title="Full-resolution residual unit (FRRN)", lecture="DLCV, FRRN",
     source="tinyvision/models/segment/unet.py", functions={"frru": frru}, cases=cases,
-    mistakes=MISTAKES, magnitude={"frru": absolute(frru)}, terms={"frru": _terms})
+    mistakes=MISTAKES, magnitude={"frru": absolute(frru)}, terms={"frru": _terms},
+    domain={"frru": _fitting})

@@ -288,8 +288,8 @@ _CHOICES = (
             "should count all boxes of the image.", _places_among_negatives),
     Mistake("hard_negatives", "all-of-equal", "Of equal losses only as many are chosen as the "
             "budget allows, the lower indices first.", _as_hard_as_the_last),
-    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen first. " + WHICH,
-            _later_of_equal),
+    Mistake("hard_negatives", "later-of-equal", "Of equal losses the lower index is chosen "
+            "first. " + WHICH, _later_of_equal),
 )
 
 MISTAKES = _CHOICES + tuple(
@@ -304,8 +304,9 @@ MISTAKES = _CHOICES + tuple(
             _loss(divisor=lambda positive, negatives: 1)),
     Mistake("mined_loss", "by-images", "You divide by the number of images.",
             _loss(divisor=lambda positive, negatives: len(positive))),
-    Mistake("mined_loss", "mean-of-images", "You take a loss for each image and their mean. P is "
-            "counted over the batch.", _of_images(np.mean)),
+    Mistake("mined_loss", "mean-of-images", "You divide the sum of each image by its own "
+            "positives. There is one division: P is counted over the batch.",
+            _of_images(np.mean)),
     Mistake("mined_loss", "by-negatives", "You divide by the number of hard negatives; equation 1 "
             "divides by the positives.",
             _loss(divisor=lambda positive, negatives: negatives.sum())),
@@ -368,20 +369,21 @@ def _hand(rng, positives):
 
 
 def _tied(rng, boxes, positives):
-    """Images of three losses, so many boxes of each positive; a third of the negatives have the
-    second highest, and some of these are chosen: of so many equals no sort that is not stable
-    chooses the first ones by luck, on any processor."""
-    losses = rng.permuted(np.tile(np.arange(boxes) % 3 + 1.0, (len(positives), 1)), axis=1)
+    """Images of three losses; a third of the negatives have the lowest, which is 0, and some of
+    these are chosen: of so many equals no sort that is not stable chooses the first ones by luck,
+    on any processor, nor one among whose zeros are boxes that are no negatives."""
+    losses = rng.permuted(np.tile(np.arange(boxes) % 3.0, (len(positives), 1)), axis=1)
     labels = np.zeros(losses.shape, np.int64)
     for row, count in zip(labels, positives):
         row[rng.permutation(boxes)[:count + 1]] = [-1, *rng.integers(2, 9, count)]
-    return losses + rng.integers(0, 5), labels
+    return losses * rng.integers(1, 6), labels
 
 
 def _batch(rng, images, boxes, positives, ignored=2):
     """Random losses, none nearly equal; so many positives in each image, of classes 1, 3, 1, ...;
-    the highest losses are those of a box that is ignored and of the positive ones."""
-    losses = rng.permutation(np.linspace(0.1, 6, images * boxes)).reshape(images, boxes)
+    the highest losses are those of a box that is ignored and of the positive ones, the others are
+    less than 1: they have no order as whole numbers."""
+    losses = rng.permutation(np.linspace(0.05, 0.95, images * boxes)).reshape(images, boxes)
     labels = np.zeros((images, boxes), np.int64)
     for row, loss, count in zip(labels, losses, positives):
         places = rng.permutation(boxes)
@@ -399,7 +401,7 @@ def cases(rng):
         Case("hard_negatives", "by hand", (*_hand(rng, rng.integers(1, 3)), 2)),
         Case("hard_negatives", "a hard positive", (*_shuffled(
             rng, (9.0, 8, 1, 7, 6, 5, 4, 3, 2), (3, 1, 2, -1, 0, 0, 0, 0, 0)), 1)),
-        Case("hard_negatives", "many equal losses", (*_tied(rng, 80, (11, 12)), 3)),
+        Case("hard_negatives", "many equal losses", (*_tied(rng, 100, (13, 14)), 5)),
         Case("hard_negatives", "fewer negatives than the budget", (*_shuffled(
             rng, (3.0, 8, 2, 6, 5, 4, 1, 7), (0, label, other, 0, -1, 3, 0, -2)), 3)),
         Case("hard_negatives", "images of their own", (*_batch(rng, 3, 12, (2, 0, 1)), 3), 1.5),

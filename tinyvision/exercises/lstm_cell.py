@@ -255,8 +255,9 @@ def _bias_halved(*args):
 
 
 MISTAKES = (
-    *(Mistake("lstm_cell", f"order-{'-'.join(order)}", "You read the rows in the order "
-              f"{', '.join(order)}; PyTorch's is i, f, g, o.", _reordered(order))
+    *(Mistake("lstm_cell", f"order-{'-'.join(order)}", "Your answers are those of rows "
+              f"in the order {', '.join(order)}; PyTorch's is i, f, g, o. Or do gates stand in one "
+              "another's place in your formulas?", _reordered(order))
       for order in ORDERS),
     Mistake("lstm_cell", "rows-interleaved", "The rows of one gate lie together: first all H of i, "
             "then all of f.", _interleaved),
@@ -292,7 +293,8 @@ MISTAKES = (
     Mistake("lstm_cell", "not-squashed", "h' shows tanh of the memory.", _changed(_not_squashed)),
     Mistake("lstm_cell", "sigmoid-of-memory", "h' shows tanh of the memory, which may be negative.",
             _changed(_sigmoid_shown)),
-    Mistake("lstm_cell", "all-shown", "o is not used: the memory is shown whole.",
+    Mistake("lstm_cell", "all-shown", "Your h' is tanh of the whole memory. Which gate says how "
+            "much of it is shown?",
             _changed(_not_gated)),
     Mistake("lstm_cell", "gate-for-state", "Your h' is the gate o itself. What does o multiply?",
             _changed(_gate_for_state)),

@@ -158,6 +158,10 @@ def _column_by_column(x, *how):
     return _pool(x, *how, index=lambda h, w, W, window: w * x.shape[2] + h)
 
 
+def _low_but_not_lowest(x, *how):
+    return _pool(x, *how, fill=x.min())
+
+
 def _starts_at_zero(*args):
     y, indices = max_pool2d(*args)
     return np.maximum(y, 0), indices * (y > 0)
@@ -181,6 +185,13 @@ def _wide(x, kernel, stride, padding, rows, columns):
 
 def _padded_at_the_end(x, kernel, stride, padding):
     return _wide(x, kernel, stride, padding, *((0, 2 * p) for p in padding))
+
+
+def _end_of_padding_only(x, kernel, stride, padding):
+    """The same; of a window without pixels the first place is taken."""
+    room = ((0, 0), (0, 0), *((0, 2 * p) for p in padding))
+    return _pool(np.pad(x, room, constant_values=-np.inf), kernel, stride, (0, 0),
+                 index=lambda h, w, W, window: h * x.shape[3] + w)
 
 
 def _size_rounded_up(x, kernel, stride, padding):
@@ -308,7 +319,7 @@ MISTAKES = (
     Mistake("max_pool2d", "stride-is-the-kernel-size", "Your windows lie side by side. The stride "
             "need not be as large as the window.", _stride_is_kernel),
     Mistake("max_pool2d", "stride-in-size-only", "The stride changes the size of your result, but "
-            "the window moves by one pixel.", _stride_in_size_only),
+            "in at least one direction the window still moves by one pixel.", _stride_in_size_only),
     Mistake("max_pool2d", "kernel-axes-exchanged", "The window's height and width are exchanged: "
             "kernel_size is (rows, columns).", _axes_exchanged),
     Mistake("max_pool2d", "mean", "Your values are the windows' means: that is average pooling.",
@@ -333,6 +344,9 @@ MISTAKES = (
             "of y. In which plane does it count?", _width_of_the_result),
     Mistake("max_pool2d", "starts-at-zero", "Where all pixels of a window are negative you answer "
             "0. With what does your maximum begin?", _starts_at_zero),
+    Mistake("max_pool2d", "padding-wins", "Where the pixels of a window are low, your padding "
+            "wins, or is as high as they are. Which number never wins?",
+            lambda *args: _pool(*args, fill=-1e3)),
     Mistake("max_pool2d", "ties-column-by-column", "Of equal values you take the first one column "
             "by column; the first one row by row is asked for.",
             lambda *args: _pool(*args, choose=_columns_first)),
@@ -367,6 +381,10 @@ MISTAKES = (
 MISTAKES += versions(MISTAKES, {
     ("max_pool2d", "zero-padding"): (
         _indexed(lambda h, w, H, W, P, Q: (h + P) * (W + 2 * Q) + w + Q, fill=0.0),),
+    ("max_pool2d", "padded-at-the-end"): (_end_of_padding_only,),
+    ("max_pool2d", "padding-wins"): (_low_but_not_lowest,),
+    ("max_pool2d", "starts-at-zero"): (
+        lambda *args: (np.maximum(max_pool2d(*args)[0], 0), max_pool2d(*args)[1]),),
     ("max_pool2d", "stride-in-size-only"): (
         _step(lambda S, T: (S, 1)), _step(lambda S, T: (1, T))),
     ("max_pool2d", "kernel-axes-exchanged"): (given(max_pool2d, 1, lambda kernel: kernel[::-1]),),
@@ -397,6 +415,13 @@ def _case(rng, name, sizes, kernel, stride, padding=(0, 0), below=0):
     return Case("max_pool2d", name, (x - below, kernel, stride, padding))
 
 
+def _low(*args):
+    """A case whose first windows see nothing but the lowest number of all."""
+    case = _case(*args)
+    case.args[0][:, :, 0, :2] = case.args[0].min()
+    return case
+
+
 def _backward(rng, name, sizes, kernel, stride, padding=(0, 0), draw=random):
     """A case of the backward, at the places of such a pooling with one high pixel a plane."""
     x, = whole(rng, sizes)
@@ -415,7 +440,8 @@ def cases(rng):
              (_image(TIES, rng.integers(0, 9)), (2, 2), (1, 1), (0, 0))),
         _case(rng, "windows side by side", (1, 2, 4, 6), (2, 3), (2, 3)),
         _case(rng, "windows that overlap, stride (2, 1)", (1, 2, 7, 6), (4, 3), (2, 1)),
-        _case(rng, "padding (1, 2), negative values", (1, 3, 5, 6), (2, 4), (1, 1), (1, 2), 60),
+        _low(rng, "padding (1, 2), negative values", (1, 3, 5, 6), (2, 4), (1, 1), (1, 2),
+             10 ** 6),
         _case(rng, "two images, stride (2, 3), padding (1, 2)", (2, 3, 8, 9), (3, 5), (2, 3),
               (1, 2)),
         Case("max_pool2d_backward", "backward, the lecture's places",

@@ -322,7 +322,7 @@ def cases(rng):
         Case("confusion_matrix", "two classes, nothing ignored", (*_few(
             rng, np.arange(2), [0, 1, *rng.integers(0, 2, 6)], [], [0, 1]), 2, -1), 0.5),
         Case("confusion_matrix", "class 1 ignored", (*_maps(rng, (7, 5), 4, (), 1), 4, 1)),
-        Case("confusion_matrix", "three images", (*_maps(rng, (3, 6, 5), 4), 5, -1)),
+        Case("confusion_matrix", "three images", (*_maps(rng, (3, 30, 31), 4), 5, -1)),
         Case("mean_iou", "mean, by hand", (*hand, 4, -1)),
         Case("mean_iou", "mean, a class predicted but nowhere true", (*_few(
             rng, rng.permutation(7), [0, 0, 1, 1, 2, 2, *rng.integers(0, 3, 4)], [3, 0, 0, 1, 2],

@@ -283,8 +283,8 @@ MISTAKES = (
             "part of its true segment.", _but(gaps=True)),
     Mistake("count_segments", "all-are-in-vain", "A predicted segment that has a partner is no "
             "FP.", _but(in_vain=lambda matched: matched | True)),
-    Mistake("count_segments", "only-void-excuses", "A predicted segment needs not lie on void as "
-            "a whole: more than half is enough.",
+    Mistake("count_segments", "only-void-excuses", "How much of a predicted segment has to lie on "
+            "void, so that it is no FP? More than half is enough.",
             _but(excused=lambda void, area: void == area)),
     Mistake("panoptic_quality", "nan", "What is the SQ of a class without TP? 0 / 0 is nothing "
             "that one can average.", _quality(_nan_sq)),
@@ -306,6 +306,8 @@ MISTAKES += versions(MISTAKES, {
     ("count_segments", "of-the-truth"): (
         _but(score=lambda both, mine, true: both / true, overlap=_iou),),
     ("count_segments", "any-overlap"): (_but(fits=lambda iou: iou > 0, best=True),),
+    ("count_segments", "only-void-excuses"): (
+        _but(excused=lambda void, area: void >= 2 * (area - void)),),
     ("count_segments", "void-kept"): (_but(keep_void=True, overlap=_iou),),
     ("panoptic_quality", "nan"): (_quality(_nan_sq_and_pq),),
     ("panoptic_quality", "no-halves"): (
@@ -368,8 +370,10 @@ def cases(rng):
     half = ([[1, 1, 2]], [1, 0], [[1, 0, 2]], [1, 0], 4)
     other = ([[1, 1, 1, 2, 2, 2, 2, 3, 3]], [1, 0, 1], [[1, 1, 0, 2, 2, 2, 3, 4, 4]], [1, 2, 0, 1],
              4)
-    void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3, 0, 0, 4, 4, 4]], [2, 0, 0, 1],
-            [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 6, 6]], [2, 0, 0, 2, 1, 2], 3)
+    void = ([[0, 0, 0, 1, 1, 1, 0, 2, 2, 0, 3, 3, 0, 3, 0, 0, 4, 4, 4] + [0] * 3 + [5] * 5],
+            [2, 0, 0, 1, 1],
+            [[1, 1, 1, 1, 1, 0, 2, 2, 3, 4, 4, 4, 5, 5, 6, 6, 6, 6, 6] + [7] * 5 + [0] * 3],
+            [2, 0, 0, 2, 1, 2, 1], 3)
     apart = ([[1] * 5 + [2] * 2 + [3] * 7 + [0] * 2], [2, 2, 0],
              [[1, 1, 1, 0, 0, 2, 2, 1, 1, 2, 2, 2, 2, 2, 3, 3]], [2, 2, 0], 3)
     return [

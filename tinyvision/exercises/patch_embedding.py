@@ -305,6 +305,9 @@ PATCHES = (             # other patches of the same shape, for the tokens and th
      "row.", (_patches_by_column, _both_by_column)),
     ("pixels-column-by-column", "Inside a patch you count the pixels column by column; they are "
      "counted row by row.", (_pixels_by_column,)),
+    ("channels-last-by-column", "A patch's vector has all channels of a pixel together in your "
+     "code, and goes down the columns. It is channel by channel, and each of them row by row.",
+     (_channels_last_by_column,)),
     ("every-nth-pixel", "The pixels of your patches lie apart. When H is split in two axes, which "
      "of them counts the patches?", (_every_nth,)),
     ("image-read-channels-last", "You read the image's memory as if its channels were the last "
@@ -316,8 +319,11 @@ MISTAKES = (
     Mistake("patchify", "not-transposed", "You reshape without moving an axis, so a patch holds "
             "pixels that follow each other in memory: a piece of a row, not a rectangle.",
             _not_transposed),
-    Mistake("patchify", "channels-last", "Inside a patch your vector holds pixel by pixel with "
-            "the channels together. It is channel by channel.", _channels_last),
+    Mistake("patchify", "channels-last", "The channels of a patch are mixed in your vector. It is "
+            "channel by channel: first all pixels of the first one.", _channels_last),
+    Mistake("patchify", "channels-last-by-column", "A patch's vector has all channels of a pixel "
+            "together in your code, and goes down the columns. It is channel by channel, and each "
+            "of them row by row.", _channels_last_by_column),
     Mistake("patchify", "patches-column-by-column", "You count the patches column by column; they "
             "are counted row by row.", _patches_by_column),
     Mistake("patchify", "pixels-column-by-column", "Inside a patch you count the pixels column by "
@@ -370,7 +376,7 @@ MISTAKES = (
       for name, hint, several in PATCHES for version in several),
     *(Mistake("patch_embedding_backward", "channels-last", "The weights' gradients meet the wrong "
               "pixels: a patch's vector is channel by channel.", _gradients_of(version))
-      for version in (_channels_last, _channels_last_by_column, _rows_of_channels)),
+      for version in (_channels_last, _rows_of_channels)),
     Mistake("patch_embedding_backward", "bias-per-image", "The bias's gradient still has a batch "
             "axis. One bias serves all images.", _tokens_total(lambda g: g.sum(axis=1))),
     Mistake("patch_embedding_backward", "bias-per-token", "The bias's gradient still has an axis "
@@ -387,11 +393,10 @@ MISTAKES = (
 )
 
 MISTAKES += versions(MISTAKES, {
-    ("patchify", "channels-last"): (_channels_last_by_column, _rows_of_channels),
+    ("patchify", "channels-last"): (_rows_of_channels,),
     ("patchify", "patches-column-by-column"): (_both_by_column,),
     ("patch_embedding", "class-token-forgotten"): (_first_positions,),
-    ("patch_embedding", "channels-last"): tuple(map(_tokens_of, (_channels_last_by_column,
-                                                                 _rows_of_channels))),
+    ("patch_embedding", "channels-last"): (_tokens_of(_rows_of_channels),),
     ("patch_embedding_backward", "pixels-in-patch-order"): (_patches_in_a_row,),
     ("patch_embedding_backward", "positions-per-image"): (
         part(patch_embedding_backward, 4, lambda gpositions, g, *rest: g.sum(axis=1)),),

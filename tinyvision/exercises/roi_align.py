@@ -295,6 +295,17 @@ def _half_always(box, scale, aligned):
     return start - 0.5 * (not aligned), size
 
 
+def _never_small(box, scale, aligned):
+    start, size = _region(box, scale, aligned)
+    return start, np.maximum(size, 1)
+
+
+def _least_exchanged(box, scale, aligned):
+    """The least size where aligned is True, and only there."""
+    start, size = _region(box, scale, aligned, least=-np.inf)
+    return start, np.maximum(size, 1) if aligned else size
+
+
 def _end_included(box, scale, aligned):
     return _region(box + np.array([0, 0, 1, 1]) / scale, scale, aligned)
 
@@ -365,6 +376,8 @@ def _bins_exchanged(x, boxes, output_size, *rest):
 
 
 EITHER_WAY = {          # versions that the forward and the backward share
+    "half-pixel-forgotten": (dict(region=lambda *args: _region(*args, half=0.0)),),
+    "no-least-size": (dict(region=_least_exchanged),),
     "rounded": (dict(region=_rounded_by(np.floor)),),
     "zeros-outside": (dict(axis=_inside(0, lambda size: size - 1)),
                       dict(axis=_inside(0, lambda size: size))),
@@ -390,7 +403,12 @@ FURTHER = (             # name, hint, versions
                      lambda part: 1 - max(part, 0))),)),
     ("extrapolated", "Just before the first pixel your weights are more than 1 and less than 0: a "
      "point outside is first moved to the nearest pixel.",
-     (dict(axis=_two(lambda p, size: int(min(p, size - 1)), lambda part: part)),)),
+     (dict(axis=_two(lambda p, size: max(int(min(p, size - 1)), 0), lambda part: part)),)),
+    ("limits-read-0", "A point with y = -1 or y = H, x = -1 or x = W is moved to the map, too: "
+     "only beyond them it reads 0.", (dict(axis=_axis(
+         lambda p, size: _tent(np.clip(p, 0, size - 1), size) * (-1 < p < size))),)),
+    ("least-size-always", "Only with aligned=False a box is at least one pixel of the map wide and "
+     "high.", (dict(region=_never_small),)),
     ("wrapped-around", "A point just before the first pixel reads the last one in your code: row "
      "-1 is the last row in NumPy.",
      (dict(axis=_two(lambda p, size: int(np.floor(min(p, size - 1))), lambda part: part)),)),
@@ -438,7 +456,8 @@ MISTAKES = (
             "interpolation mixes four.", _nearest_pixel),
     Mistake("roi_align", "no-least-size", "With aligned=False no box is smaller than one pixel of "
             "the map.", _no_least_size),
-    Mistake("roi_align", "sum", "You sum a bin's points; the formula takes their mean.", _sum),
+    Mistake("roi_align", "sum", "Your bins grow with the number of their points. The formula takes "
+            "the points' mean: what is their sum divided by?", _sum),
     Mistake("roi_align_backward", "overlap-overwritten", "Where boxes overlap, only the last one's "
             "gradient reaches the map in your code.", _overwritten),
     Mistake("roi_align_backward", "not-divided", "Each point has a share of its bin's mean. How "
@@ -492,10 +511,12 @@ THIN = [(0.3, 0.2, 0.42, 0.26), (0.55, 0.6, 0.6, 0.9)]
 
 
 def _rois(rng, shares, images, size, scale):
-    """Boxes in image pixels, from shares of the map's width and height, a little moved."""
+    """Boxes in image pixels, from shares of the map's width and height, a little moved; the first
+    ones are of the last image, and so on: an image's boxes lie together."""
     H, W = size
     corners = (np.array(shares) + rng.uniform(-0.02, 0.02, (len(shares), 4))) * [W, H, W, H]
-    return np.concatenate([(np.arange(len(shares)) % images)[::-1, None], corners / scale], axis=1)
+    return np.concatenate([(np.arange(len(shares)) * images // len(shares))[::-1, None],
+                           corners / scale], axis=1)
 
 
 def _clear(boxes, size, output_size, scale, samples, aligned):
@@ -527,27 +548,28 @@ def cases(rng):
     def small(*shape):
         numbers = rng.permutation(2.0 * np.arange(1, 8 + np.prod(shape)))
         return numbers[:np.prod(shape)].reshape(shape)
-    square, wide = np.array([[0.0, 0, 0, 2, 2]]), np.array([[0.0, 0, 0, 3, 2]])
+    square, limits = np.array([[0.0, 0, 0, 2, 2]]), np.array([[0.0, -3, 0, 5, 1]])
+    wide = np.array([[0.0, 0, 0, 3, 2], [0, -2, 0, 4, 1], [0, -1, 0, 5, 1]])    # to the limits
     return [
         Case("roi_align", "two bins, one point each",
              (small(1, 1, 2, 2), square, (1, 2), 1.0, 1, True), 0.5),
         Case("roi_align", "points on the limits",
-             (small(1, 1, 2, 3), np.array([[0.0, -3, 0, 5, 1]]), (1, 2), 1.0, 1, False), 0.5),
+             (small(1, 1, 2, 3), limits, (1, 2), 1.0, 1, False), 0.5),
         _case(rng, "a box between pixels", 1, (1, 2, 5, 6), INSIDE[:1], ((3, 4), 1.0, 2, True)),
         _case(rng, "spatial scale one half", 1, (1, 2, 7, 6), INSIDE[:1],
               ((3, 4), 0.5, 2, True)),
         _case(rng, "not aligned, small boxes", 1, (1, 3, 6, 7), THIN, ((4, 5), 1.0, 2, False)),
         _case(rng, "boxes over the border", 1, (1, 3, 6, 7), OVER, ((4, 5), 1.0, 2, True)),
-        _case(rng, "two images, scale one quarter", 1, (2, 3, 9, 8), INSIDE,
+        _case(rng, "two images, scale one quarter", 1, (2, 3, 9, 8), INSIDE + THIN[:1],
               ((5, 6), 0.25, 3, True)),
         Case("roi_align_backward", "backward, two bins",
-             (small(1, 1, 1, 2), wide, (1, 1, 2, 3), (1, 2), 1.0, 1, True)),
+             (small(3, 1, 1, 2), wide, (1, 1, 2, 3), (1, 2), 1.0, 1, True)),
         _case(rng, "backward, one box", 1, (1, 2, 5, 6), INSIDE[:1], ((3, 4), 1.0, 2, True),
               backward=True),
         _case(rng, "backward, small boxes and boxes over the border", 1, (1, 3, 6, 7), OVER + THIN,
               ((4, 5), 0.5, 2, False), backward=True),
-        _case(rng, "backward, two images", 1, (2, 3, 9, 8), INSIDE, ((5, 6), 0.25, 3, True),
-              backward=True),
+        _case(rng, "backward, two images", 1, (2, 3, 9, 8), INSIDE + THIN[:1],
+              ((5, 6), 0.25, 3, True), backward=True),
     ]
 
 

@@ -233,7 +233,7 @@ MISTAKES = tuple(Mistake("rpn_proposals", name, hint, wrong) for name, hint, wro
      "may have a narrow part in the image.", _but(unclipped_sides=True)),
     ("exactly-min-size", "A side of exactly min_size is long enough.",
      _but(large=lambda sides, least: (sides > least).all(axis=1))),
-    ("one-long-side", "One long side is enough in your code: both have to be.",
+    ("one-long-side", "A box with one short side stays in your code: both have to be long enough.",
      _but(large=lambda sides, least: (sides >= least).any(axis=1))),
     ("before-comes-first", "You take the `before` best first and then drop the small ones, so "
      "that small boxes take the places of good ones. Mind the order of the steps.",
@@ -258,8 +258,9 @@ MISTAKES = tuple(Mistake("rpn_proposals", name, hint, wrong) for name, hint, wro
     ("moved-by-pixels", "d_x and d_y are in sides of the anchor, not in pixels.",
      _but(decode=_in_pixels)),
     ("no-exp", "The sides grow linearly with d_w and d_h in your code.", _but(decode=_no_exp)),
-    ("places-among-the-left", "The boxes are right; the indices count only the boxes that were "
-     "left after step 3. They should count all N.", _places_among_the_left),
+    ("places-among-the-left", "The boxes are right; the indices are places in a list that "
+     "some boxes have left, or that was sorted. They should count all N as they came.",
+     _places_among_the_left),
     ("last-pixel", "The image ends at W and H: coordinates are continuous, no - 1.",
      _but(clip=_clip_but(less=1))),
     ("small-area", "Both sides are to be long enough, not the area.",

@@ -249,8 +249,8 @@ def _backward_mean(g, input, target, beta):
 
 
 MISTAKES = (
-    Mistake("smooth_l1_loss", "beta-ignored", "Your answer is right only for beta = 1. Where does "
-            "beta stand in the formula?", _beta_ignored),
+    Mistake("smooth_l1_loss", "beta-ignored", "Your answer is that of beta = 1, whatever beta is. "
+            "Where does beta stand in the formula?", _beta_ignored),
     Mistake("smooth_l1_loss", "huber", "This is the Huber loss, which is beta times smooth L1. "
             "What slope should the straight part have?", _huber),
     Mistake("smooth_l1_loss", "jump", "Your loss jumps where the parabola ends: both pieces must "
@@ -286,7 +286,8 @@ MISTAKES = (
             "also not those with d = 0. What does your code divide there?", _nan),
     Mistake("smooth_l1_loss", "nan-at-beta-0", "With beta = 0 no element lies inside the parabola, "
             "also not those with d = 0. What does your code divide there?", _by_masks),
-    Mistake("smooth_l1_loss_backward", "beta-ignored", "Your slope is right only for beta = 1.",
+    Mistake("smooth_l1_loss_backward", "beta-ignored", "Your slope is that of beta = 1, "
+            "whatever beta is.",
             _backward_beta_ignored),
     Mistake("smooth_l1_loss_backward", "not-divided-by-beta", "Inside the parabola the slope grows "
             "from 0 to 1 until |d| = beta. How far does yours grow?", _beta_not_divided),

@@ -323,7 +323,8 @@ MISTAKES = (
             "comes from above, g of that class.", _g_forgotten),
     Mistake("dice_loss_backward", "divided-by-classes", "You divide by the number of classes, but "
             "the loss takes no mean.", _divided_by_classes),
-    *(Mistake("dice_loss_backward", "no-eps", "epsilon is missing in your gradient.", wrong)
+    *(Mistake("dice_loss_backward", "no-eps", "epsilon is missing in your gradient, or in a part "
+              "of it: it stands above the line and below.", wrong)
       for wrong in (_backward_no_eps, _quotient(eps_above=0), _quotient(eps_below=0))),
     *(Mistake("dice_loss_backward", "per-image", "Your sums run over each image by itself; one "
               "fraction of a class holds all images.", wrong)

@@ -407,8 +407,20 @@ def _terms(prediction, boxes, labels, B, *lambdas):
     return prediction[..., 0].size * B + len(boxes) * prediction.shape[2] + 12
 
 
+def _fractions(prediction, boxes, labels, per_cell, *lambdas):
+    """Whether all numbers are shares of a cell or of the image, with a class for every object and
+    a cell for each of them alone."""
+    S = len(prediction)
+    classes, cells = prediction.shape[2] - 5 * per_cell, np.floor(boxes[:, :2] * S)
+    shares = (0 <= prediction).all() and (prediction <= 1).all() and (0 <= boxes).all() and (
+        boxes[:, 2:] > 0).all() and (boxes[:, 2:] <= 1).all() and (boxes[:, :2] < 1).all()
+    return shares and prediction.shape[1] == S > 0 < per_cell and classes > 0 and (
+        len(boxes) == len(labels) == len(np.unique(cells, axis=0))) and (
+        0 <= labels).all() and (labels < classes).all()
+
+
 EXERCISE = Exercise(
     name="yolo_loss", title="The loss of YOLO v1", lecture="DSI, YOLO",
     source="tinyvision/models/detect/retinanet.py", functions={"yolo_loss": yolo_loss},
     cases=cases, mistakes=MISTAKES, magnitude={"yolo_loss": _magnitude},
-    terms={"yolo_loss": _terms})
+    terms={"yolo_loss": _terms}, domain={"yolo_loss": _fractions})

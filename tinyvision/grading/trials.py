@@ -17,7 +17,7 @@ from tinyvision.grading.words import explain, frames_of
 PICTURES = 3                            # per submission
 KEPT_OUTPUT = 2000                      # characters of what a student printed
 AGAIN = "a second call with the same input gave another answer"
-TOGETHER = 1.0                          # seconds for all cases in one process
+TOGETHER = 0.25                         # seconds for all cases in one process
 REMEMBERS = "after other calls the same input gave another answer: something is kept between calls"
 NEXT_TO_NONE = 0.05                     # seconds: too few to start anything
 USED_UP = "not every case was run a second time: one submission has {:g} s in all"
