@@ -7,6 +7,7 @@ functions: who runs a student's code, and where, is the business of `tinyvision.
 """
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -15,6 +16,12 @@ from typing import Callable, Sequence
 import numpy as np
 
 from tinyvision.exercises.forwards import Forward, same_arguments
+
+
+@functools.cache
+def parameters_of(function: Callable) -> tuple[str, ...]:
+    """The names of a function's parameters."""
+    return tuple(inspect.signature(function).parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +173,8 @@ class Exercise:
         name = function.removesuffix("_backward")
         if name == function or name not in self.functions:
             return None
-        taken, takes = (list(inspect.signature(self.functions[f]).parameters)
-                        for f in (function, name))
-        return Forward(name, same_arguments) if taken == ["g", *takes] else None
+        taken, takes = (parameters_of(self.functions[f]) for f in (function, name))
+        return Forward(name, same_arguments) if taken == ("g", *takes) else None
 
     def answer(self, case: Case, function: Callable | str | None = None):
         """What a function (by default the solution) answers to a case, through its driver. A text
@@ -192,5 +198,5 @@ class Exercise:
     def parameters(self, case: Case) -> list[str]:
         """The names of a case's arguments."""
         if case.driver:
-            return list(inspect.signature(getattr(self.driver, case.driver)).parameters)[1:]
-        return list(inspect.signature(self.functions[case.function]).parameters)
+            return list(parameters_of(getattr(self.driver, case.driver)))[1:]
+        return list(parameters_of(self.functions[case.function]))

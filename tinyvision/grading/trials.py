@@ -1,6 +1,7 @@
 """The cases of one submission: each run in the sandbox, judged, run again, put on record."""
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 
 import numpy as np
@@ -201,17 +202,12 @@ class Trials:
     def calls(self, asked: list, seconds: float, silent: bool = False) -> list:
         """(header, blobs) of each call of ``asked``, pairs (case number, assignment), all in one
         process; [] where that did not come to its end, or if ``silent`` and it printed."""
-        blobs, calls, arrays = [], [], []
-        for i, source in asked:
-            header, more = request(source.exercise, source.cases[i], room(source.expected[i]))
-            calls.append(renumbered(header, len(blobs)))
-            arrays.append(sum(isinstance(arg, np.ndarray) for arg in source.cases[i].args))
-            blobs += more
+        calls, blobs, arrays = requests(tuple(asked))
         cap = (1 << 20) + sum(16 * room(source.expected[i]) for i, source in asked)
         talk = Talk.needed((source.exercise, source.cases[i]) for i, source in asked)
-        header, answers = self.runner.ask({"do": "sequence", "calls": calls}, blobs,
-                                          min(seconds, self.remaining()),
-                                          cap + sum(map(len, blobs)), talk)
+        header, answers = self.runner.ask(
+            {"do": "sequence", "calls": list(map(dict, calls))}, blobs,
+            min(seconds, self.remaining()), cap + sum(map(len, blobs)), talk)
         found = header.get("calls")
         if header["status"] != "ok" or not isinstance(found, list) or len(found) != len(asked) or (
                 silent and header.get("printed_bytes")):
@@ -345,6 +341,19 @@ def room(right) -> int:
     power of two."""
     most = 4 * max(part.nbytes for part in right.parts)
     return max(1 << 20, 1 << most.bit_length())
+
+
+@functools.lru_cache(maxsize=16)
+def requests(asked: tuple) -> tuple[list, list, list]:
+    """What asks a worker for several answers: the calls, their blobs, and how many arrays each call
+    is given. The same for nearly every submission."""
+    calls, blobs, arrays = [], [], []
+    for i, source in asked:
+        header, more = request(source.exercise, source.cases[i], room(source.expected[i]))
+        calls.append(renumbered(header, len(blobs)))
+        arrays.append(sum(isinstance(arg, np.ndarray) for arg in source.cases[i].args))
+        blobs += more
+    return calls, blobs, arrays
 
 
 def own_blobs(header, blobs: list, count: int) -> list:

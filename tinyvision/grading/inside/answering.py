@@ -29,6 +29,7 @@ def respond(name: str, source: bytes, request: dict, blobs: list, ask=None,
     of the graded ones.
     """
     answers: list = []
+    np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     try:
         submission = Submission(name, source, functions)
         if request["do"] == "read":
@@ -116,7 +117,6 @@ def called(submission: Submission, request: dict, arguments, answers: list, driv
            library=None) -> dict:
     """What became of one call: the header that describes it."""
     function = request["function"]
-    np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     try:
         returned, args = submission.call(function, arguments, driver, library)
     except LookupFailed:
