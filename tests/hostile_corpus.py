@@ -65,8 +65,11 @@ def encodings(folder: Path) -> dict:
     _write(folder, {"40_bom.py": b"\xef\xbb\xbf" + text.encode(),
                     "40_crlf.py": text.replace("\n", "\r\n").encode(),
                     "41_utf16.py": text.encode("utf-16"),
+                    "41_half_a_letter.py": text.encode("utf-16")[:-1],
+                    "41_undefined.py": b"# coding: undefined\n" + text.encode(),
                     "41_null_bytes.py": text.encode() + b"x = 1\0\n"})
-    return {"40_bom": RIGHT, "40_crlf": RIGHT, "41_utf16": RIGHT, "41_null_bytes": SYNTAX}
+    return {"40_bom": RIGHT, "40_crlf": RIGHT, "41_utf16": RIGHT, "41_half_a_letter": SYNTAX,
+            "41_undefined": SYNTAX, "41_null_bytes": SYNTAX}
 
 
 def parser_bombs(folder: Path) -> dict:

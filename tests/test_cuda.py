@@ -411,6 +411,9 @@ FOLD = """extern "C" __global__ void kernel(const real *x, real *y, int N) {
      "a race"),
     (FOLD % ";", "threads .* and .* in shared memory.*a race"),
     (changed("__shared__ int count;", "__shared__ bool count;", SUM % "count = !count;"), "a race"),
+    (SUM % "__threadfence(); count |= 1 << t % 4; __threadfence_block();", "a race"),
+    (changed("__syncthreads();", "if (t < 32) __syncwarp(t % 32 < 16 ? 0xffff : 0xffff0000);"),
+     "a race"),
 ])
 def test_a_race_is_found_whatever_the_order_makes_of_it(text, what):
     with cuda.races(), pytest.raises(KernelError, match=what):
@@ -420,6 +423,8 @@ def test_a_race_is_found_whatever_the_order_makes_of_it(text, what):
 @pytest.mark.parametrize("text", [
     SUM % "atomicAdd(&count, 1);", SUM % "if (t % 3 == 0) count = 1;", SUM % "if (t == 7) count++;",
     SUM % "int old = count; while (atomicCAS(&count, old, old + t) != old) old = count;",
+    SUM % "count = 5; y[0] = count;", changed("__syncthreads();", "for (int k = 0; k < N; ++k) "
+                                               "tile[k] = x[k];"),
     SUM % "unsigned odd = __ballot_sync(0xffffffff, t % 2); if (t == 32) count = odd;",
     FOLD % "__syncwarp();",
     "__device__ int last;\n" + changed(

@@ -263,9 +263,13 @@ WRONG = {
     "a barrier for some": (("__syncthreads();", "if (t < 2) __syncthreads();"), "line .*barrier"),
     "returns before the barrier": (("  __shared__", "  if (blockIdx.y * blockDim.x + threadIdx.x"
                                     " >= N) return;\n  __shared__"), "barrier"),
-    "writes rows that are not there": (("if (n >= N) return;", ""), "thread .*outside of its arr"),
+    "writes rows that are not there": (("if (n >= N) return;", ""), "behind the end|outside of its"),
     "reads boxes that are not there": (("if (first + t < N)", ""), "thread .*outside of its array"),
-    "writes before the mask": (("mask[n *", "mask[-1] = 1; mask[n *"), "before the beginning"),
+    "writes before the mask": (("mask[n *", "mask[-1] = 1; mask[n *"), "outside of its array"),
+    "reads before the boxes": (("const real *a = boxes + 4 * n;", "const real *a = boxes + 4 * n; "
+                               "if (n == 0 && boxes[-1] > 1e300) return;"), "outside of its array"),
+    "reads far before the mask": (("word bits = 0;", "word bits = mask[-300]; bits = 0;"),
+                                  "outside of its array"),
     "a tile too small": (("tile[64]", "tile[2]"), "line 7.*outside its array"),
     "an open loop": (("++k)", "k += 0)"), "did not finish"),
     "no stack": (("word bits", "volatile char big[1 << 24]; big[0] = big[1 << 23] = 1; word bits"),

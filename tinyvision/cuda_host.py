@@ -102,14 +102,14 @@ static float rsqrtf(float a) { return 1 / sqrt(a); }
 // both use a number, one of them changes it, and nothing orders the two: within a block a barrier
 // would, within a warp also what its lanes wait at for one another, between blocks nothing. Atomics
 // do not race with one another, nor with who reads (a loop around atomicCAS begins so), and neither
-// do threads that write the same: that changes it once. After a fence nobody is accused: what it
-// orders depends on what is read afterwards.
+// do threads that write the same: that changes it once. Where there are atomics, nobody is accused
+// after a fence: what it orders depends on what is read afterwards.
 #pragma GCC push_options
 #pragma GCC optimize("O2")
 enum Kind { READ, WRITE, ATOMIC };
 struct Access {
   unsigned block, thread, barriers;                          // how many barriers it has passed
-  unsigned clock;                                            // of its warp, as Lamport's (1978)
+  unsigned clock;                                            // its own, see `Fiber::known`
   unsigned fences;
   bool there;
 };
@@ -119,10 +119,11 @@ static bool watched;                                         // a thread of the 
 static Pending pending;
 static Number *numbers;                                      // a hash table of 4 bytes or 1 each
 static size_t room, used;
-static unsigned fences;                                      // so far
+static unsigned fences, atomics;                             // so far
 static Access access();                                      // of the thread that is running
 static bool own(const char *at);                             // whether it is on that one's stack
 static bool is_shared(const char *at);
+static bool knows(unsigned thread, unsigned clock);          // whether it waited for that one since
 static void settle();
 struct Watch {                                               // from here to the end of a block
   bool was;
@@ -143,7 +144,7 @@ static unsigned block_number() {
 static void forget() {
   free(numbers);
   numbers = nullptr;
-  room = used = fences = pending.size = 0;
+  room = used = fences = atomics = pending.size = 0;
 }
 static Number &number(const char *at) {
   if (2 * used >= room) {
@@ -167,8 +168,8 @@ static uint3 index_of(unsigned n, uint3 size) {
 // Nothing orders what thread b does now after what thread a did earlier.
 static void compare(const Access &a, const Access &b, const char *at) {
   bool near = a.block == b.block, warp = near && a.thread / 32 == b.thread / 32;
-  if (!a.there || a.fences != b.fences || (near && a.thread == b.thread) ||
-      (near && a.barriers != b.barriers) || (warp && a.clock != b.clock) ||
+  if (!a.there || (atomics && a.fences != b.fences) || (near && a.thread == b.thread) ||
+      (near && a.barriers != b.barriers) || (warp && knows(a.thread, a.clock)) ||
       (!near && is_shared(at))) return;
   uint3 s = index_of(near ? a.thread : a.block, near ? blockDim : gridDim);
   uint3 t = index_of(near ? b.thread : b.block, near ? blockDim : gridDim);
@@ -198,7 +199,8 @@ static void record_all(const char *at, size_t size, Kind kind, const Access &now
   size_t step = size % 4 || size_t(at) % 4 ? 1 : 4;
   for (size_t k = 0; k < size; k += step) record(at + k, kind, now);
 }
-// Of what was written a moment ago: those numbers that it changed.
+// Of what was written a moment ago: those numbers that it changed. Who writes what is there already
+// may read it as its own.
 static void settle() {
   size_t step = pending.size % 4 || size_t(pending.at) % 4 ? 1 : 4;
   Access now = access();
@@ -206,11 +208,13 @@ static void settle() {
   pending.size = 0;
   for (size_t k = 0; k < size; k += step)
     if (memcmp(pending.at + k, pending.old + k, step)) record(pending.at + k, WRITE, now);
+    else if (Number &n = number(pending.at + k); n.write.there) n.write = now;  // the same again
 }
 UNSEEN static void touch(void *at, size_t size, Kind kind) {
   if (!watched) return;
   Watch nothing(false);
   if (own((char *)at)) return;
+  atomics += kind == ATOMIC;
   if (kind != WRITE || size > sizeof pending.old)
     return record_all((char *)at, size, kind, access());
   pending.at = (char *)at, pending.size = size;
@@ -303,6 +307,7 @@ static Access access() {
 }
 static bool own(const char *at) { return at < bottom && at > (char *)__builtin_frame_address(0); }
 static bool is_shared(const char *) { return false; }
+static bool knows(unsigned, unsigned) { return false; }
 template <class Call> UNSEEN static void run_block(Call call, bool backwards) {
   unsigned count = blockDim.x * blockDim.y * blockDim.z;
   bottom = (char *)__builtin_frame_address(0);
@@ -330,8 +335,10 @@ struct Fiber {
   State state;
   int line;                                                  // where it waits
   unsigned lanes;                                            // of its warp, for whom it waits
-  unsigned barriers, clock;                                  // see `Access`
-};
+  unsigned barriers;                                         // that it has passed
+  unsigned known[32];                                        // of each lane: up to where it is
+};                                                           // ordered before this one (a vector
+                                                             // clock: Fidge 1988, Mattern 1988)
 static std::vector<Fiber> fibers;
 static ucontext_t scheduler;
 static unsigned current;
@@ -363,7 +370,11 @@ static void wait(State state, int line, unsigned lanes = 0) {
 // What every thread leaves for the others to read. All wait before that, and until all have read.
 static unsigned long long left[1024];
 static Access access() {
-  return {block_number(), current, fibers[current].barriers, fibers[current].clock, fences, true};
+  const Fiber &f = fibers[current];
+  return {block_number(), current, f.barriers, f.known[current % 32], fences, true};
+}
+static bool knows(unsigned thread, unsigned clock) {
+  return fibers[current].known[thread % 32] >= clock;
 }
 static bool own(const char *at) {
   const std::vector<char> &stack = fibers[current].stack;
@@ -504,17 +515,19 @@ static bool complete(unsigned k, unsigned first, unsigned end) {
 // Let all go on that wait at the same place as thread k, and for the same.
 static bool release(unsigned k, unsigned first, unsigned end) {
   int line = fibers[k].line;
-  unsigned lanes = fibers[k].lanes, found = 0, latest = 0;
+  unsigned lanes = fibers[k].lanes, found = 0, known[32] = {};
   for (unsigned j = first; j < end; ++j)
     if (fibers[j].state == AT_WARP && fibers[j].line == line && fibers[j].lanes == lanes) {
       found |= 1u << (j - first);
-      latest = max(latest, fibers[j].clock);
+      for (int lane = 0; lane < 32; ++lane)
+        known[lane] = max(known[lane], fibers[j].known[lane]);
     }
   for (unsigned j = first; j < end; ++j)
     if (found >> (j - first) & 1) {
       fibers[j].state = READY;
       fibers[j].lanes = found;
-      fibers[j].clock = latest + 1;
+      memcpy(fibers[j].known, known, sizeof known);
+      ++fibers[j].known[j - first];
     }
   return true;
 }
@@ -562,7 +575,8 @@ template <class Call> static void run_block(Call call, bool backwards) {
     makecontext(&f.context, start, 0);
     f.index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / blockDim.x / blockDim.y};
     f.state = READY;
-    f.barriers = f.clock = 0;
+    f.barriers = 0;
+    for (unsigned k = 0; k < 32; ++k) f.known[k] = k == t % 32;
   }
   for (;;) {
     unsigned warps = (count + 31) / 32, done = 0, waiting = 0;

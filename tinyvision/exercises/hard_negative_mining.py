@@ -14,14 +14,15 @@ $$L = \frac{1}{P} \sum_{\text{chosen}} \ell, \qquad P = \text{the number of posi
 
     labels     0    7    0    0    0        box 1 is of class 7, the others are background
     losses     5    1    9    2    6        1 positive: at most 2 negatives, those with 9 and 6
-    chosen     no  yes  yes   no  yes       L = (1 + 9 + 6) / 1 = 16
+    negatives  no   no  yes   no  yes       those that `hard_negatives` returns
+    chosen     no  yes  yes   no  yes       with the positive: L = (1 + 9 + 6) / 1 = 16
 
 **Conventions.** A label above 0 is an object's class (positive), 0 is background (negative), and a
 box with a label below 0 counts for nothing. Each image has its own budget of negatives: an image
 without positives chooses none. Of equal losses the lower index is chosen first.
 
 **Shapes.** losses (N, A) and labels (N, A), of N images with A boxes each, give bool (N, A), and
-one number.
+one number, a float (0.0 where P = 0).
 """
 from __future__ import annotations
 

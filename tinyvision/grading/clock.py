@@ -1,10 +1,14 @@
-"""Time limits that mean the same on a busy machine: of processor time, not of the clock on the wall.
+"""Time limits that mean the same on a busy machine: time spent waiting for a processor is no one's.
 
 Eight students' programs on two processors each take four times as long; a mark must not depend on
-who else is graded. So when a limit is over on the wall, `Clock` looks at how much processor time
-the student's process has had, and waits on for the rest. Who hardly works, as a program that sleeps
-or waits for nothing, is ended by the clock on the wall; so is everybody where processes cannot be
-seen (macOS, Windows, a /proc that hides them).
+who else is graded. So when a limit is over on the wall, `Clock` asks the system how long the
+student's process was ready to run and had no processor, and waits on for as long. What it worked
+and what it slept counts. Where the system does not say that, processor time counts, and of who
+hardly works the time on the wall; where processes cannot be seen at all (macOS, Windows, a /proc
+that hides them) everybody has the wall's.
+
+A program that talks with the grader (`talking`) also waits for its answers, which is not its own
+affair: there processor time counts alone.
 """
 from __future__ import annotations
 
@@ -18,23 +22,26 @@ ENOUGH = 0.97                           # of its time: nobody waits for the rest
 LONGEST = 10                            # times its limit: then it is over, whatever it did
 
 
-def used(waited: float, worked: float | None) -> float:
+def used(waited: float, worked: float | None, idle: float = IDLE) -> float:
     """The seconds that count: those of work, and those of waiting where there was hardly any."""
-    return waited if worked is None or worked < IDLE * waited else worked
+    return waited if worked is None or worked < idle * waited else worked
 
 
 class Clock:
     """While it is open, ends what uses more than ``seconds``.
 
     Arguments:
-        worked: says how many seconds of processor time it has had so far, or None.
+        seen: says (seconds of processor time that it has had, seconds that it waited for a
+            processor, or None), or None.
         end: ends it; called at most once, from another thread.
+        talks: whether it waits for answers of ours.
     Attributes:
         expired: whether it was ended.
     """
 
-    def __init__(self, seconds: float, worked, end):
-        self.seconds, self.worked, self.end, self.expired = seconds, worked, end, False
+    def __init__(self, seconds: float, seen, end, talks: bool = False):
+        self.seconds, self.seen, self.end, self.expired = seconds, seen, end, False
+        self.idle = 0.0 if talks else IDLE
         self.closed, self.thread = threading.Event(), threading.Thread(target=self._watch)
 
     def __enter__(self) -> Clock:
@@ -50,18 +57,26 @@ class Clock:
         """Seconds on the wall so far."""
         return time.monotonic() - self.begun
 
+    def used(self) -> float:
+        """Seconds that count so far."""
+        worked, delayed = self.seen() or (None, None)
+        if delayed is None or self.idle == 0:
+            return used(self.waited(), worked, self.idle)
+        return self.waited() - delayed
+
     def _watch(self) -> None:
         left = self.seconds
         while not self.closed.wait(left):
-            left = self.seconds - used(self.waited(), self.worked())
+            left = self.seconds - self.used()
             if left <= (1 - ENOUGH) * self.seconds or self.waited() >= LONGEST * self.seconds:
                 self.expired = True
                 return self.end()
 
 
-def worked(root: int, inside: int | None = None) -> float | None:
-    """Seconds of processor time of the youngest child of the youngest child ... of a process: that
-    is where a student's code runs. None where it cannot be seen.
+def seen(root: int, inside: int | None = None) -> tuple[float, float | None] | None:
+    """(seconds of processor time, seconds of waiting for a processor or None) of the youngest child
+    of the youngest child ... of a process: that is where a student's code runs. None where it
+    cannot be seen.
 
     Arguments:
         root: its number here.
@@ -82,8 +97,19 @@ def worked(root: int, inside: int | None = None) -> float | None:
     found = None
     while children.get(root):
         found = root = max(children[root], key=lambda number: int(rows[number][19]))
-    ticks = rows[found][11:13] if found else ()
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") if ticks else None
+    if found is None:
+        return None
+    return sum(map(int, rows[found][11:13])) / os.sysconf("SC_CLK_TCK"), delayed(found)
+
+
+def delayed(number: int) -> float | None:
+    """Seconds for which a process's first thread was ready and had no processor; None where the
+    system does not count them."""
+    try:
+        worked, waited, _ = map(int, Path(f"/proc/{number}/schedstat").read_text().split())
+    except (OSError, ValueError):
+        return None
+    return waited / 1e9 if worked else None
 
 
 def descendants(root: int, children: dict) -> list[int]:

@@ -106,9 +106,9 @@ class Forked:
         """End it at once."""
         self.server.end(self.keeper)
 
-    def worked(self) -> float | None:
-        """See `clock.worked`."""
-        return clock.worked(self.server.process.pid, self.keeper)
+    def seen(self) -> tuple | None:
+        """See `clock.seen`."""
+        return clock.seen(self.server.process.pid, self.keeper)
 
     def wait(self) -> None:
         """Until it has ended: nobody else holds its end of the pipe."""

@@ -13,7 +13,7 @@ import numpy as np
 from tinyvision.exercises.forwards import resized
 from tinyvision.grading.verdict import Verdict
 
-MOST = 3                                # cases of each kind that are asked again, and values of each
+VALUES = 2                              # of an argument that are tried in each case
 
 
 def deciding(assignment, mine, verdicts, ask) -> tuple[str, str] | None:
@@ -48,8 +48,8 @@ def deciding(assignment, mine, verdicts, ask) -> tuple[str, str] | None:
 
 def _asked(assignment, cases, position: int, values: set, ask):
     """The verdicts on some of the cases with another value at this position."""
-    for i in cases[:MOST]:
-        for value in sorted(values, key=str)[:MOST]:
+    for i in cases:
+        for value in sorted(values, key=str)[:VALUES]:
             case = changed(assignment.exercise, assignment.cases[i], position, value)
             verdict = case and ask(case)
             if verdict:

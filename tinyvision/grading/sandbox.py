@@ -96,9 +96,9 @@ class Fresh:
         except (ProcessLookupError, PermissionError):
             pass
 
-    def worked(self) -> float | None:
-        """See `clock.worked`."""
-        return clock.worked(self.process.pid)
+    def seen(self) -> tuple | None:
+        """See `clock.seen`."""
+        return clock.seen(self.process.pid)
 
     def words(self) -> str:
         """Why it did not start."""
@@ -154,7 +154,7 @@ class Session:
     def _exchange(self, message: bytes, seconds: float, cap: int, talk=None,
                   timed: bool = False) -> tuple[dict, list[bytes]]:
         worked = None
-        with clock.Clock(seconds, self.process.worked, self.kill) as limit:
+        with clock.Clock(seconds, self.process.seen, self.kill, talk is not None) as limit:
             try:
                 header, blobs = self._step(message, cap)
                 if talk is not None:
@@ -168,7 +168,7 @@ class Session:
                 header, blobs = {"status": "garbled", "message": str(error)}, []
         if limit.expired:
             return {"status": "timeout", "seconds": seconds}, []
-        return header | {"seconds": clock.used(limit.waited(), worked)}, blobs
+        return header | {"seconds": clock.used(limit.waited(), worked, limit.idle)}, blobs
 
     def _step(self, message: bytes, cap: int) -> tuple[dict, list[bytes]]:
         """One message there and one back; EOFError where none comes."""

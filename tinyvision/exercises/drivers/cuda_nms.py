@@ -2,9 +2,10 @@
 the threads of a block really wait at `__syncthreads()`. Everything runs twice, with blocks and
 threads in opposite orders: on a GPU there is no order, so both must give the same. What nobody has
 written is once NaN, in shared memory and in variables, and once what the block before has left, or
-your kernel when it ran on other boxes before. What is read or written beyond an array is noticed,
-and so is a race: two threads use the same number, one of them changes it, and no barrier lies
-between them (`mask[k] |= bit` by several threads is one; `atomicOr` is none).
+your kernel when it ran on other boxes before. What is read or written just before or behind boxes
+and mask, or by an index beyond an array that you declare, is noticed, and so is a race: two threads
+use the same number, one of them changes it, and no barrier lies between them (`mask[k] |= bit` by
+several threads is one; `atomicOr` is none, and neither is the same value written by several).
 `pairs` returns the bits that you set; `survivors` walks down the boxes by score and keeps those
 that no kept one suppresses.
 
@@ -80,7 +81,8 @@ def run(entry, how, blocks, threads, boxes, N, threshold, mask):
     Arguments:
         how: (FORWARDS or BACKWARDS, what a block finds in shared memory).
     """
-    (_, near), (before, inside) = fenced(boxes), fenced(mask)
+    first = how[0] is BACKWARDS         # once nothing may be read before an array, once behind it
+    (_, near), (beside, inside) = fenced(boxes, first), fenced(mask, first)
     values = (ctypes.c_void_p(near.ctypes.data), ctypes.c_int(N), ctypes.c_double(threshold),
               ctypes.c_void_p(inside.ctypes.data))
     pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
@@ -89,8 +91,9 @@ def run(entry, how, blocks, threads, boxes, N, threshold, mask):
     entry((ctypes.c_uint * 7)(*sizes), pointers, *how, message)
     if message.value:
         raise KernelError("KERNEL, " + message.value.decode("utf-8", "replace"))
-    if (before != UNTOUCHED).any():
-        raise KernelError("KERNEL writes before the beginning of mask")
+    if (beside != UNTOUCHED).any():
+        raise KernelError(f"KERNEL writes {'behind the end' if first else 'before the beginning'} "
+                          "of mask")
     return inside
 
 
@@ -105,18 +108,20 @@ def run_before(entry, blocks, threads, boxes, threshold):
         pass                            # of other boxes than the case's: said where it has its own
 
 
-def fenced(array):
-    """(what lies before it, a copy of an array that ends where a page of memory ends); the next
-    page is closed: whoever reads or writes there is stopped."""
+def fenced(array, first):
+    """(what lies on its other side, a copy of an array that begins or ends where a page of memory
+    does); the page before it (``first``), or behind it, is closed: whoever reads or writes there is
+    stopped."""
     page = mmap.PAGESIZE
     size = page + -(-array.nbytes // page) * page
     room = mmap.mmap(-1, size + page)
     start = np.frombuffer(room, np.uint8).ctypes.data
-    ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + size), ctypes.c_size_t(page), 0)
-    before = np.frombuffer(room, np.uint8, size - array.nbytes)
-    inside = np.frombuffer(room, array.dtype, array.size, size - array.nbytes).reshape(array.shape)
-    before[...], inside[...] = UNTOUCHED, array
-    return before, inside
+    closed, at = (0, page) if first else (size, size - array.nbytes)
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + closed), ctypes.c_size_t(page), 0)
+    inside = np.frombuffer(room, array.dtype, array.size, at).reshape(array.shape)
+    beside = np.frombuffer(room, np.uint8, size - array.nbytes, at + array.nbytes if first else 0)
+    beside[...], inside[...] = UNTOUCHED, array
+    return beside, inside
 
 
 def pairs(kernel, boxes, threshold, threads):

@@ -37,13 +37,13 @@ class Unreadable(Exception):
 
 def text_of(source: bytes) -> str:
     """Source as text: UTF-8 with or without a mark, UTF-16 by its mark, or a declared encoding."""
-    if source[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return source.decode("utf-16")
     first = b"\n".join(source[:400].split(b"\n", 2)[:2])       # where Python looks (PEP 263)
     cookie = re.search(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", first, re.M)
+    marked = source[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        return source.decode(cookie[1].decode() if cookie else "utf-8-sig").lstrip("\ufeff")
-    except (UnicodeDecodeError, LookupError) as error:
+        return source.decode("utf-16" if marked else cookie[1].decode() if cookie else
+                             "utf-8-sig").lstrip("\ufeff")
+    except (UnicodeError, LookupError) as error:
         raise SyntaxError(f"is not UTF-8 text ({error}): save it as UTF-8") from None
 
 
@@ -80,11 +80,14 @@ def without_magics(code: str) -> str:
 def parse(name: str, code: str, notebook: bool) -> ast.Module:
     """The cell's tree; SyntaxError if it has none, also for what overflows the parser."""
     try:
-        return ast.parse(code, name)
+        try:
+            return ast.parse(code, name)
+        except SyntaxError:
+            if not notebook:
+                raise
+            return ast.parse(textwrap.dedent(without_magics(code)), name)
     except SyntaxError:
-        if not notebook:
-            raise
-        return ast.parse(textwrap.dedent(without_magics(code)), name)
+        raise
     except (MemoryError, RecursionError, ValueError) as error:
         raise SyntaxError(f"cannot be parsed: {error or type(error).__name__}") from None
 
