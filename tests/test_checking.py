@@ -372,7 +372,8 @@ def test_what_is_forged_in_the_second_run_only_is_no_fault_of_ours(forged):
 
 def test_an_answer_without_numbers_agrees_with_nothing():
     made = prepare(exercises.load("box_iou"), np.random.default_rng(1))
-    trials, header = Trials(made, NOBODY), {"answers": [{"type": "Liar"}], "inputs": 0, "several": ""}
+    trials = Trials(made, NOBODY)
+    header = {"answers": [{"type": "Liar"}], "inputs": 0, "several": ""}
     trials.answers = {0: received(header, [])[0]}
     trials.judgements = {0: judge(trials.answers[0], made.expected[0])}
     other = {"answers": [{"type": "Liar", "dtype": "<f8", "shape": [1], "blob": 0}], "inputs": 1,

@@ -1,4 +1,4 @@
-"""Time limits: of processor time where there is work, of the wall where there is none."""
+"""Time limits: what was worked and slept counts, what was waited for a processor does not."""
 import contextlib
 import os
 import signal
@@ -54,8 +54,8 @@ def test_who_is_in_time_is_not_ended():
 
 @linux
 def test_processor_time_is_that_of_the_youngest_descendant():
-    child = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass\n" \
-            "print(1, flush=True)\ntime.sleep(60)"
+    child = "import time\nend = time.process_time() + 0.4\n" \
+            "while time.process_time() < end: pass\nprint(1, flush=True)\ntime.sleep(60)"
     shell = subprocess.Popen(["/bin/sh", "-c", f"{sys.executable} -S -c '{child}'; true"],
                              stdout=subprocess.PIPE, start_new_session=True)
     try:
@@ -108,7 +108,7 @@ def test_a_program_among_others_has_its_time(level):
         stack.callback(session.close)
         start = time.monotonic()
         header = asked(session, 0.5, 0.7)
-        assert header["status"] == "ok" and time.monotonic() - start > 0.9
+        assert header["status"] == "ok" and time.monotonic() - start > 0.7
         assert 0.45 < header["seconds"] < 0.7
 
 

@@ -379,7 +379,7 @@ def test_per_element_does_not_write_outside():
         cuda.per_element(np.empty(3), "(&out)[1] = 5;")
 
 
-# --- the texts of the operations, at sizes of several tiles ---------------------------------------
+# --- races ----------------------------------------------------------------------------------------
 SUM = """extern "C" __global__ void kernel(const real *x, real *y, int N) {
   __shared__ int count;
   int t = threadIdx.x;
@@ -412,6 +412,7 @@ FOLD = """extern "C" __global__ void kernel(const real *x, real *y, int N) {
     (FOLD % ";", "threads .* and .* in shared memory.*a race"),
     (changed("__shared__ int count;", "__shared__ bool count;", SUM % "count = !count;"), "a race"),
     (SUM % "__threadfence(); count |= 1 << t % 4; __threadfence_block();", "a race"),
+    (SUM % "count += 1; __activemask();", "a race"),
     (changed("__syncthreads();", "if (t < 32) __syncwarp(t % 32 < 16 ? 0xffff : 0xffff0000);"),
      "a race"),
 ])
@@ -444,6 +445,7 @@ def test_blocks_race_where_they_write_to_one_place():
         launch(text, (2,), (64,), x=np.arange(40, dtype="f4"), y=y, N=40)
 
 
+# --- the texts of the operations, at sizes of several tiles ---------------------------------------
 def values(*shape, seed=0, dtype="float32"):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 

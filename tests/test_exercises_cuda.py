@@ -63,7 +63,8 @@ TWINS = {                               # of each mistake, its versions in the b
     "dice": [over("both / 2")],
     "of-one-box": [over(FIRST), over(SECOND)],
     "larger-area": [over(f"max({FIRST}, {SECOND})")],
-    "not-divided": [over("1")]}
+    "not-divided": [over("1")],
+    "nothing-written": [("= bits;", "|= bits * 0;")]}
 BANK = [(mistake, twin) for name, twins in TWINS.items() for mistake, twin in zip(
     (one for one in load("cuda_nms").mistakes if one.name == name), twins, strict=True)]
 
@@ -263,7 +264,8 @@ WRONG = {
     "a barrier for some": (("__syncthreads();", "if (t < 2) __syncthreads();"), "line .*barrier"),
     "returns before the barrier": (("  __shared__", "  if (blockIdx.y * blockDim.x + threadIdx.x"
                                     " >= N) return;\n  __shared__"), "barrier"),
-    "writes rows that are not there": (("if (n >= N) return;", ""), "behind the end|outside of its"),
+    "writes rows that are not there": (("if (n >= N) return;", ""),
+                                       "behind the end|outside of its"),
     "reads boxes that are not there": (("if (first + t < N)", ""), "thread .*outside of its array"),
     "writes before the mask": (("mask[n *", "mask[-1] = 1; mask[n *"), "outside of its array"),
     "reads before the boxes": (("const real *a = boxes + 4 * n;", "const real *a = boxes + 4 * n; "

@@ -342,7 +342,7 @@ def test_names_with_commas_are_told_apart(results, exported):
 
 def test_above_moodles_maximum_is_refused(results, tmp_path):
     out = Path(shutil.copytree(results, tmp_path / "out"))
-    assert cli.main(["override", str(out), "ada", "25", "--why", "a bonus", "--bonus"]) == 0
+    assert cli.main(["override", str(out), "ada", "25", "--why", "a bonus", "--exceed"]) == 0
     exported = tmp_path / "w.csv"
     exported.write_bytes(MOODLE.encode())
     with pytest.raises(ValueError, match="ada would get more than Moodle's maximum"):

@@ -78,27 +78,19 @@ def test_a_right_answer_without_elements_says_nothing_of_its_arguments(body):
     ("roi_align", "roi_align_backward", "-1 <= place <= size", "-1 < place < size",
      "limits-read-0"),
     ("roi_align", "roi_align_backward", "gx[int(roi[0])]", "gx[k % len(gx)]", ""),
-    ("soft_nms", "soft_nms", "np.exp(-o ** 2", "np.expm1(-o ** 2", "the-best-alone")])
+    ("soft_nms", "soft_nms", "np.exp(-o ** 2", "np.expm1(-o ** 2", "the-best-alone"),
+    # of an argument only what another call bears out: the right cases share it by chance
+    ("kmeans_anchors", "kmeans_anchors", "if (nearest == k).any()", "if (nearest == k).sum() > 1",
+     ""),
+    ("mean_iou", "mean_iou", "return ious[union > 0].mean()", "return np.median(ious[union > 0])",
+     ""),
+    ("conv2d", "conv2d", "b * stride:b * stride", "b * min(stride, 2):b * min(stride, 2)", "")])
 def test_a_name_needs_evidence_that_could_have_been_otherwise(exercise, function, old, new, said):
     """Single mistakes of which something else was said: no exp, absent are NaN, shifted, the last
     window forgotten, right with four classes, relu's slope at 0, divided by the images."""
     text = solution_text(load(exercise))
     assert old in text
     assert findings(exercise, function, text.replace(old, new, 1)) == (True, [said])
-
-
-@pytest.mark.parametrize("exercise, function, old, new, said", [
-    ("kmeans_anchors", "kmeans_anchors", "if (nearest == k).any()", "if (nearest == k).sum() > 1",
-     ""),
-    ("mean_iou", "mean_iou", "return ious[union > 0].mean()", "return np.median(ious[union > 0])",
-     ""),
-    ("conv2d", "conv2d", "* stride", "* min(stride, 2)", "")])
-def test_of_an_argument_it_is_only_said_what_another_call_bears_out(exercise, function, old, new,
-                                                                     said):
-    """The cases that are right have the same number of rounds, or of ignored classes, by chance."""
-    text = solution_text(load(exercise))
-    assert old in text
-    assert findings(exercise, function, text.replace(old, new)) == (True, [said])
 
 
 @pytest.mark.parametrize("answer, said", [

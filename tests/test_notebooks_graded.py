@@ -106,6 +106,50 @@ def test_a_right_notebook_has_full_marks(cells):
     assert record["score"] == record["points"], record["cases"]
 
 
+GETTER = "def get(): return TABLE\nTABLE = [1e9]"
+MADE = {                                # of which it cannot be told beforehand that they make EPS
+    "a tuple": ("EPS, other = [1e9], 3\ntable, n = EPS, 3", "table[0] = float(0)"),
+    "a loop": ("EPS = [1e9]\nother = [1.0]", "for one in (EPS, other):\n    one[0] = float(0)"),
+    "with": ("from contextlib import nullcontext\nEPS = [1e9]",
+             "with nullcontext(EPS) as table:\n    table[0] = float(0)"),
+    "a default": ("EPS = [1e9]\ndef fill(table=EPS):\n    table[0] = 0.0", "fill()"),
+    "a getter": (GETTER.replace("TABLE", "EPS"), "get()[0] = float(0)"),
+    "a class": ("EPS = [1e9]\nclass Table:\n    rows = EPS", "Table.rows[0] = float(0)"),
+    "partial": ("from functools import partial\nEPS = [1e9]\nput = partial(EPS.__setitem__, 0)",
+                "put(0.0)"),
+    "nditer": ("EPS = np.full(1, 1e9)", "for x in np.nditer(EPS, op_flags=['readwrite']):\n"
+               "    x[...] = 0"),
+    "globals": ("EPS = [1e9]", "globals()['E' + 'PS'][0] = float(0)"),
+    "exec": ("EPS = [1e9]", "exec('EPS' + '[0] = 0.0')"),
+}
+
+
+@fork
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("demonstration", ["print(EPS)", "1 / 0"])
+def test_whatever_makes_a_table_has_full_marks(made, demonstration):
+    first, then = MADE[made]
+    cells = ("import numpy as np", first, demonstration, then, "print(sum(range(9)))",
+             IOU.replace("> EPS", "> EPS[0]"))
+    record = graded("box_iou", notebook(*cells), suffix="ipynb")
+    assert record["score"] == record["points"], record["cases"]
+    assert record["whole"]
+
+
+@fork
+def test_what_all_cells_spoil_is_graded_by_what_is_needed():
+    """And what is wrong either way costs one more run, not the hour that a cell trains."""
+    spoilt = "globals()['box' + '_iou'] = lambda a, b: exit()"
+    record = graded("box_iou", notebook("import numpy as np\nEPS = 0.0", IOU, spoilt),
+                    suffix="ipynb")
+    assert record["score"] == record["points"] and "whole" not in record
+    wrong = notebook("import numpy as np\nEPS = 0.0", IOU.replace("union > EPS", "union < EPS"),
+                     "import time\ntime.sleep(100)", "while True: pass")
+    record = graded("box_iou", wrong, suffix="ipynb")
+    assert record["score"] < record["points"] and "whole" not in record
+    assert {case["verdict"] for case in record["cases"]} <= {"OK", "WRONG_VALUE"}
+
+
 @fork
 def test_a_demonstration_that_fails_or_exits_costs_nothing_where_a_table_is_made():
     cells = ("import numpy as np\nEPS = []", "EPS.append(0.0)\n", "EPS.append(1 / 0)",

@@ -382,10 +382,10 @@ def test_what_one_student_patches_the_next_does_not_see(server):
 
 def test_a_forked_worker_ends_with_all_that_it_started(server):
     session = sandbox.Session("student.py", b"import time\ndef f(): time.sleep(1e6)\n", "strong")
-    keeper = session.process.keeper
+    number = session.process.number
     request = {"do": "call", "function": "f", "args": {"tuple": []}, "cap": 9}
     assert session.ask(request, [], 0.3, 1 << 20)[0]["status"] == "timeout"
-    assert session.process.stdout.closed and keeper > 0     # read to its end: nobody holds it
+    assert session.process.stdout.closed and number > 0     # read to its end: nobody holds it
 
 
 def test_limits_hold_in_a_forked_worker(server):
@@ -450,6 +450,13 @@ def test_the_fork_server_is_refused_where_isolation_would_be_weaker(tmp_path, mo
                      progress=False)
     monkeypatch.setattr(jail, "guards", lambda: ("landlock",))
     with pytest.raises(forkserver.ServerError, match="seccomp"):
+        forkserver.ForkServer()
+
+
+def test_the_fork_server_says_where_it_can_make_no_namespaces(server, monkeypatch):
+    enclosed = jail.enclosed
+    monkeypatch.setattr(jail, "enclosed", lambda mounts, program, _: enclosed(mounts, program))
+    with pytest.raises(forkserver.ServerError, match="clone: "):
         forkserver.ForkServer()
 
 

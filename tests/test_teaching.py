@@ -319,7 +319,7 @@ def test_overrides_outlive_regrading_and_can_be_taken_back(out):
     (("eva", "3"), "no submission of 'eva'"), (("adda", "3"), "did you mean ada"),
     (("ada", "7.7", "3"), "names no cases"), (("ada", "three"), "no number"),
     (("ada", "-3"), "from 0 to 20"), (("ada", "nan"), "from 0 to 20"),
-    (("ada", "99"), "from 0 to 20, or say --bonus"), (("ada", "1.2", "9"), "from 0 to 8, or say"),
+    (("ada", "99"), "from 0 to 20, or say --exceed"), (("ada", "1.2", "9"), "from 0 to 8, or say"),
     (("ada", "1.2", "-"), "no mark by hand for mix, a quarter to take back"),
     (("ada", "1.9", "3"), "did you mean 1.2 (mix: a quarter)?"),
     (("ada", "a quater", "3"), "did you mean 1.2 (mix: a quarter)?")])
@@ -329,10 +329,10 @@ def test_an_override_that_makes_no_sense_is_refused(out, capsys, words, said):
     assert not (out / "course" / "overrides.json").exists()
 
 
-def test_a_bonus_is_said_so(out):
-    assert run("override", out, "ada", "25", "--why", "a bonus", "--bonus") == 0
+def test_more_than_it_is_worth_is_said_so(out):
+    assert run("override", out, "ada", "25", "--why", "a bonus", "--exceed") == 0
     assert gradebook(out)["ada"]["score"] == "25"
-    assert run("override", out, "ada", "inf", "--why", "a bonus", "--bonus") == 2
+    assert run("override", out, "ada", "inf", "--why", "a bonus", "--exceed") == 2
 
 
 def test_a_mark_below_a_final_one_has_no_effect_and_says_so(out, capsys):
@@ -402,7 +402,19 @@ def test_replay_writes_a_notebook_that_runs(results, tmp_path):
 def test_replay_takes_the_option_before_its_words(results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("replay", "--notebook", results, "cleo", "1.2") == 0
-    assert "the_x1 = array(" in (tmp_path / "replay_cleo_1.2.ipynb").read_text()
+    assert "the_x1 = np.array([" in (tmp_path / "replay_cleo_1.2.ipynb").read_text()
+
+
+@pytest.mark.parametrize("value", [
+    np.array([[0.1, -0.0], [1e-300, 1 / 3]]), np.float32([0.1, 1 / 3]), np.array([[2, 3]], "i8"),
+    np.array([True, False]), np.array(0.1), np.zeros((0, 3)), np.array([np.nan, np.inf]),
+    np.linspace(0, 1, 999)])
+def test_the_arguments_in_a_replayed_notebook_are_the_same_to_the_byte(value):
+    space = {}
+    exec(f"{inspecting.DECODER}\nvalue = {inspecting._code(value)}", space)
+    again = space["value"]
+    assert (again.dtype, again.shape, again.tobytes()) == (value.dtype, value.shape,
+                                                           value.tobytes())
 
 
 def test_replay_of_a_file_that_could_not_be_read(tmp_path, capsys):

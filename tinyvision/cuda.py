@@ -295,8 +295,8 @@ def _host_kernel(source, flags):
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w",
          "-fsanitize=bounds,alignment,signed-integer-overflow,integer-divide-by-zero")
 RACES = ("-fsanitize=thread",)          # for the compiler alone: linking would add its own runtime
-# For texts of students, which are small: compiling is what takes time, and every variable lies where
-# `cuda_host` has put NaN.
+# For texts of students, which are small: compiling is what takes time, and every variable lies
+# where `cuda_host` has put NaN.
 UNOPTIMIZED = (*(flag for flag in FLAGS if flag != "-O2"), "-O0", *RACES)
 
 

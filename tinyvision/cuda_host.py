@@ -233,13 +233,21 @@ HOOKS(1) HOOKS(2) HOOKS(4) HOOKS(8) HOOKS(16)
     touch(at, size, kind); \
   }
 RANGE(read_range, READ) RANGE(write_range, WRITE)
+#define COPY(name, from, ...) \
+  extern "C" UNSEEN void *__tsan_##name(void *to, from, size_t size) { \
+    __VA_ARGS__; \
+    touch(to, size, WRITE); \
+    return name(to, what, size); \
+  }
+COPY(memcpy, const void *what, touch((void *)what, size, READ))   // clang's, for whole structures
+COPY(memmove, const void *what, touch((void *)what, size, READ)) COPY(memset, int what)
 #define NOTHING(name, ...) \
   extern "C" UNSEEN void __tsan_##name(__VA_ARGS__) {}
-static void __threadfence() { Watch nothing(false); ++fences; }    // one thread runs at a time
-static void __threadfence_block() { __threadfence(); }
-static void __threadfence_system() { __threadfence(); }
 NOTHING(init) NOTHING(func_entry, void *) NOTHING(func_exit) NOTHING(vptr_update, void **, void *)
 #pragma GCC pop_options
+static void __threadfence() { Watch nothing(false); ++fences; }   // one thread runs at a time
+static void __threadfence_block() { __threadfence(); }
+static void __threadfence_system() { __threadfence(); }
 
 // Of a number and NaN, the number. A mixture of other types is ambiguous.
 #define LEAST(result, A, B) \
@@ -526,6 +534,7 @@ static bool release(unsigned k, unsigned first, unsigned end) {
     if (found >> (j - first) & 1) {
       fibers[j].state = READY;
       fibers[j].lanes = found;
+      if (!lanes) continue;                                  // __activemask orders nothing
       memcpy(fibers[j].known, known, sizeof known);
       ++fibers[j].known[j - first];
     }

@@ -205,6 +205,8 @@ MISTAKES = tuple(Mistake("KERNEL", name, hint, wrong) for name, hint, wrong in (
      "for?", _over(lambda both, first, second: first)),
     ("larger-area", "You divide by the larger box. What does the U in IoU stand for?",
      _over(lambda both, first, second: np.maximum(first, second))),
+    ("nothing-written", "No bit of the mask is ever set. Is there a line that writes to mask, and "
+     "does any thread come to it?", _wrong(lambda b, N, t, T: np.zeros((N, N), bool))),
     ("not-divided", "You compare the intersection's area itself with the threshold.",
      _over(lambda both, first, second: 1.0)),
 ))

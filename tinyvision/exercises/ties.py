@@ -13,8 +13,8 @@ import numpy as np
 
 from tinyvision.exercises.exercise import Mistake
 
-WHICH = ("Which sorts are stable (argsort's is not, unless asked for by its kind; with few numbers it "
-         "may look so), and what does turning one around do to ties?")
+WHICH = ("Which sorts are stable (argsort's is not, unless asked for by its kind; with few numbers "
+         "it may look so), and what does turning one around do to ties?")
 
 
 def negated(scores):

@@ -17,14 +17,16 @@ import threading
 import time
 from pathlib import Path
 
+from tinyvision.grading.inside.patience import counted
+
 IDLE = 0.1                              # the share of work that is none
 ENOUGH = 0.97                           # of its time: nobody waits for the rest
 LONGEST = 10                            # times its limit: then it is over, whatever it did
 
 
 def used(waited: float, worked: float | None, idle: float = IDLE) -> float:
-    """The seconds that count: those of work, and those of waiting where there was hardly any."""
-    return waited if worked is None or worked < idle * waited else worked
+    """The seconds that count where nothing better is known (`patience.counted`)."""
+    return waited if worked is None else counted(waited, worked, idle)
 
 
 class Clock:
@@ -80,7 +82,8 @@ def seen(root: int, inside: int | None = None) -> tuple[float, float | None] | N
 
     Arguments:
         root: its number here.
-        inside: start from that descendant instead which has this number in ``root``'s process table.
+        inside: start from the descendant that has this number in ``root``'s process table; it
+            counts itself where it has no child.
     """
     rows = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -93,8 +96,8 @@ def seen(root: int, inside: int | None = None) -> tuple[float, float | None] | N
         children.setdefault(int(row[1]), []).append(number)
     if inside is not None:
         root = next((number for number in descendants(root, children)
-                     if number_inside(number) == inside), -1)
-    found = None
+                     if number_inside(number) == inside), None)
+    found = None if inside is None else root
     while children.get(root):
         found = root = max(children[root], key=lambda number: int(rows[number][19]))
     if found is None:

@@ -208,6 +208,16 @@ class Compiling:
         """As the runner's."""
         return self.runner.spent
 
+    @property
+    def whole(self) -> bool:
+        """As the runner's; the text may be another then."""
+        return self.runner.whole
+
+    @whole.setter
+    def whole(self, value: bool) -> None:
+        self.runner.whole = value
+        self.libraries.clear()
+
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As the runner's; a text that cannot be had or compiled is answered for right here."""
         blobs, places = list(blobs), {}

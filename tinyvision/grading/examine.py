@@ -17,15 +17,21 @@ class Stopped(Exception):
 
 
 class Runner:
-    """Runs requests in a sandbox, and in a new one where the last ended."""
+    """Runs requests in a sandbox, and in a new one where the last ended.
+
+    Attributes:
+        whole: whether all of the file runs, or of a notebook what its functions need.
+    """
 
     def __init__(self, name: str, source: bytes, level: str, stopped, functions):
         self.new = lambda: sandbox.Session(name, source, level, functions=functions)
+        self.whole = False
         self.session, self.stopped, self.spent = None, stopped, 0.0      # seconds, of all requests
 
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile. A worker that
         ended as a whole gets a second chance: the machine may have been short of memory."""
+        request = request | ({"whole": True} if self.whole else {})
         for _ in range(2):
             if self.session is None or not self.session.alive:
                 self.session = self.new()
@@ -75,6 +81,9 @@ def examine(submission, assignment, level: str, repeat: bool = True,
             return whole(submission, assignment, level, verdict, message), {}
         trials = Trials(assignment, runner)
         trials.run_all(watch, quick=repeat)
+        if trials.better_whole():
+            trials = Trials(assignment, runner, trials.end)
+            trials.run_all(watch, quick=repeat)
         if repeat:
             trials.repeat_all()
         trials.diagnose()
@@ -84,7 +93,8 @@ def examine(submission, assignment, level: str, repeat: bool = True,
     found = trials.record(examples)
     verdict, message = overall(found["cases"])
     record = whole(submission, assignment, level, verdict, message) | found
-    return record | {"remarks": remarks + trials.remarks}, trials.times
+    return record | {"remarks": remarks + trials.remarks} | (
+        {"whole": True} if runner.whole else {}), trials.times
 
 
 def _named_besides(submission, assignment) -> list[str]:

@@ -63,11 +63,11 @@ class ForkServer:
             self._start()
             return Forked(self)
 
-    def end(self, keeper: int) -> None:
+    def end(self, number: int) -> None:
         """End one worker and all that is in its process table."""
         with self.lock:
             try:
-                self.control.send(str(keeper).encode())
+                self.control.send(str(number).encode())
             except OSError:
                 pass                    # the server has ended, and with it every worker
 
@@ -92,23 +92,23 @@ class Forked:
         self.stdin, self.stdout = open(ours_out, "wb"), open(ours_in, "rb")
         try:
             socket.send_fds(server.control, [b"new"], [theirs_in, theirs_out])
-            self.keeper = server.control.recv(64)
-            if not self.keeper:
+            number = server.control.recv(64)
+            if not number:
                 raise ConnectionError("the fork server has ended")
         except OSError:
             self.stdin.close(), self.stdout.close()
             raise
         finally:
             os.close(theirs_in), os.close(theirs_out)
-        self.keeper = int(self.keeper)
+        self.number = int(number)       # in the server's process table; 0: there is no worker
 
     def kill(self) -> None:
         """End it at once."""
-        self.server.end(self.keeper)
+        self.server.end(self.number)
 
     def seen(self) -> tuple | None:
         """See `clock.seen`."""
-        return clock.seen(self.server.process.pid, self.keeper)
+        return clock.seen(self.server.process.pid, self.number)
 
     def wait(self) -> None:
         """Until it has ended: nobody else holds its end of the pipe."""

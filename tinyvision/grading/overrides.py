@@ -71,7 +71,7 @@ def history(out: Path) -> list[Override]:
 
 
 def add(out: Path, records: list[dict], student: str, where: str, mark: float | None, why: str,
-        today: str | None = None, bonus: bool = False) -> Override:
+        today: str | None = None, exceed: bool = False) -> Override:
     """Give a mark by hand.
 
     Arguments:
@@ -80,7 +80,7 @@ def add(out: Path, records: list[dict], student: str, where: str, mark: float | 
         where: "" for the whole mark, a function, ``"FUNCTION: CASE"``, or a number such as 1.2.
         mark: points, or None to take an earlier override back.
         why: the reason.
-        bonus: whether more points than it is worth are meant.
+        exceed: whether more points than it is worth are meant.
 
     ValueError for an unknown student, an unknown case, no reason, a mark out of its range, or
     nothing to take back.
@@ -90,7 +90,7 @@ def add(out: Path, records: list[dict], student: str, where: str, mark: float | 
         raise ValueError("override: give the reason with --why \"...\"; the student reads it")
     record = find(records, student)
     function, case = place(record, where)
-    _check_range(mark, _most(out, records, record, function, case), bonus)
+    _check_range(mark, _most(out, records, record, function, case), exceed)
     one = Override(record["student"], record["exercise"] or "", function, case, mark, why,
                    today or date.today().isoformat())
     if mark is None and one.about not in {other.about for other in read(out)}:
@@ -102,11 +102,11 @@ def add(out: Path, records: list[dict], student: str, where: str, mark: float | 
     return one
 
 
-def _check_range(mark: float | None, most: float | None, bonus: bool) -> None:
-    if mark is None or 0 <= mark <= (most if most and not bonus else 1e6):
+def _check_range(mark: float | None, most: float | None, exceed: bool) -> None:
+    if mark is None or 0 <= mark <= (most if most and not exceed else 1e6):
         return
-    least = "0 or more" if bonus or not most else f"from 0 to {most:g}"
-    more = ", or say --bonus if you mean more than it is worth" if mark > (most or mark) else ""
+    least = "0 or more" if exceed or not most else f"from 0 to {most:g}"
+    more = ", or say --exceed if you mean more than it is worth" if mark > (most or mark) else ""
     raise ValueError(f"override: {mark:g} points, of {most or 0:g}; give a number {least}{more}")
 
 

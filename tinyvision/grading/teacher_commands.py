@@ -78,7 +78,8 @@ def _add_override(subparsers) -> None:
                          help="left away: the whole mark, which is then final")
     by_hand.add_argument("mark", metavar="MARK", help="points, or - to take it back")
     by_hand.add_argument("--why", required=True, help="the reason; the student reads it")
-    by_hand.add_argument("--bonus", action="store_true", help="allow more points than it is worth")
+    by_hand.add_argument("--exceed", action="store_true",
+                         help="allow more points than it is worth")
     by_hand.set_defaults(run=run_override)
 
 
@@ -166,7 +167,7 @@ def run_override(args) -> int:
         raise ValueError(f"{args.mark!r} is no number of points; give one, or - to take a mark "
                          "by hand back") from None
     one = overrides.add(args.out, records, totals.student(args.out, records, args.student),
-                        args.where, mark, args.why, bonus=args.bonus)
+                        args.where, mark, args.why, exceed=args.exceed)
     print(f"{one.where()}: taken back" if mark is None else one.note())
     above = overrides.covering(args.out, one) if mark is not None else None
     if above:

@@ -9,6 +9,7 @@ import numpy as np
 from tinyvision.grading.assignment import request, sensible
 from tinyvision.grading.diagnosis import MISTYPED, UNKNOWN, WRONG, Diagnosis, diagnose, known
 from tinyvision.grading.follow import follows
+from tinyvision.grading.inside.submitted import PATIENCE
 from tinyvision.grading.pictures import picture
 from tinyvision.grading.store import plain
 from tinyvision.grading.talking import Talk
@@ -38,10 +39,10 @@ class Trials:
         remarks: what a person may want to look at.
     """
 
-    def __init__(self, assignment, runner):
+    def __init__(self, assignment, runner, end: float | None = None):
         self.assignment, self.runner = assignment, runner
         self.left = {}                  # function -> seconds, shared, once a case has timed out
-        self.end = runner.spent + assignment.allowed
+        self.end = runner.spent + assignment.allowed if end is None else end
         self.verdicts, self.messages, self.answers, self.judgements = {}, {}, {}, {}
         self.headers, self.times, self.remarks = {}, {}, []
         self.diagnoses, self.followed = [], {}
@@ -117,7 +118,8 @@ class Trials:
             return {}
         cases = range(len(self.assignment.cases))
         asked = [(i, self.assignment) for i in cases]
-        found = dict(zip(cases, self.calls(asked, TOGETHER, silent=True)))
+        seconds = TOGETHER + (PATIENCE if self.runner.whole else 0)
+        found = dict(zip(cases, self.calls(asked, seconds, silent=True)))
         fine = all(isinstance(header, dict) and header.get("status") == "ok"
                    for header, _ in found.values())
         return found if fine else {}
@@ -150,6 +152,19 @@ class Trials:
                 + f": {CREDIT[Verdict.MUTATED_INPUT]:.0%} of the points"
         return judgement.verdict, plain(judgement.message)
 
+    def better_whole(self) -> bool:
+        """Whether a file of which only that ran which its functions seem to need (`inside.needed`)
+        earns more if all of it runs. Then it does from now on."""
+        if all(verdict is Verdict.OK for verdict in self.verdicts.values()) or not any(
+                header.get("partly") for header in self.headers.values()):
+            return False
+        cases, self.runner.whole = self.assignment.cases, True
+        answers = self.calls([(i, self.assignment) for i in range(len(cases))], 2 + PATIENCE)
+        self.runner.whole = sum(case.points for case, answer, right in zip(
+            cases, answers, self.assignment.expected) if is_right(answer, right)) > sum(
+                case.points for i, case in enumerate(cases) if self.verdicts[i] is Verdict.OK)
+        return self.runner.whole
+
     # ---- a second time ---------------------------------------------------------------------------
 
     def repeat_all(self) -> None:
@@ -166,11 +181,12 @@ class Trials:
             self.remarks.append(USED_UP.format(self.assignment.in_all))
             return
         again, public = self.sequence()
-        if not self.alone and not all(i in again and self.agrees(i, *again[i])
-                                      for i in self.answers):
+        same = self.agreeing(again)
+        if not self.alone and len(same) < len(self.answers):
             self.run_all()              # calls are not independent, or it is chance: one by one
+            same = self.agreeing(again)
         for i in self.repeatable():
-            if i in again and self.agrees(i, *again[i]):
+            if i in same:
                 continue
             agrees = self.agrees(i, *self.once(i))
             if not agrees and not self.remaining():
@@ -215,6 +231,10 @@ class Trials:
         several = [(one, own_blobs(one, answers, count)) for one, count in zip(found, arrays)]
         return [talk.told(k, *one) for k, one in enumerate(several)] if talk else several
 
+    def agreeing(self, again: dict) -> set[int]:
+        """The cases whose second run, of ``again``, agrees with the first."""
+        return {i for i in self.answers if i in again and self.agrees(i, *again[i])}
+
     def agrees(self, i: int, header: dict, blobs) -> bool:
         """Whether a second run has the same verdict and, where that is not OK, the same numbers."""
         first, judgement = self.answers[i], self.judgements[i]
@@ -234,12 +254,9 @@ class Trials:
         """Whether everything is right with the numbers that students know, and not with others."""
         if not any(verdict in WRONG for verdict in self.verdicts.values()):
             return False
-        try:
-            return len(answers) == len(self.verdicts) and all(
-                judge(received(*answers[i])[0], right).verdict is Verdict.OK
-                for i, right in enumerate(self.assignment.public.expected))
-        except ValueError:
-            return False
+        return len(answers) == len(self.verdicts) and all(
+            is_right(answers[i], right)
+            for i, right in enumerate(self.assignment.public.expected))
 
     # ---- on record -------------------------------------------------------------------------------
 
@@ -355,6 +372,14 @@ def requests(asked: tuple) -> tuple[list, list, list]:
         arrays.append(sum(isinstance(arg, np.ndarray) for arg in source.cases[i].args))
         blobs += more
     return calls, blobs, arrays
+
+
+def is_right(answer: tuple, right) -> bool:
+    """Whether (header, blobs) of a call are the right answer."""
+    try:
+        return judge(received(*answer)[0], right).verdict is Verdict.OK
+    except ValueError:
+        return False
 
 
 def own_blobs(header, blobs: list, count: int) -> list:

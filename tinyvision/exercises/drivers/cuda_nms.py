@@ -10,7 +10,8 @@ several threads is one; `atomicOr` is none, and neither is the same value writte
 that no kept one suppresses.
 
 Of what CUDA has beside C++, the host has: barriers (also `__syncthreads_or` and the like), atomics,
-votes and shuffles of a warp, `min`, `max`, mathematics, and the counting of bits.
+votes and shuffles of a warp, `min`, `max`, mathematics, and the counting of bits. Shared memory has
+a size of its own, `__shared__ real tile[64][4]`: to what is `extern` the launch here gives no bytes.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
 the file is checked. To try it, start another Python in the folder where your file lies. In
@@ -36,6 +37,7 @@ import tempfile
 import numpy as np
 
 UNTOUCHED = 0x5A
+CLOSED = 1 << 22                        # bytes beside an array, whole pages: more than any index
 RACE = ("the result depends on the order in which threads run: a race (is a __syncthreads() "
         "missing?)")
 NEVER_WRITTEN = ("the result depends on what was left in shared memory, or in a variable: KERNEL "
@@ -110,14 +112,14 @@ def run_before(entry, blocks, threads, boxes, threshold):
 
 def fenced(array, first):
     """(what lies on its other side, a copy of an array that begins or ends where a page of memory
-    does); the page before it (``first``), or behind it, is closed: whoever reads or writes there is
-    stopped."""
+    does); the pages before it (``first``), or behind it, are closed: whoever reads or writes there
+    is stopped."""
     page = mmap.PAGESIZE
     size = page + -(-array.nbytes // page) * page
-    room = mmap.mmap(-1, size + page)
+    room = mmap.mmap(-1, size + CLOSED)
     start = np.frombuffer(room, np.uint8).ctypes.data
-    closed, at = (0, page) if first else (size, size - array.nbytes)
-    ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + closed), ctypes.c_size_t(page), 0)
+    closed, at = (0, CLOSED) if first else (size, size - array.nbytes)
+    ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + closed), ctypes.c_size_t(CLOSED), 0)
     inside = np.frombuffer(room, array.dtype, array.size, at).reshape(array.shape)
     beside = np.frombuffer(room, np.uint8, size - array.nbytes, at + array.nbytes if first else 0)
     beside[...], inside[...] = UNTOUCHED, array

@@ -1,7 +1,7 @@
 """A request, and the message that answers it: student functions called, what became of them described.
 
 ``read`` says what is in the file, ``load`` runs it without a call, ``call`` calls one function,
-``sequence`` several. A call *talks* where a function among its arguments cannot be sent: then its
+``sequence`` several; ``whole`` asks for all of the file to be run. A call *talks* where a function among its arguments cannot be sent: then its
 values are asked for, message by message, and so are the arguments of each call, only when the one
 before is answered.
 """
@@ -31,7 +31,7 @@ def respond(name: str, source: bytes, request: dict, blobs: list, ask=None,
     answers: list = []
     np.random.seed()                    # a fork inherits the state: two runs would agree by chance
     try:
-        submission = Submission(name, source, functions)
+        submission = Submission(name, source, functions, request.get("whole", False))
         if request["do"] == "read":
             header = {"status": "ok", "remarks": remarks(submission.trees),
                       "functions": defined(submission.trees)}
@@ -72,8 +72,9 @@ def call(submission: Submission, request: dict, blobs: list, answers: list, ask=
     if request.get("talks"):
         return talk(submission, request, driver, ask)
     library = blobs[request["library"]] if "library" in request else None
-    return called(submission, request, lambda: decode(request["args"], blobs), answers, driver,
-                  library)
+    header = called(submission, request, lambda: decode(request["args"], blobs), answers, driver,
+                    library)
+    return header | {"partly": True} if submission.partly else header
 
 
 def talk(submission: Submission, request: dict, driver, ask) -> dict:

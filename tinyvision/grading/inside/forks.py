@@ -35,8 +35,9 @@ def captured(work) -> bytes:
 
 def in_fork(work, close: list, cap: int, guard=lambda: None, relay=None) -> tuple[bytes, float]:
     """Run ``work`` in a fork: its message, and the processor time that it had, in seconds. The
-    message says so if it ended any other way than by answering. ``guard`` takes away the fork's rights first; where it fails the worker ends, too. ``relay``
-    answers the fork's questions: ``work`` is given a function that asks them."""
+    message says so if it ended any other way than by answering. ``guard`` takes away the fork's
+    rights first; where it fails the worker ends, too. ``relay`` answers the fork's questions:
+    ``work`` is given a function that asks them."""
     reader, writer = os.pipe()
     below, above = os.pipe() if relay else (None, None)
     pid = os.fork()

@@ -8,6 +8,11 @@ import time
 TICK, IDLE = 0.02, 0.05                 # seconds between two looks; the share of work that is none
 
 
+def counted(waited: float, worked: float, idle: float = IDLE) -> float:
+    """Seconds of work; of waiting, where there was hardly any work."""
+    return waited if worked < idle * waited else worked
+
+
 class TooLong(BaseException):
     """A statement took more time than it has; no ``except Exception`` of its own may hide it."""
 
@@ -41,10 +46,8 @@ class Patience:
             self.left = max(self.left - self.used(), 0.02)
 
     def used(self) -> float:
-        """Seconds of work; of waiting, where there was hardly any work."""
-        worked = time.process_time() - self.start
-        waited = time.perf_counter() - self.begun
-        return waited if worked < IDLE * waited else worked
+        """The seconds that count so far."""
+        return counted(time.perf_counter() - self.begun, time.process_time() - self.start)
 
     def stop(self, *_):
         """The clock rings."""

@@ -1,9 +1,9 @@
 """A student's file: its text or cells, and the functions in it, which are run.
 
 A ``.py`` file runs whole. Of a notebook, and of a file in which something raises, the statements
-run that are `needed`, in their order; where a name is still missing in a notebook, all cells do. A
-statement that fails then costs nothing but itself, one that is neither definition nor quick is
-stopped: it may train for an hour.
+run that are `needed`, in their order; all of them where a name is still missing in a notebook, and
+where the grader asks for it. A statement that fails then costs nothing but itself, one that is
+neither definition nor quick is stopped: it may train for an hour.
 """
 from __future__ import annotations
 
@@ -98,10 +98,14 @@ class Submission:
 
     Arguments:
         functions: the names of those that are graded; by default all that it defines.
+        whole: run all of it, whatever these need.
+    Attributes:
+        partly: whether something was left out.
     """
 
-    def __init__(self, name: str, source: bytes, functions=()):
+    def __init__(self, name: str, source: bytes, functions=(), whole: bool = False):
         self.name, self.notebook, self.functions = name, name.endswith(".ipynb"), functions
+        self.whole, self.partly = whole, False
         self.trees, self.broken, self.failed = [], [], []
         for title, code in cells_of(name, source):
             linecache.cache[title] = (len(code), None, code.splitlines(True), title)
@@ -115,7 +119,7 @@ class Submission:
 
     def execute(self) -> None:
         """Fill the name space anew: by a file, or by what is needed of a notebook."""
-        self.failed, self.complete = [], False
+        self.failed = []
         self.begin()
         if not self.notebook:
             try:
@@ -127,7 +131,7 @@ class Submission:
             except Exception as error:  # a demonstration, maybe: what is defined can still be right
                 self.failed = [error]
                 self.begin()
-        self.execute_needed()
+        self.execute_statements()
 
     def begin(self) -> None:
         """A new module's name space."""
@@ -135,32 +139,26 @@ class Submission:
         sys.modules["submission"], self.space = module, module.__dict__
         self.space.update(plots.JUPYTER, exit=sys.exit, quit=sys.exit, __file__=self.name)
 
-    def execute_needed(self) -> None:
-        """Run what the graded functions need."""
-        all_ = [(title, node) for title, tree in self.trees for node in tree.body]
-        chosen = needed([node for _, node in all_], self.functions)
-        clock = Patience(PATIENCE)
-        for (title, node), wanted in zip(all_, chosen):
+    def execute_statements(self) -> None:
+        """Run what the graded functions need, or everything, and survive what fails."""
+        every = [(title, node) for title, tree in self.trees for node in tree.body]
+        chosen = [self.whole or wanted for wanted in needed([node for _, node in every],
+                                                            self.functions)]
+        self.partly, clock = not all(chosen), Patience(PATIENCE)
+        for (title, node), wanted in zip(every, chosen):
             if wanted:
-                self.survive([node], title, contextlib.nullcontext() if is_definition(node)
+                self.survive(node, title, contextlib.nullcontext() if is_definition(node)
                              else clock.half())
-
-    def execute_all(self) -> None:
-        """Run every cell of a notebook on top of its definitions."""
-        self.complete = True
-        clock = Patience(PATIENCE)
-        for title, tree in self.trees:
-            self.survive(tree.body, title, clock.half())
 
     def run(self, body: list, title: str) -> None:
         """Run statements of one cell."""
         exec(compile(ast.Module(body, []), title, "exec", dont_inherit=True), self.space)
 
-    def survive(self, body: list, title: str, within) -> None:
-        """Run statements ``within`` a context, and survive how they end."""
+    def survive(self, node: ast.stmt, title: str, within) -> None:
+        """Run a statement ``within`` a context, and survive how it ends."""
         try:
             with within:
-                self.run(body, title)
+                self.run([node], title)
         except BaseException as error:  # also sys.exit(): in a notebook it ends a cell
             self.failed.append(error)
 
@@ -182,10 +180,13 @@ class Submission:
         except (LookupFailed, NameError) as error:
             if not self.notebook:
                 raise (self.failed or [error])[0]
-        except Exception:               # an attribute or a key that another cell makes, maybe
-            if not self.notebook or self.complete:
+            if self.whole:
                 raise
-        self.execute_all()
+        except Exception:               # an attribute or a key that another cell makes, maybe
+            if not self.notebook or self.whole:
+                raise
+        self.whole = True
+        self.execute()
         return self.call_once(function, arguments(), driver)
 
     def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:

@@ -126,8 +126,9 @@ def timed(work) -> tuple:
 
 
 def quietly(name: str, source: bytes, request: dict) -> bytes | None:
-    """The answer to a request that runs no line of the student's, None where there is none; what
-    the compiler warns of it tells again in each fork."""
+    """The answer to a request that runs no line of the student's; what the compiler warns of it
+    tells again in each fork. None for a source that leads the parser somewhere else than to a
+    syntax error: a fork may end by it, the worker may not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -159,13 +160,12 @@ def serve(requests, replies) -> None:
             return captured(lambda: respond(setup["name"], source, request, blobs, ask,
                                             setup.get("functions", ())))
         talks = any(one.get("talks") for one in request.get("calls", [request]))
-        reply, seconds = None, 0.0
-        if request["do"] == "read" and len(source) <= SMALL:
-            reply, seconds = timed(lambda: quietly(setup["name"], source, request))
-        if reply is None and CAN_FORK:
+        small = request["do"] == "read" and len(source) <= SMALL
+        reply, seconds = timed(lambda: small and quietly(setup["name"], source, request))
+        if not reply and CAN_FORK:
             reply, seconds = in_fork(work, [requests, replies], setup["frame_cap"], more,
                                      relay if talks else None)
-        elif reply is None:
+        elif not reply:
             reply, seconds = timed(lambda: work(relay))
         write_frame(replies, reply)
         write_frame(replies, struct.pack("<d", seconds))
