@@ -115,7 +115,7 @@ def test_what_is_wrong_with_a_file_as_a_whole_is_said(name, text, suffix, words)
 
 @fork
 def test_a_file_that_is_not_utf8_is_named():
-    header, _ = messages.unpack(answering.respond("ada.py", "# é".encode("latin-1"), {"do": "read"}, []))
+    header, _ = answering.respond("ada.py", "# é".encode("latin-1"), {"do": "read"}, [])
     verdict, message = explain(header, None, None)
     assert verdict == "SYNTAX" and message.startswith("ada.py is not UTF-8 text")
     assert message.endswith("save it as UTF-8")

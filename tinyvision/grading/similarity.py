@@ -164,13 +164,13 @@ def _shipped(exercise, members, own, solution: str, counting) -> list[Group]:
     """Submissions that are like the shipped solution, or a file of ``tinyvision/ops``."""
     found = []
     texts = {"the shipped solution": prepare(solution), **library()}
+    theirs = {label: set(text.prints) for label, text in texts.items()}
     for member, prints in zip(members, own):
-        shares = {label: len(prints & set(text.prints)) / max(1, len(prints))
-                  for label, text in texts.items()
-                  if len(prints & set(text.prints)) >= FEWEST}
-        label = max(shares, key=shares.get, default="")
-        if label and shares[label] >= ALIKE:
-            found.append(Group(exercise, [member, Member("", label, texts[label])], shares[label],
+        shared = {label: len(prints & others) for label, others in theirs.items()}
+        label = max(shared, key=shared.get)
+        share = shared[label] / max(1, len(prints))
+        if shared[label] >= FEWEST and share >= ALIKE:
+            found.append(Group(exercise, [member, Member("", label, texts[label])], share,
                                "like what is shipped", counting))
     return found
 

@@ -1,4 +1,4 @@
-"""A request, and the message that answers it: student functions called, what became of them described.
+"""A request, and what answers it: student functions called, what became of them described.
 
 ``read`` says what is in the file, ``load`` runs it without a call, ``call`` calls one function,
 ``sequence`` several; ``whole`` asks for all of the file to be run. A call *talks* where a function among its arguments cannot be sent: then its
@@ -22,14 +22,15 @@ FRAMES = 3                              # of a long traceback: as many at either
 
 
 def respond(name: str, source: bytes, request: dict, blobs: list, ask=None,
-            functions=()) -> bytes:
-    """The message that answers a request; a student's exceptions become part of it.
+            functions=()) -> tuple[dict, list]:
+    """(header, blobs) of the answer to a request; a student's exceptions become part of it.
 
     ``ask``: takes a message to the grader's side and returns its answer. ``functions``: the names
     of the graded ones.
     """
     answers: list = []
-    np.random.seed()                    # a fork inherits the state: two runs would agree by chance
+    # A fork inherits the state: two runs would agree by chance. Without a number it takes longer.
+    np.random.seed(int.from_bytes(os.urandom(4), "little"))
     try:
         submission = Submission(name, source, functions, request.get("whole", False))
         if request["do"] == "read":
@@ -45,7 +46,7 @@ def respond(name: str, source: bytes, request: dict, blobs: list, ask=None,
         header = {"status": "unreadable", "message": str(error)}
     except SyntaxError as error:
         header = {"status": "syntax", "error": about_syntax(error)}
-    return pack(header, answers)
+    return header, answers
 
 
 def loaded(submission: Submission) -> dict:

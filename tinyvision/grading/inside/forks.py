@@ -8,19 +8,20 @@ import sys
 import tempfile
 
 from .answering import PRINTED
-from .messages import pack, read_frame, unpack, write_frame
+from .messages import pack, read_frame, write_frame
 
 GUARDED = b"+"                           # said by a fork before the student's code runs in it
 ASKS, LAST = b"?", b"."                 # said by a fork before a question, and before its answer
 
 
 def captured(work) -> bytes:
-    """Run ``work`` with standard input empty and output kept in a file; add what was printed."""
+    """The message of ``work``'s (header, blobs), run with standard input empty and output kept in a
+    file, with what was printed."""
     with tempfile.TemporaryFile() as sink:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
-        message = work()
+        header, blobs = work()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -29,7 +30,6 @@ def captured(work) -> bytes:
         printed = os.lseek(sink.fileno(), 0, os.SEEK_END)
         os.lseek(sink.fileno(), 0, os.SEEK_SET)
         text = os.read(sink.fileno(), min(printed, PRINTED)).decode("utf-8", "replace")
-    header, blobs = unpack(message)
     return pack({**header, "printed": text, "printed_bytes": printed}, blobs)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+import functools
 import inspect
 import json
 import linecache
@@ -77,8 +78,10 @@ def without_magics(code: str) -> str:
     return "\n".join(MAGIC.sub(r"\1pass", line) for line in code.split("\n"))
 
 
+@functools.lru_cache(maxsize=256)
 def parse(name: str, code: str, notebook: bool) -> ast.Module:
-    """The cell's tree; SyntaxError if it has none, also for what overflows the parser."""
+    """The cell's tree, which is not to be changed; SyntaxError if it has none, also for what
+    overflows the parser. Forks of a worker that has read a file inherit its trees."""
     try:
         try:
             return ast.parse(code, name)
@@ -190,14 +193,17 @@ class Submission:
         return self.call_once(function, arguments(), driver)
 
     def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:
-        """Look the function up, see that it takes the arguments, call it."""
+        """Look the function up and call it; see why where that fails by its arguments."""
         chosen = self.space.get(function)
         if chosen is None or not (driver or callable(chosen)):
             raise LookupFailed(function)
         if driver:
             return driver(chosen, *args), args
-        fits(chosen, args)
-        return chosen(*args), args
+        try:
+            return chosen(*args), args
+        except TypeError:
+            fits(chosen, args)
+            raise
 
     def similar(self, function: str) -> list[str]:
         """Names of functions defined here that could have been meant."""

@@ -103,7 +103,7 @@ def warm() -> None:
     blobs: list = []
     code = encode((np.ones(3),), blobs)
     for request in ({"do": "read"}, {"do": "call", "function": "f", "args": code, "cap": 99}):
-        unpack(respond("warm.py", WARM, request, blobs))
+        unpack(pack(*respond("warm.py", WARM, request, blobs)))
     with tempfile.TemporaryFile():      # finds out where temporary files can be
         pass
     sys.modules.pop("submission", None)
@@ -132,7 +132,7 @@ def quietly(name: str, source: bytes, request: dict) -> bytes | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return respond(name, source, request, [])
+            return pack(*respond(name, source, request, []))
         except Exception:
             return None
 
