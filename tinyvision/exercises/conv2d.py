@@ -382,8 +382,8 @@ MISTAKES = (
     *(Mistake("conv2d_backward", "gbias-of-all-channels", "All output channels share one number "
               "in your dL/dbias. Each has a bias of its own.", _gbias(total))
       for total in (np.sum, lambda g: np.full(g.shape[1], g.sum()))),
-    *(Mistake("conv2d_backward", "results-exchanged", "Your gradients come in another order. Return "
-              "those of x, weight and bias in the order of the arguments.", _in_order(*places))
+    *(Mistake("conv2d_backward", "results-exchanged", "Your gradients come in another order. "
+              "Return those of x, weight and bias in the order of the arguments.", _in_order(*places))
       for places in ((1, 0, 2), (1, 2, 0), (2, 1, 0), (0, 2, 1), (2, 0, 1))),
 )
 

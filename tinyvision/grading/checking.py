@@ -147,9 +147,9 @@ def _others_lines(record: dict) -> list[str]:
     """What is said of a file that names further exercises."""
     others = record.get("others")
     how = "--exercise NAME, in a notebook check(exercise='NAME')"
-    return textwrap.wrap(f"The file names {' and '.join(others)}, too, of which nothing was checked: "
-                         f"hand each exercise in as a file of its own, or see what it gives with "
-                         f"{how}.", WIDTH) if others else []
+    return textwrap.wrap(f"The file names {' and '.join(others)}, too, of which nothing was "
+                         "checked: hand each exercise in as a file of its own, or see what it "
+                         f"gives with {how}.", WIDTH) if others else []
 
 
 def _function_lines(function: str, cases: list[dict], record: dict) -> list[str]:
@@ -258,8 +258,8 @@ def _indented(words: str, by: int = 4) -> list[str]:
 # ---- in a notebook -------------------------------------------------------------------------------
 
 def html(record: dict) -> str:
-    """The text, and under it the pictures of the smallest wrong cases. Styles stand in the elements:
-    a notebook has no sheet of ours."""
+    """The text, and under it the pictures of the smallest wrong cases. Styles stand in the
+    elements: a notebook has no sheet of ours."""
     from tinyvision.grading.pages import pictures
     shown = "".join(pictures.figure(case["picture"], f"{case['name']}: "
                                     f"{case['picture'].get('title', '')}")

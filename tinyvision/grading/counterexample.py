@@ -76,8 +76,8 @@ def of_mistake(assignment, mistake) -> tuple | None:
 
 
 def of_call(trials, case, words) -> tuple:
-    """(the verdict on a student's answer to a call, what is shown of it). Of a function that did not
-    end nothing more is asked: the mistake's own answer is shown."""
+    """(the verdict on a student's answer to a call, what is shown of it). Of a function that did
+    not end nothing more is asked: the mistake's own answer is shown."""
     exercise = trials.assignment.exercise
     if case.function in trials.left:
         return None, dict(words)

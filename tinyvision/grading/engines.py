@@ -14,8 +14,8 @@ class IsolationError(RuntimeError):
     """The isolation that was asked for, or that strangers' code needs, is not to be had here."""
 
 
-IDLE = 2                                # workers beside one a processor: some wait for programs that
-                                        # sleep or never end, or for a sandbox to start
+IDLE = 2                                # workers beside one a processor: some wait for programs
+                                        # that sleep or never end, or for a sandbox to start
 
 
 def isolation_level(wanted: str | None) -> str:

@@ -60,8 +60,8 @@ def runner_of(submission, assignment, level: str, stopped=lambda: False):
     return Compiling(runner, exercise, level) if exercise.texts else runner
 
 
-def examine(submission, assignment, level: str, repeat: bool = True,
-            stopped=lambda: False, watch=lambda trials: None, deep: bool = False) -> tuple[dict, dict]:
+def examine(submission, assignment, level: str, repeat: bool = True, stopped=lambda: False,
+            watch=lambda trials: None, deep: bool = False) -> tuple[dict, dict]:
     """(the record of one submission, the times its cases took).
 
     Arguments:

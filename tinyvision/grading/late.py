@@ -54,8 +54,8 @@ def unread(folder, found, known) -> dict[str, str]:
 
 
 def _homes(folder: Path, file: str) -> list[Path]:
-    """The folders from the student's down to the file's own: what stands further up was put there by
-    the system that collected, what stands below may have been handed in."""
+    """The folders from the student's down to the file's own: what stands further up was put there
+    by the system that collected, what stands below may have been handed in."""
     return [home for home in (folder / file).parents if folder in home.parents][::-1]
 
 

@@ -81,12 +81,12 @@ def _check_name(name: str) -> None:
 def assignment_text(name: str, parts: list[str], vary: int | None = None) -> str:
     """The text of an assignment's source."""
     made, used = homework(name, parts, vary=vary), {}
-    exercises = [load(part) for part in parts]
+    exercises, cases = [load(part) for part in parts], made.cases(np.random.default_rng(0))
     cells = [f"# tinyvision exercise: {name}",
              _markdown(INTRODUCTION.format(title=name, table=TABLE_LINE)),
              "# %%\nimport numpy as np"]
     for exercise in exercises:
-        cells += _part(exercise, made, vary, used)
+        cells += _part(exercise, made, cases, vary, used)
     points = textwrap.fill(", ".join(f'"{e.name}": {e.points:g}' for e in exercises), 84)
     cells.append(TAIL.format(name=name, parts=json.dumps(list(parts)),
                              points="{" + points.replace("\n", "\n            ") + "}",
@@ -94,7 +94,8 @@ def assignment_text(name: str, parts: list[str], vary: int | None = None) -> str
     return "\n\n".join(cells)
 
 
-def _part(exercise: Exercise, made: Homework, vary: int | None, used: dict) -> list[str]:
+def _part(exercise: Exercise, made: Homework, cases: list, vary: int | None,
+          used: dict) -> list[str]:
     """The cells of one exercise: its task, what it needs, its functions, an example of each."""
     table = {} if vary is None or exercise.driver else variations(exercise, vary)
     said = [task(exercise)]
@@ -110,7 +111,7 @@ def _part(exercise: Exercise, made: Homework, vary: int | None, used: dict) -> l
     written = {v.name for v in table.values()} or set(exercise.functions)
     for name, text in pieces:
         cells.append(f"# %%\n{text if name in written else _hidden(text)}")
-        cells += [_example(made, name)] if name in written else []
+        cells += [_example(made, cases, name)] if name in written else []
     return [cell for cell in cells if cell]
 
 
@@ -197,12 +198,11 @@ def _varied_doc(variation: Variation, doc: str, exercise: Exercise) -> str:
 
 # ---- examples ------------------------------------------------------------------------------------
 
-def _example(made: Homework, function: str) -> str:
+def _example(made: Homework, cases: list, function: str) -> str:
     """A test that students get: the function's smallest case with its answer; "" for none that is
     small enough to be read."""
-    cases = [case for case in made.cases(np.random.default_rng(0))
-             if case.function == function and not case.driver]
-    for case in cases[:3]:
+    mine = [case for case in cases if case.function == function and not case.driver]
+    for case in mine[:3]:
         answer = made.answer(case)
         parts = answer if isinstance(answer, tuple) else (answer,)
         values = [*case.args, *parts]

@@ -18,7 +18,8 @@ from tinyvision.exercises.forwards import resized
 
 MOST = 160                              # answers asked of a student's function
 MOST_DRIVEN = 40                        # of a driver, each of which is many calls, or launches
-SHORT = 12                              # rows up to which every length is tried, and each one left out
+SHORT = 12                              # rows up to which every length, and each row left out,
+                                        # is tried
 SHOWN = 24                              # elements of an array up to which single ones are cleared
 
 
@@ -209,8 +210,8 @@ def text(value, digits: int = 4) -> str:
     if isinstance(value, np.ndarray):
         return text(value.tolist(), digits) if value.size else f"zeros{value.shape}"
     if isinstance(value, (list, tuple)):
-        inner = ", ".join(text(one, digits) for one in value) + ("," if isinstance(value, tuple) and len(
-            value) == 1 else "")
+        comma = "," if isinstance(value, tuple) and len(value) == 1 else ""
+        inner = ", ".join(text(one, digits) for one in value) + comma
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, float) and np.isfinite(value):
         return f"{value + 0.0:.{digits}g}"      # -0 is 0

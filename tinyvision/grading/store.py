@@ -181,7 +181,8 @@ class Store:
             return None
 
     def _source_path(self, digest: str, file: str) -> Path:
-        return self.out / "sources" / (digest + (".ipynb" if file.lower().endswith(".ipynb") else ".py"))
+        suffix = ".ipynb" if file.lower().endswith(".ipynb") else ".py"
+        return self.out / "sources" / (digest + suffix)
 
     def keep_exercise(self, about: dict) -> None:
         """Keep what pages need to know of an exercise, under its ``name``."""

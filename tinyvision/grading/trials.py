@@ -354,9 +354,9 @@ def ask(runner, exercise, case, right, seconds: float):
 
 
 def room(right) -> int:
-    """Bytes that one array of an answer may have: a wrong shape is worth a look, within reason. It is
-    told to the worker, so it must not tell how many boxes there are to keep: a megabyte, or the next
-    power of two."""
+    """Bytes that one array of an answer may have: a wrong shape is worth a look, within reason. It
+    is told to the worker, so it must not tell how many boxes there are to keep: a megabyte, or the
+    next power of two."""
     most = 4 * max(part.nbytes for part in right.parts)
     return max(1 << 20, 1 << most.bit_length())
 

@@ -11,10 +11,10 @@ TIMED_OUT = (f"did not finish in {LEAST_SECONDS:g} s, or {TIMES_REFERENCE:g} tim
              "solution takes where that is longer")
 LATE = ("did not finish in the time that was left after an earlier case of the same function had "
         "timed out")
-IN_ALL = ("was not finished, or not begun: all cases of one submission together have {:g} s, or three "
-          "times what one case may take where that is longer")
-ENDLESS = ("the file itself does not finish, whatever is called: look for an endless loop at its top "
-           "level, outside of all functions")
+IN_ALL = ("was not finished, or not begun: all cases of one submission together have {:g} s, or "
+          "three times what one case may take where that is longer")
+ENDLESS = ("the file itself does not finish, whatever is called: look for an endless loop at its "
+           "top level, outside of all functions")
 STATUS = {"unreadable": Verdict.UNREADABLE, "syntax": Verdict.SYNTAX, "memory": Verdict.MEMORY,
           "exited": Verdict.EXITED, "exception": Verdict.EXCEPTION, "timeout": Verdict.TIMEOUT,
           "no_function": Verdict.NO_FUNCTION, "crashed": Verdict.CRASHED,

@@ -9,9 +9,10 @@ several threads is one; `atomicOr` is none, and neither is the same value writte
 `pairs` returns the bits that you set; `survivors` walks down the boxes by score and keeps those
 that no kept one suppresses.
 
-Of what CUDA has beside C++, the host has: barriers (also `__syncthreads_or` and the like), atomics,
-votes and shuffles of a warp, `min`, `max`, mathematics, and the counting of bits. Shared memory has
-a size of its own, `__shared__ real tile[64][4]`: to what is `extern` the launch here gives no bytes.
+Of what CUDA has beside C++, the host has: barriers (also `__syncthreads_or` and the like),
+atomics, votes and shuffles of a warp, `min`, `max`, mathematics, and the counting of bits. Shared
+memory has a size of its own, `__shared__ real tile[64][4]`: to what is `extern` the launch here
+gives no bytes.
 
 The driver is no part of your file, and your file must not import it: tinyvision is not there when
 the file is checked. To try it, start another Python in the folder where your file lies. In

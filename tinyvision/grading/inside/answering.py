@@ -1,9 +1,9 @@
 """A request, and what answers it: student functions called, what became of them described.
 
 ``read`` says what is in the file, ``load`` runs it without a call, ``call`` calls one function,
-``sequence`` several; ``whole`` asks for all of the file to be run. A call *talks* where a function among its arguments cannot be sent: then its
-values are asked for, message by message, and so are the arguments of each call, only when the one
-before is answered.
+``sequence`` several; ``whole`` asks for all of the file to be run. A call *talks* where a function
+among its arguments cannot be sent: then its values are asked for, message by message, and so are
+the arguments of each call, only when the one before is answered.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in a fork of its own, with what it prints captured, and questions that it asks on the way."""
+"""Work in a fork of its own, with what it prints captured, and questions it asks on the way."""
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Plots that cost nothing: what stands in for matplotlib and for Jupyter's own names in the sandbox.
+"""Plots that cost nothing: what stands for matplotlib and for Jupyter's own names in the sandbox.
 
 Nothing but numpy and the standard library: this file also stands in the sandbox. A student's file
 may well draw what it computes. Nobody looks at it while it is graded, and matplotlib takes longer

@@ -108,11 +108,12 @@ def student(machine: str, pid: int) -> bytes:
     """The filter of a case's process ``pid``: threads, but no forks; signals to itself only, and
     one to anybody else ends it; limits of its own only; no file's owner, rights or times."""
     forks = b"".join(_when(number(name, machine), _step(RETURN, EPERM)) for name in (
-        *FORKS, *ABOUT)) + _when(number("prlimit64", machine), *_if_argument(EQUAL, 0, ALLOW, EPERM))
+        *FORKS, *ABOUT))
+    limits = _when(number("prlimit64", machine), *_if_argument(EQUAL, 0, ALLOW, EPERM))
     own = _if_argument(EQUAL, pid, ALLOW, ENDS)
     signals = b"".join(_when(number(name, machine), *own) for name in SIGNALS)
     clone = _if_argument(ANY_BIT, CLONE_THREAD, ALLOW, EPERM)
-    return _head(machine) + forks + signals + _when(number("clone", machine), *clone) \
+    return _head(machine) + forks + limits + signals + _when(number("clone", machine), *clone) \
         + _step(RETURN, ALLOW)
 
 
