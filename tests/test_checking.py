@@ -1,4 +1,5 @@
 """What a student is told: the smallest call, what is kept between calls, hints."""
+import ast
 import builtins
 import re
 import time
@@ -219,6 +220,22 @@ def test_the_mean_over_a_batch_shows_in_two_rows():
     assert "w_ih=[[0], [0], [0], [0]]" in found["counterexample"]["call"]
 
 
+def test_a_mask_shrinks_with_the_queries_and_keys_that_it_is_for():
+    found, = (one for one in exercises.load("attention").mistakes
+              if (one.function, one.name) == ("attention_weights", "mask-reversed"))
+    _, words = of_mistake(prepare(exercises.load("attention"), np.random.default_rng(0)), found)
+    call = re.sub(r"\s", "", words["call"])
+    mask = call.partition("attn_mask=")[2].strip(")")
+    assert np.shape(ast.literal_eval(mask)) in ((1, 1), (1, 2))
+
+
+def test_nobody_reads_warnings_of_the_reference(recwarn):
+    text = solution_text(exercises.load("cross_entropy")).replace("g / len(labels)",
+                                                                  "g / kept.size")
+    assert graded(text, "cross_entropy", deep=True)["score"] < 10
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
 def test_options_grow_simpler():
     assert sorted([(2, 1), 3, None, 1, 0.25, (1, 1), 0], key=weight) == [
         None, 0, 1, 3, 0.25, (1, 1), (2, 1)]
@@ -360,6 +377,8 @@ NOBODY = SimpleNamespace(spent=0.0)     # runs nothing
     {"answers": [{"dtype": "<f8", "shape": [1], "blob": float("inf"), "type": "ndarray"}],
      "inputs": 1, "several": ""},
     {"answers": [], "inputs": float("inf"), "several": ""},
+    *({"answers": [{"dtype": dtype, "shape": [1], "blob": 0, "type": "ndarray"}], "inputs": 1,
+       "several": ""} for dtype in (",", "2)", "<,", "(2,2)f8, (")),
     {"answers": [{"dtype": "<f8", "shape": [float("inf")], "blob": 0, "type": "ndarray"}],
      "inputs": 0, "several": ""}, {"answers": None, "inputs": 0, "several": ""}, [], None])
 def test_what_is_forged_in_the_second_run_only_is_no_fault_of_ours(forged):

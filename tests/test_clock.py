@@ -34,7 +34,7 @@ def test_who_hardly_works_is_counted_by_the_wall():
     (lambda wall: (0.0, None), False, 1, 2), (lambda wall: (0.0, 0.0), False, 1, 2),
     (lambda wall: (wall / 3, None), False, 2.5, 6), (lambda wall: (wall / 9, None), False, 7, 20),
     (lambda wall: (wall / 3, 2 * wall / 3), False, 2.5, 6),
-    (lambda wall: (wall / 9, 0.0), False, 1, 2), (lambda wall: (wall / 30, 0.0), True, 9, 20)],
+    (lambda wall: (wall / 9, 0.0), False, 1, 2), (lambda wall: (wall / 30, 0.0), True, 3.8, 10)],
     ids=["works", "cannot be seen", "sleeps", "sleeps, as is seen", "a third of a processor",
          "a ninth", "a third, as is seen", "works a little", "waits for our answers"])
 def test_a_limit_waits_for_who_had_to_wait(seen, talks, least, most):
@@ -110,6 +110,29 @@ def test_a_program_among_others_has_its_time(level):
         header = asked(session, 0.5, 0.7)
         assert header["status"] == "ok" and time.monotonic() - start > 0.7
         assert 0.45 < header["seconds"] < 0.7
+
+
+POOL = b"""
+import time
+from concurrent.futures import ThreadPoolExecutor
+def f(seconds):
+    def work():
+        end = time.thread_time() + seconds
+        while time.thread_time() < end: pass
+    with ThreadPoolExecutor(THREADS) as pool:
+        return float(len(list(pool.map(lambda _: work(), range(THREADS)))))
+"""
+
+
+@fork
+@linux
+@pytest.mark.parametrize("threads, status", [(1, "ok"), (8, "timeout")])
+def test_the_time_of_threads_counts_together_and_their_waiting_does_not(threads, status):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(crowded(4))
+        session = sandbox.Session("busy.py", POOL.replace(b"THREADS", b"%d" % threads), "medium")
+        stack.callback(session.close)
+        assert asked(session, 0.5, 0.8)["status"] == status
 
 
 @fork

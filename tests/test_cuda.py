@@ -105,6 +105,11 @@ def test_arguments_must_be_the_parameters(arguments, what):
         launch(REVERSE, (1,), (32,), **given)
 
 
+def test_parameters_may_be_volatile_or_restricted():
+    text = changed("const real *x, real *y", "const real *__restrict__ x, volatile real *y")
+    assert np.array_equal(run(text), np.arange(40)[::-1])
+
+
 def test_text_that_does_not_compile_is_reported():
     with pytest.raises(KernelError, match="(?s)refused.*missing"):
         run(changed("x[t]", "missing[t]"))

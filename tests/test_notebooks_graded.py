@@ -137,6 +137,46 @@ def test_whatever_makes_a_table_has_full_marks(made, demonstration):
 
 
 @fork
+def test_what_is_imported_from_the_future_holds_for_all_cells():
+    first = "from __future__ import annotations\nimport numpy as np\nEPS = 0.0"
+    typed = IOU.replace("boxes1, boxes2)", "boxes1: Boxes, boxes2: Boxes) -> Boxes", 1)
+    record = graded("box_iou", notebook(first, typed), suffix="ipynb")
+    assert record["score"] == record["points"], record["cases"]
+    record = graded("box_iou", f"{first}\n{typed}\n1 / 0\n")
+    assert record["score"] == record["points"], record["cases"]
+
+
+@fork
+def test_a_notebook_is_main_and_a_file_is_none():
+    guarded = "import numpy as np\nif __name__ == '__main__':\n    EPS = float(0)\n"
+    record = graded("box_iou", notebook(guarded, IOU), suffix="ipynb")
+    assert record["score"] == record["points"], record["cases"]
+    assert graded("box_iou", guarded + IOU)["score"] == 0
+
+
+@fork
+def test_a_name_that_is_missing_is_said_with_the_cell_that_failed_before():
+    cells = "import numpy as np", "import helpers\nEPS = helpers.EPS", IOU
+    record = graded("box_iou", notebook(*cells), suffix="ipynb")
+    assert "NameError: name 'EPS' is not defined (before: ModuleNotFoundError: No module named " \
+        "'helpers')" in record["message"]
+
+
+@fork
+def test_all_cells_count_where_that_is_better_only():
+    """The sequence is better with them, the cases one by one are not: each trains anew."""
+    slow = IOU.replace("    low =", "    end = __import__('time').process_time() + 0.9\n"
+                       "    while len(boxes1) == 7 and __import__('time').process_time() < end:\n"
+                       "        pass\n    low =", 1).replace("> EPS", "> EPS[len(boxes1) == 3]")
+    cells = ["import numpy as np\nEPS = [0.0, 0.0]", slow, "while True: pass", "while True: pass"]
+    alone = graded("box_iou", notebook("import numpy as np\nEPS = [0.0, 9.0]", *cells[1:]),
+                   suffix="ipynb")
+    cells[0] = cells[0].replace("0.0]", "9.0]")
+    better = graded("box_iou", notebook(*cells, "exec('EPS[1] = 0.0')"), suffix="ipynb")
+    assert 0 < alone["score"] < alone["points"] and better["score"] >= alone["score"]
+
+
+@fork
 def test_what_all_cells_spoil_is_graded_by_what_is_needed():
     """And what is wrong either way costs one more run, not the hour that a cell trains."""
     spoilt = "globals()['box' + '_iou'] = lambda a, b: exit()"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from programs import fork, graded
 from tinyvision.bench import grading as bench
 from tinyvision.cli import main
 from tinyvision.exercises import load
@@ -458,6 +459,31 @@ def test_the_fork_server_says_where_it_can_make_no_namespaces(server, monkeypatc
     monkeypatch.setattr(jail, "enclosed", lambda mounts, program, _: enclosed(mounts, program))
     with pytest.raises(forkserver.ServerError, match="clone: "):
         forkserver.ForkServer()
+
+
+ONCE = """# tinyvision exercise: box_iou
+import numpy as np
+calls = []
+def box_iou(boxes1, boxes2):
+    calls.append(len(boxes1))
+    WRONG
+"""
+
+
+@fork
+@pytest.mark.parametrize("wrong", [
+    "return RIGHT * (2 if len(calls) == 1 and len(boxes1) > 1 else 1)",
+    "assert len(calls) > 1 or len(boxes1) == 1; return RIGHT"])
+def test_what_is_wrong_at_its_first_call_only_shows(wrong):
+    right = ("np.divide(both, union, out=np.zeros_like(union), where=union > 0)")
+    body = ("low = np.maximum(boxes1[:, None, :2], boxes2[None, :, :2])\n"
+            "    high = np.minimum(boxes1[:, None, 2:], boxes2[None, :, 2:])\n"
+            "    both = np.prod(np.clip(high - low, 0, None), axis=-1)\n"
+            "    a, b = (np.prod(np.clip(c[:, 2:] - c[:, :2], 0, None), -1) for c in (boxes1, boxes2))"
+            "\n    union = a[:, None] + b - both\n    ")
+    program = ONCE.replace("WRONG", body + wrong.replace("RIGHT", right))
+    assert graded("box_iou", program.replace("len(calls)", "2"))["score"] == 10
+    assert graded("box_iou", program)["score"] <= 1
 
 
 # ---- the whole of one submission -----------------------------------------------------------------

@@ -174,7 +174,8 @@ def launch(text: str, grid: tuple, block: tuple, shared: int = 0, **arguments) -
 def _parameters(text):
     """{name: C type} of the kernel's parameters."""
     listed = re.search(r"__global__ void (?:__launch_bounds__\(\w+\) )?kernel\(([^)]*)\)", text)
-    found = re.findall(r"\s*(.*?)\s*(\*?)\s*(\w+)\s*(?:,|$)", listed[1], re.S)
+    plain = re.sub(r"\b(volatile|__restrict__)\b", "", listed[1])    # no part of a type's name
+    found = re.findall(r"\s*(.*?)\s*(\*?)\s*(\w+)\s*(?:,|$)", plain, re.S)
     return {name: f"{kind} {star}".strip() for kind, star, name in found}
 
 

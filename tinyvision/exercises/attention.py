@@ -474,12 +474,23 @@ def _backward_terms(g, query, key, *others):
     return query.shape[2] + sum(g.shape[1:]) + 2 * key.shape[1] + 8
 
 
+def _masked(query, key, attn_mask):
+    """Whether a mask has the shape that the task says."""
+    shape = (len(query), query.shape[1], key.shape[1])
+    return attn_mask is None or attn_mask.shape in (shape, shape[1:])
+
+
 EXERCISE = Exercise(
     name="attention", title="Scaled dot product attention and its gradient",
     lecture="UW, Self-attention is expensive", source="tinyvision/ops/attention.py",
     functions={f.__name__: f for f in (attention_weights, scaled_dot_product_attention,
                                        scaled_dot_product_attention_backward)},
     cases=cases, mistakes=MISTAKES,
+    domain={"attention_weights": _masked,
+            "scaled_dot_product_attention": lambda query, key, value, attn_mask: _masked(
+                query, key, attn_mask),
+            "scaled_dot_product_attention_backward": lambda g, query, key, value, attn_mask:
+                _masked(query, key, attn_mask)},
     magnitude={"attention_weights": _weights_magnitude,
                "scaled_dot_product_attention": _magnitude,
                "scaled_dot_product_attention_backward": _backward_magnitude},

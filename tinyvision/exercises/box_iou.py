@@ -354,7 +354,7 @@ def cases(rng):
                                        [(1, 1, 1, 1), (0, 0, 3, 4), (2, 0, 2, 5)])),
         ("inverted boxes", 1, _moved(rng, [(3, 0, 1, 4), (0, 0, 4, 5)],
                                      [(4, 5, 0, 0), (1, 3, 3, 1), (2, 1, 6, 4)])),
-        ("fractions", 1, (_boxes(rng, 2), _boxes(rng, 3))),
+        ("fractions", 1, (_boxes(rng, 3), _boxes(rng, 3))),
         ("many boxes", 2, (_boxes(rng, 7), _boxes(rng, 5))),
     ]
     return [Case("box_iou", name, arrays, points) for name, points, arrays in args]

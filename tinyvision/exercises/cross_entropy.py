@@ -574,6 +574,9 @@ EXERCISE = Exercise(
     source="tinyvision/ops/cross_entropy.py",
     functions={"cross_entropy": cross_entropy, "cross_entropy_backward": cross_entropy_backward},
     cases=cases, mistakes=MISTAKES,
+    domain={"cross_entropy": lambda input, target, ignore_index: (target != ignore_index).any(),
+            "cross_entropy_backward": lambda g, input, target, ignore_index: (
+                target != ignore_index).any()},
     magnitude={"cross_entropy": _magnitude, "cross_entropy_backward": _backward_magnitude},
     terms={"cross_entropy": lambda input, target, ignore_index: input.shape[1] + target.size + 4,
            "cross_entropy_backward": lambda g, input, *how: input.shape[1] + 6})

@@ -10,13 +10,12 @@ import functools
 import hashlib
 import hmac
 import json
-import threading
 import time
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tinyvision.exercises.quiet import quiet
 from tinyvision.grading.inside import messages
 from tinyvision.grading.verdict import Answer, Expected, received
 
@@ -24,7 +23,6 @@ LEAST_SECONDS, TIMES_REFERENCE = 2.0, 50.0
 LEAST_IN_ALL, TIMES_ONE_CASE = 30.0, 3.0
 PUBLIC_SEED = 0
 CAP = 1 << 26                           # bytes of one answer of a mistake's
-_QUIET = threading.Lock()               # filters of warnings belong to the whole process
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +139,7 @@ def expect(exercise, case) -> Expected:
 def sensible(exercise, case):
     """The right answer to a case; None where it makes no sense: refused, empty, not finite."""
     try:
-        with _QUIET, warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")             # of the mean of nothing, and the like
+        with quiet():
             right = expect(exercise, case)
     except Exception:
         return None
@@ -178,7 +175,7 @@ def _answers(exercise, mistake, cases) -> dict:
 def attempt(exercise, function, case) -> Answer | None:
     """A wrong function's answer; None where it raises."""
     try:
-        with np.errstate(all="ignore"):
+        with quiet():
             return as_received(run(exercise, case, function))
     except Exception:                   # a mistake may well raise: that is then its answer
         return None

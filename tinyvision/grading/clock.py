@@ -3,12 +3,12 @@
 Eight students' programs on two processors each take four times as long; a mark must not depend on
 who else is graded. So when a limit is over on the wall, `Clock` asks the system how long the
 student's process was ready to run and had no processor, and waits on for as long. What it worked
-and what it slept counts. Where the system does not say that, processor time counts, and of who
-hardly works the time on the wall; where processes cannot be seen at all (macOS, Windows, a /proc
-that hides them) everybody has the wall's.
+and what it slept counts, the work and the waiting of all its threads together. Where the system
+does not say that, processor time counts, and of who hardly works the time on the wall; where
+processes cannot be seen at all (macOS, Windows, a /proc that hides them) everybody has the wall's.
 
 A program that talks with the grader (`talking`) also waits for its answers, which is not its own
-affair: there processor time counts alone.
+affair, and cannot be told from sleep: there processor time counts, or a quarter of the wall's.
 """
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from pathlib import Path
 from tinyvision.grading.inside.patience import counted
 
 IDLE = 0.1                              # the share of work that is none
+TALKS = 0.25                            # the share of the wall's time that counts in a conversation
 ENOUGH = 0.97                           # of its time: nobody waits for the rest
 LONGEST = 10                            # times its limit: then it is over, whatever it did
 
 
-def used(waited: float, worked: float | None, idle: float = IDLE) -> float:
+def used(waited: float, worked: float | None, talks: bool = False) -> float:
     """The seconds that count where nothing better is known (`patience.counted`)."""
-    return waited if worked is None else counted(waited, worked, idle)
+    if worked is None:
+        return waited
+    return max(worked, TALKS * waited) if talks else counted(waited, worked, IDLE)
 
 
 class Clock:
@@ -43,8 +46,8 @@ class Clock:
 
     def __init__(self, seconds: float, seen, end, talks: bool = False):
         self.seconds, self.seen, self.end, self.expired = seconds, seen, end, False
-        self.idle = 0.0 if talks else IDLE
-        self.closed, self.thread = threading.Event(), threading.Thread(target=self._watch)
+        self.talks, self.closed = talks, threading.Event()
+        self.thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Clock:
         self.begun = time.monotonic()
@@ -62,9 +65,9 @@ class Clock:
     def used(self) -> float:
         """Seconds that count so far."""
         worked, delayed = self.seen() or (None, None)
-        if delayed is None or self.idle == 0:
-            return used(self.waited(), worked, self.idle)
-        return self.waited() - delayed
+        if delayed is None or self.talks:
+            return used(self.waited(), worked, self.talks)
+        return max(worked, self.waited() - delayed)
 
     def _watch(self) -> None:
         left = self.seconds
@@ -106,13 +109,16 @@ def seen(root: int, inside: int | None = None) -> tuple[float, float | None] | N
 
 
 def delayed(number: int) -> float | None:
-    """Seconds for which a process's first thread was ready and had no processor; None where the
-    system does not count them."""
-    try:
-        worked, waited, _ = map(int, Path(f"/proc/{number}/schedstat").read_text().split())
-    except (OSError, ValueError):
-        return None
-    return waited / 1e9 if worked else None
+    """Seconds for which a process's threads were ready and had no processor; None where the system
+    does not count them."""
+    waited = []
+    for path in Path(f"/proc/{number}/task").glob("*/schedstat"):
+        try:
+            worked, delay, _ = map(int, path.read_text().split())
+        except (OSError, ValueError):
+            continue                    # the thread has ended meanwhile
+        waited += [delay / 1e9] if worked else []
+    return sum(waited) if waited else None
 
 
 def descendants(root: int, children: dict) -> list[int]:

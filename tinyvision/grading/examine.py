@@ -30,7 +30,8 @@ class Runner:
 
     def ask(self, request: dict, blobs, seconds: float, cap: int, talk=None):
         """As `sandbox.Session.ask`; Stopped if the grader was interrupted meanwhile. A worker that
-        ended as a whole gets a second chance: the machine may have been short of memory."""
+        ended as a whole, or whose fork was killed, gets a second chance: the machine may have been
+        short of memory."""
         request = request | ({"whole": True} if self.whole else {})
         for _ in range(2):
             if self.session is None or not self.session.alive:
@@ -39,7 +40,8 @@ class Runner:
             self.spent += header["seconds"]
             if self.stopped():
                 raise Stopped
-            if header["status"] != "crashed-worker":
+            if header["status"] != "crashed-worker" and (
+                    header["status"], header.get("message")) != ("crashed", "SIGKILL"):
                 break
         return header, answers
 
@@ -82,8 +84,10 @@ def examine(submission, assignment, level: str, repeat: bool = True, stopped=lam
         trials = Trials(assignment, runner)
         trials.run_all(watch, quick=repeat)
         if trials.better_whole():
-            trials = Trials(assignment, runner, trials.end)
-            trials.run_all(watch, quick=repeat)
+            other = Trials(assignment, runner, trials.end)
+            other.run_all(watch, quick=repeat)
+            runner.whole = other.right() > trials.right()
+            trials = other if runner.whole else trials
         if repeat:
             trials.repeat_all()
         trials.diagnose()

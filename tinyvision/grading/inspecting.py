@@ -188,7 +188,9 @@ def replay_notebook(again: Replay, path: Path) -> Path:
             f"{again.case.name}\n\n{again.verdict}: {again.message}\n\nThe cells below run the "
             "student's own code in this notebook, without a sandbox. Read it first.")
     cells = [notebooks.cell("head", "markdown", head, {})]
-    cells += [notebooks.cell(f"cell_{i}", "code", text, {}) for i, text in enumerate(texts, 1)]
+    goes_on = {"tags": ["raises-exception"]}    # "Run all" does not stop at a cell that fails
+    cells += [notebooks.cell(f"cell_{i}", "code", text, goes_on if 1 < i <= 1 + len(codes) else {})
+              for i, text in enumerate(texts, 1)]
     write(path, notebooks.notebook(cells, name))
     return path
 

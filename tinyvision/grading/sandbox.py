@@ -166,9 +166,9 @@ class Session:
                                  "message": "the whole process ended"}, []
             except (ValueError, struct.error) as error:
                 header, blobs = {"status": "garbled", "message": str(error)}, []
-        if limit.expired:
+        if limit.expired or worked is not None and worked > seconds:   # by threads, unseen so far
             return {"status": "timeout", "seconds": seconds}, []
-        return header | {"seconds": clock.used(limit.waited(), worked, limit.idle)}, blobs
+        return header | {"seconds": clock.used(limit.waited(), worked, limit.talks)}, blobs
 
     def _step(self, message: bytes, cap: int) -> tuple[dict, list[bytes]]:
         """One message there and one back; EOFError where none comes."""

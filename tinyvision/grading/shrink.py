@@ -67,8 +67,9 @@ def steps(exercise, alike, case):
 def cuts(alike, args):
     """Arguments with one group of axes cut to one, to half, to every other length if it is short;
     then without one of their rows."""
-    for axes in joined(alike):
-        length = args[axes[0][0]].shape[axes[0][1]] if present(args, axes) else 0
+    for group in joined(alike):
+        axes = [one for one in group if present(args, *one[:2])]
+        length = args[axes[0][0]].shape[axes[0][1]] if axes else 0
         lengths = (1, length // 2, *range(2, length)) if length <= SHORT else (
             1, length // 2, length - 1)
         kept = [range(shorter) for shorter in dict.fromkeys(lengths) if 1 <= shorter < length]
@@ -79,9 +80,9 @@ def cuts(alike, args):
                         for i, arg in enumerate(args))
 
 
-def present(args, axes) -> bool:
-    """Whether all arguments of a group are arrays here (an optional one may be None)."""
-    return all(isinstance(args[at], np.ndarray) and args[at].ndim > axis for at, axis, _ in axes)
+def present(args, at: int, axis: int) -> bool:
+    """Whether an argument is an array here and has this axis (an optional one may be None)."""
+    return isinstance(args[at], np.ndarray) and args[at].ndim > axis
 
 
 def cut(arg, axes, rows, length: int):
@@ -111,14 +112,21 @@ def times(longer, shorter) -> int:
 
 
 def tied(alike) -> list[list[tuple[int, int]]]:
-    """Groups of (argument, axis) that are equally long in every case, and not always the same."""
+    """Groups of (argument, axis) that are equally long in every case, and not always the same. An
+    optional argument belongs to the only group that it agrees with wherever it is there."""
     groups: dict[tuple, list] = {}
-    first = alike[0].args
-    for at, arg in enumerate(first):
-        for axis in range(arg.ndim if isinstance(arg, np.ndarray) else 0):
+    for at in range(len(alike[0].args)):
+        there = [case.args[at].ndim for case in alike
+                 if at < len(case.args) and isinstance(case.args[at], np.ndarray)]
+        for axis in range(max(there, default=0)):
             lengths = tuple(length_of(case.args, at, axis) for case in alike)
-            if len(set(lengths) - {None}) > 1:
+            if len(set(lengths) - {None}) > (None not in lengths):
                 groups.setdefault(lengths, []).append((at, axis))
+    for lengths in [lengths for lengths in groups if None in lengths]:
+        alike_ = [other for other in groups if None not in other and all(
+            a in (None, b) for a, b in zip(lengths, other))]
+        if len(alike_) == 1:
+            groups[alike_[0]] += groups.pop(lengths)
     return list(groups.values())
 
 

@@ -160,10 +160,14 @@ class Trials:
             return False
         cases, self.runner.whole = self.assignment.cases, True
         answers = self.calls([(i, self.assignment) for i in range(len(cases))], 2 + PATIENCE)
-        self.runner.whole = sum(case.points for case, answer, right in zip(
-            cases, answers, self.assignment.expected) if is_right(answer, right)) > sum(
-                case.points for i, case in enumerate(cases) if self.verdicts[i] is Verdict.OK)
+        self.runner.whole = self.right() < sum(case.points for case, answer, right in zip(
+            cases, answers, self.assignment.expected) if is_right(answer, right))
         return self.runner.whole
+
+    def right(self) -> float:
+        """The points of the cases that are right."""
+        return sum(case.points for i, case in enumerate(self.assignment.cases)
+                   if self.verdicts[i] is Verdict.OK)
 
     # ---- a second time ---------------------------------------------------------------------------
 
@@ -172,8 +176,9 @@ class Trials:
 
         All calls run in one new process, the last case first, before each one with the public
         numbers, which have the same shapes: an answer that was kept by shape, a global that another
-        call has to set, or any other trace of an earlier call, shows. Functions of which a case
-        timed out are left out.
+        call has to set, or any other trace of an earlier call, shows. The very first call is the
+        last case, too: of the smallest nothing shows that is wrong once only. Functions of which a
+        case timed out are left out.
         """
         if not self.repeatable():
             return
@@ -205,13 +210,15 @@ class Trials:
                 if self.assignment.cases[i].function not in self.left]
 
     def sequence(self) -> tuple[dict, dict]:
-        """(answers again, answers to public numbers): case number -> (header, blobs)."""
+        """(answers again, answers to public numbers): case number -> [(header, blobs), ...]."""
         known = self.assignment.public if not self.assignment.is_public else None
         ours = self.repeatable()
-        asked = [(i, source) for i in reversed(ours)
-                 for source in ((known, self.assignment) if known else (self.assignment,))]
-        both = self.calls(asked, 2 + 4 * sum(self.times.values()))
-        found = {one: answer for one, answer in zip(asked, both)}
+        asked = [(ours[-1], self.assignment)] + [
+            (i, source) for i in reversed(ours)
+            for source in ((known, self.assignment) if known else (self.assignment,))]
+        found: dict = {}
+        for one, answer in zip(asked, self.calls(asked, 2 + 4 * sum(self.times.values()))):
+            found.setdefault(one, []).append(answer)
         return tuple({i: found[i, source] for i in ours} if source and found else {}
                      for source in (self.assignment, known))
 
@@ -232,8 +239,9 @@ class Trials:
         return [talk.told(k, *one) for k, one in enumerate(several)] if talk else several
 
     def agreeing(self, again: dict) -> set[int]:
-        """The cases whose second run, of ``again``, agrees with the first."""
-        return {i for i in self.answers if i in again and self.agrees(i, *again[i])}
+        """The cases whose further runs, of ``again``, agree with the first."""
+        return {i for i in self.answers if i in again and all(
+            self.agrees(i, *one) for one in again[i])}
 
     def agrees(self, i: int, header: dict, blobs) -> bool:
         """Whether a second run has the same verdict and, where that is not OK, the same numbers."""
@@ -255,7 +263,7 @@ class Trials:
         if not any(verdict in WRONG for verdict in self.verdicts.values()):
             return False
         return len(answers) == len(self.verdicts) and all(
-            is_right(answers[i], right)
+            is_right(*answers[i], right)
             for i, right in enumerate(self.assignment.public.expected))
 
     # ---- on record -------------------------------------------------------------------------------

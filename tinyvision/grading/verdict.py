@@ -129,7 +129,10 @@ def received(header: dict, blobs: list[bytes]) -> tuple[Answer, list[bytes]]:
 def _array(about: dict, blobs: list[bytes]) -> np.ndarray | None:
     if "blob" not in about:
         return None
-    dtype, shape = np.dtype(str(about["dtype"])), tuple(int(n) for n in about["shape"])
+    try:
+        dtype, shape = np.dtype(str(about["dtype"])), tuple(int(n) for n in about["shape"])
+    except SyntaxError as error:        # numpy evaluates a part of the text
+        raise ValueError(f"an array of dtype {str(about['dtype'])[:80]!r}") from error
     if dtype.kind not in "biufc" or min(shape, default=0) < 0 or len(shape) > 32:
         raise ValueError(f"an array of dtype {dtype} and shape {shape}")
     data = np.frombuffer(blobs[int(about["blob"])], dtype)

@@ -130,7 +130,11 @@ def called(submission: Submission, request: dict, arguments, answers: list, driv
     except SyntaxError as error:
         return {"status": "syntax", "error": about_syntax(error)}
     except BaseException as error:
-        return {"status": "exception", "error": about(error, submission)}
+        found = about(error, submission)
+        if isinstance(error, NameError) and submission.failed:
+            earlier = submission.failed[0]
+            found["message"] += f" (before: {type(earlier).__name__[:80]}: {words(earlier)[:200]})"
+        return {"status": "exception", "error": found}
     return answered(returned, args, answers, request["cap"])
 
 

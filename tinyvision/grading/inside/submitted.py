@@ -7,6 +7,7 @@ neither definition nor quick is stopped: it may train for an hour.
 """
 from __future__ import annotations
 
+import __future__
 import ast
 import contextlib
 import difflib
@@ -138,9 +139,11 @@ class Submission:
 
     def begin(self) -> None:
         """A new module's name space."""
-        module = types.ModuleType("submission")
+        module, self.flags = types.ModuleType("submission"), 0
         sys.modules["submission"], self.space = module, module.__dict__
         self.space.update(plots.JUPYTER, exit=sys.exit, quit=sys.exit, __file__=self.name)
+        if self.notebook:               # there it always is
+            self.space["__name__"] = "__main__"
 
     def execute_statements(self) -> None:
         """Run what the graded functions need, or everything, and survive what fails."""
@@ -154,8 +157,10 @@ class Submission:
                              else clock.half())
 
     def run(self, body: list, title: str) -> None:
-        """Run statements of one cell."""
-        exec(compile(ast.Module(body, []), title, "exec", dont_inherit=True), self.space)
+        """Run statements of one cell; what one imports from the future holds for all that follow."""
+        self.flags |= future(body)
+        exec(compile(ast.Module(body, []), title, "exec", self.flags, dont_inherit=True),
+             self.space)
 
     def survive(self, node: ast.stmt, title: str, within) -> None:
         """Run a statement ``within`` a context, and survive how it ends."""
@@ -201,8 +206,9 @@ class Submission:
             return driver(chosen, *args), args
         try:
             return chosen(*args), args
-        except TypeError:
-            fits(chosen, args)
+        except TypeError as error:
+            if not error.__traceback__.tb_next:         # none of the function's own lines ran
+                fits(chosen, args)
             raise
 
     def similar(self, function: str) -> list[str]:
@@ -211,6 +217,14 @@ class Submission:
                  for name, value in self.space.items() if callable(value)}
         wanted = re.sub(r"[^a-z0-9]", "", function.lower())
         return [names[near] for near in difflib.get_close_matches(wanted, names, 3, 0.8)]
+
+
+def future(body: list) -> int:
+    """The compiler's flags for what statements import from ``__future__``."""
+    names = [item.name for node in body if isinstance(node, ast.ImportFrom)
+             and node.module == "__future__" for item in node.names]
+    return functools.reduce(lambda flags, name: flags | getattr(
+        __future__, name).compiler_flag, names, 0)
 
 
 class LookupFailed(Exception):
