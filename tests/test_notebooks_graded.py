@@ -147,6 +147,15 @@ def test_what_is_imported_from_the_future_holds_for_all_cells():
 
 
 @fork
+def test_old_notebooks_and_empty_cells():
+    old = json.dumps({"nbformat": 3, "metadata": {}, "worksheets": [{"cells": []}]})
+    record = graded("box_iou", old, suffix="ipynb")
+    assert record["verdict"] == "UNREADABLE" and "save it anew" in record["message"]
+    empty = notebook("import numpy as np\nEPS = 0.0", None, IOU)
+    assert graded("box_iou", empty, suffix="ipynb")["verdict"] == "OK"
+
+
+@fork
 def test_a_notebook_is_main_and_a_file_is_none():
     guarded = "import numpy as np\nif __name__ == '__main__':\n    EPS = float(0)\n"
     record = graded("box_iou", notebook(guarded, IOU), suffix="ipynb")

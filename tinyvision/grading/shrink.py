@@ -123,10 +123,10 @@ def tied(alike) -> list[list[tuple[int, int]]]:
             if len(set(lengths) - {None}) > (None not in lengths):
                 groups.setdefault(lengths, []).append((at, axis))
     for lengths in [lengths for lengths in groups if None in lengths]:
-        alike_ = [other for other in groups if None not in other and all(
+        agreeing = [other for other in groups if None not in other and all(
             a in (None, b) for a, b in zip(lengths, other))]
-        if len(alike_) == 1:
-            groups[alike_[0]] += groups.pop(lengths)
+        if len(agreeing) == 1:
+            groups[agreeing[0]] += groups.pop(lengths)
     return list(groups.values())
 
 

@@ -58,10 +58,13 @@ def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
             error.filename = name
             raise
     try:
-        cells = json.loads(source.decode("utf-8-sig"))["cells"]
+        book = json.loads(source.decode("utf-8-sig"))
+        if "worksheets" in book:
+            raise Unreadable("a notebook of format 3 or older: open it in Jupyter and save it anew")
+        cells = book["cells"]
         codes = [(i, cell["source"]) for i, cell in enumerate(cells, 1)
                  if cell["cell_type"] == "code"]
-        return [(f"cell {i}", "".join(code)) for i, code in codes]
+        return [(f"cell {i}", "".join(code or "")) for i, code in codes]
     except json.JSONDecodeError as error:
         raise Unreadable(f"not a notebook: {error.msg} (byte {error.pos})") from None
     except RecursionError:
