@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from programs import fork, graded
+from tinyvision.exercises import load
+from tinyvision.exercises.start import solution_text
 from tinyvision.grading.inside import messages, patience, plots
 from tinyvision.grading.inside.needed import needed
 
@@ -183,6 +185,16 @@ def test_all_cells_count_where_that_is_better_only():
     cells[0] = cells[0].replace("0.0]", "9.0]")
     better = graded("box_iou", notebook(*cells, "exec('EPS[1] = 0.0')"), suffix="ipynb")
     assert 0 < alone["score"] < alone["points"] and better["score"] >= alone["score"]
+
+
+@fork
+def test_a_function_that_talks_may_need_all_cells_too():
+    text = solution_text(load("gradcheck"))
+    line = next(line for line in text.split("\n") if line.strip().startswith("return "))
+    cells = ("import numpy as np", "exec('FACTOR = 1.0')", text.replace(line, line.replace(
+        "return ", "assert FACTOR\n" + line[:len(line) - len(line.lstrip())] + "return "), 1))
+    record = graded("gradcheck", notebook(*cells), suffix="ipynb")
+    assert record["score"] == record["points"] and record["whole"], record["cases"]
 
 
 @fork

@@ -70,11 +70,9 @@ def driver_of(request: dict):
 def call(submission: Submission, request: dict, blobs: list, answers: list, ask=None) -> dict:
     """Call one function; ``answers`` gets the bytes that it returned, then those of its inputs."""
     driver = driver_of(request)         # before any line of the student's runs
-    if request.get("talks"):
-        return talk(submission, request, driver, ask)
     library = blobs[request["library"]] if "library" in request else None
-    header = called(submission, request, lambda: decode(request["args"], blobs), answers, driver,
-                    library)
+    header = talk(submission, request, driver, ask) if request.get("talks") else called(
+        submission, request, lambda: decode(request["args"], blobs), answers, driver, library)
     return header | {"partly": True} if submission.partly else header
 
 

@@ -1,9 +1,9 @@
 """A student's file: its text or cells, and the functions in it, which are run.
 
 A ``.py`` file runs whole. Of a notebook, and of a file in which something raises, the statements
-run that are `needed`, in their order; all of them where a name is still missing in a notebook, and
-where the grader asks for it. A statement that fails then costs nothing but itself, one that is
-neither definition nor quick is stopped: it may train for an hour.
+run that are `needed`, in their order; all of them where the grader asks for it. A statement that
+fails then costs nothing but itself, one that is neither definition nor quick is stopped: it may
+train for an hour.
 """
 from __future__ import annotations
 
@@ -186,19 +186,10 @@ class Submission:
             self.execute()
         try:
             return self.call_once(function, arguments(), driver)
-        except (MemoryError, RecursionError, WrongSignature):
+        except (LookupFailed, NameError):
+            if self.failed and not self.notebook:
+                raise self.failed[0]    # of a file: where it stopped
             raise
-        except (LookupFailed, NameError) as error:
-            if not self.notebook:
-                raise (self.failed or [error])[0]
-            if self.whole:
-                raise
-        except Exception:               # an attribute or a key that another cell makes, maybe
-            if not self.notebook or self.whole:
-                raise
-        self.whole = True
-        self.execute()
-        return self.call_once(function, arguments(), driver)
 
     def call_once(self, function: str, args: tuple, driver) -> tuple[object, tuple]:
         """Look the function up and call it; see why where that fails by its arguments."""
