@@ -28,7 +28,7 @@ from tinyvision.grading import (course, engines, grader, overrides, sandbox,  # 
                                 selection, store)
 from tinyvision.grading.live import Live  # noqa: E402
 from tinyvision.grading.marks import Mark, mark  # noqa: E402
-from tinyvision.grading.pages import data, parts, pictures  # noqa: E402
+from tinyvision.grading.pages import data, overview, parts, pictures  # noqa: E402
 from tinyvision.grading.pages.student import student_page  # noqa: E402
 from tinyvision.grading.report import figures, write_report  # noqa: E402
 from tinyvision.grading.summary import Summary, summary_text  # noqa: E402
@@ -680,14 +680,43 @@ def test_statistics_of_a_class():
     failed = data.Item(record("GRADER_ERROR", None), Mark(None, 10.0), "x")
     syntax = data.Item(record("SYNTAX", 0.0), Mark(0.0, 10.0), "y")
     items = [item(4.0, "a", "b"), item(4.0, "a"), item(10.0), item(9.9, "", "a"), failed, syntax]
+    (whole,) = data.parts("nms", items)
+    assert whole.shares == data.shares(items)
     assert data.histogram(data.shares(items)) == [1, 0, 0, 0, 2, 0, 0, 0, 0, 1, 1]
     assert data.median(data.shares(items)) == 0.4
     assert data.mean(data.shares(items)) == pytest.approx(27.9 / 50)
-    assert [(one.name, len(one.items)) for one in data.mistakes(items)] == [
+    assert [(one.name, len(one.items)) for one in data.mistakes(whole)] == [
         ("a", 3), ("b", 1), ("", 1)]
-    easy, hard = data.difficulty(items)
+    easy, hard = data.difficulty(whole)
     assert easy == ("nms", "easy", 16 / 20) and hard[2] == pytest.approx(11.9 / 30)
     assert data.to_look_at(items) == [(failed, "")]
+
+
+def test_the_class_page_tells_the_parts_of_an_assignment_apart():
+    about = {"title": "Homework 3", "lecture": "L 1; L 2", "parts": [
+        {"name": "iou", "title": "Overlap", "lecture": "L 1", "functions": ["iou"]},
+        {"name": "conv", "title": "Windows", "lecture": "L 2", "functions": ["conv", "back"]}]}
+
+    def item(student, mark, found=(), **earned):
+        cases = [{"function": name, "name": f"{name} 1", "points": 4.0, "earned": value,
+                  "verdict": "OK"} for name, value in earned.items()]
+        return data.Item(record("WRONG_VALUE", mark.score, student=student, cases=cases,
+                                diagnoses=found, exercise="hw3"), mark, student, about)
+    flipped = {"function": "conv", "name": "kernel-flipped", "hint": "Turned."}
+    items = [item("ada", Mark(12.0, 12.0), iou=4.0, conv=4.0, back=4.0),
+             item("bob", Mark(5.0, 12.0), [flipped], iou=4.0, conv=1.0, back=0.0),
+             item("cleo", Mark(7.0, 12.0, by_hand={"back": 3.0}), iou=4.0, conv=0.0, back=0.0),
+             item("dan", Mark(0.0, 12.0)), item("eve", Mark(6.0, 12.0))]
+    first, second = data.parts("hw3", items)
+    assert first.shares == [0, 1, 1, 1]                 # nobody knows where eve's are, by hand
+    assert second.shares == [0, 1 / 8, 3 / 8, 1]
+    assert not data.mistakes(first) and [m.name for m in data.mistakes(second)] == [
+        "kernel-flipped"]
+    assert [case for _, case, _ in data.difficulty(second)] == ["conv 1", "back 1"]
+    text = text_of(overview.class_page(items, [], [], []))
+    assert "Homework 3 hw3 5 50 % 50 %" in text and "Overlap iou · L 1 5 75 % 100 %" in text
+    assert "Windows to teach again: L 2 conv 1 20 % kernel flipped" in text
+    assert "L 1; L 2" not in text and "Overlap to teach again" not in text
 
 
 def test_a_mark_is_what_counts_and_its_reason_is_told(out):

@@ -195,6 +195,7 @@ def exercise_of(submission) -> str | None:
 def describe(exercise) -> dict:
     """What pages and comparisons need to know of an exercise, as JSON has it."""
     from tinyvision.exercises import start
+    from tinyvision.exercises.homework import parts_of
     texts = {}
     for name, make in (("stub", start.stub), ("solution", start.solution_text)):
         try:
@@ -206,7 +207,9 @@ def describe(exercise) -> dict:
         texts = description(exercise)
     return {"name": exercise.name, "title": exercise.title, "lecture": exercise.lecture,
             "source": exercise.source, "due": getattr(exercise, "due", None),
-            "late": getattr(exercise, "late", {})} | texts
+            "late": getattr(exercise, "late", {}), "parts": [
+                {"name": part.name, "title": part.title, "lecture": part.lecture,
+                 "functions": list(part.functions)} for part in parts_of(exercise)]} | texts
 
 
 def examined(submission, assignment: Assignment, level: str,

@@ -74,6 +74,56 @@ def median(values: list[float]) -> float | None:
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """An exercise, or one of those that an assignment is made of.
+
+    Attributes:
+        name, title, lecture: the exercise's.
+        functions: what of the items is about it; None for everything.
+        items: of those who handed it in.
+    """
+    name: str
+    title: str
+    lecture: str
+    functions: frozenset[str] | None
+    items: list
+
+    def has(self, found: dict) -> bool:
+        """Whether a case or a diagnosis is about this part."""
+        return self.functions is None or found["function"] in self.functions
+
+    @property
+    def shares(self) -> list[float]:
+        """The shares of those that have one, sorted."""
+        found = map(self._share, self.items)
+        return sorted(share for share in found if share is not None)
+
+    def _share(self, item: Item) -> float | None:
+        """Of an assignment's part what its functions earned, before lateness. A mark by hand for
+        the whole says nothing of the parts of a program that did not run."""
+        if self.functions is None or item.share is None:
+            return item.share
+        points, earned = 0.0, {}
+        for case in filter(self.has, item.record["cases"]):
+            points += case["points"]
+            earned[case["function"]] = earned.get(case["function"], 0.0) + case["earned"]
+        if not points:
+            return None if item.share else 0.0
+        given = item.mark.by_hand
+        return sum(given.get(function, value) for function, value in earned.items()) / points
+
+
+def parts(name: str, items: list[Item]) -> list[Part]:
+    """What the items of one exercise are about: the exercise, or each part of an assignment."""
+    about = items[0].about
+    known = about.get("parts") or ()
+    if len(known) < 2:
+        return [Part(name, items[0].title, about.get("lecture", ""), None, items)]
+    return [Part(part["name"], part["title"], part["lecture"], frozenset(part["functions"]), items)
+            for part in known]
+
+
 def histogram(values: list[float]) -> list[int]:
     """How many lie in each tenth; the eleventh bar holds those with everything right."""
     counts = [0] * 11
@@ -93,11 +143,11 @@ class Common:
     items: list
 
 
-def mistakes(items: list[Item]) -> list[Common]:
-    """The mistakes of one exercise's items, the most frequent first; a submission counts once."""
+def mistakes(part: Part) -> list[Common]:
+    """The mistakes of one part, the most frequent first; a submission counts once."""
     found: dict[tuple[str, str], Common] = {}
-    for item in items:
-        for one in item.record["diagnoses"]:
+    for item in part.items:
+        for one in filter(part.has, item.record["diagnoses"]):
             key = (one["function"], one["name"])
             common = found.setdefault(key, Common(
                 *key, one["hint"], one.get("counterexample"), []))
@@ -106,13 +156,13 @@ def mistakes(items: list[Item]) -> list[Common]:
     return sorted(found.values(), key=lambda c: (not c.name, -len(c.items), c.function, c.name))
 
 
-def difficulty(items: list[Item]) -> list[tuple[str, str, float]]:
-    """(function, case, share of the points that were earned) of one exercise's cases, in order.
+def difficulty(part: Part) -> list[tuple[str, str, float]]:
+    """(function, case, share of the points that were earned) of one part's cases, in order.
     A submission that did not come to its cases has earned nothing in any."""
     earned, points = collections.Counter(), {}
-    judged = [item for item in items if item.record["verdict"] != FAULT]
+    judged = [item for item in part.items if item.record["verdict"] != FAULT]
     for item in judged:
-        for case in item.record["cases"]:
+        for case in filter(part.has, item.record["cases"]):
             key = (case["function"], case["name"])
             points[key] = case["points"]
             earned[key] += case["earned"]

@@ -27,14 +27,16 @@ def class_page(items: list, groups: list, missing: list[str], notes: list[str],
     """
     everything, items = items, [item for item in items if item.mark.counts]
     exercises = data.by_exercise(items)
-    hardest = dict(sorted(exercises.items(), key=lambda one: data.mean(data.shares(one[1])) or 0.0))
+    each = {name: data.parts(name, found) for name, found in exercises.items()}
+    hardest = sorted((part for found in each.values() for part in found),
+                     key=lambda part: data.mean(part.shares) or 0.0)
     students = data.by_student(everything)
     levels = "; ".join(sorted({_isolation(item.record) for item in items
                                if item.record["cases"]})) or "–"
     body = (f'<p class="eyebrow">class report</p><h1>{_title(exercises, items)}</h1>'
             f'<p class="soft">{parts.counted(len(everything), "submission")} of '
             f'{parts.counted(len(students), "student")} · isolation {escape(levels)}</p>'
-            f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises)}"
+            f"{_tiles(items, groups, missing)}{_marks(items)}{_exercises(exercises, each)}"
             f"{_mistakes(hardest)}{_cases(hardest)}{_similar(groups)}"
             f"{_look(everything, [*missing, *notes])}"
             f"{_everybody(students, list(exercises), exercises, absent)}")
@@ -84,37 +86,42 @@ def _marks(items) -> str:
         f'<div class="card"><h3>How submissions ended</h3><table>{rows}</table></div></div>'))
 
 
-def _exercises(exercises: dict) -> str:
+def _exercises(exercises: dict, each: dict) -> str:
+    """A row for each exercise; below an assignment's one for each of its parts."""
     rows = []
     for name, items in exercises.items():
-        shares = data.shares(items)
-        spark = parts.bars(data.histogram(shares), TENTHS, "spark", TONES)
-        about = items[0].about
-        rows.append(
-            f'<tr><td class="about"><b>{escape(items[0].title)}</b><br><span class="soft small">'
-            f'<code>{escape(name)}</code> · {escape(about.get("lecture", ""))}</span></td>'
-            f'<td class="num">{len(items)}</td><td class="num">{percent(data.mean(shares))}</td>'
-            f'<td class="num">{percent(data.median(shares))}</td><td>{spark}</td></tr>')
+        found = each[name]
+        whole = found[0] if len(found) == 1 else data.Part(name, items[0].title, "", None, items)
+        rows += [_row(whole), *(_row(part, "part") for part in found if part is not whole)]
     head = ('<tr><th>exercise</th><th class="num">submissions</th><th class="num">mean</th>'
             '<th class="num">median</th><th>from 0 to 100 %</th></tr>')
     table = rows and f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
     return parts.section("Exercises", table or "")
 
 
-def _mistakes(exercises: dict) -> str:
+def _row(part: data.Part, kind: str = "") -> str:
+    shares = part.shares
+    spark = parts.bars(data.histogram(shares), TENTHS, "spark", TONES)
+    said = " · ".join(filter(None, [f"<code>{escape(part.name)}</code>", escape(part.lecture)]))
+    return (f'<tr><td class="about {kind}"><b>{escape(part.title)}</b><br>'
+            f'<span class="soft small">{said}</span></td>'
+            f'<td class="num">{len(part.items)}</td><td class="num">{percent(data.mean(shares))}'
+            f'</td><td class="num">{percent(data.median(shares))}</td><td>{spark}</td></tr>')
+
+
+def _mistakes(hardest: list) -> str:
     cards = []
-    for name, items in exercises.items():
-        found = data.mistakes(items)
+    for part in hardest:
+        found = data.mistakes(part)
         known = [common for common in found if common.name]
         unknown = len({id(item) for common in found if not common.name for item in common.items})
         rest = f'<p class="who">{parts.counted(unknown, "submission")} with something that was ' \
                "not recognised</p>" if unknown else ""
         if known or unknown:
-            lecture = items[0].about.get("lecture", "")
-            again = f'<p class="soft small">to teach again: <b>{escape(lecture)}</b></p>' \
-                if known and lecture else ""
-            cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>{again}'
-                         f"{_by_function(known, items)}{rest}</div>")
+            again = f'<p class="soft small">to teach again: <b>{escape(part.lecture)}</b></p>' \
+                if known and part.lecture else ""
+            cards.append(f'<div class="card"><h3>{escape(part.title)}</h3>{again}'
+                         f"{_by_function(known, part.items)}{rest}</div>")
     return parts.section("Most common mistakes",
                          cards and f'<div class="grid">{"".join(cards)}</div>',
                          "The exercise with the lowest mean comes first.", "mistakes")
@@ -161,15 +168,15 @@ def _call(example: dict | None) -> str:
             f'<code>{yours}</code><span class="soft">, not</span> <code>{expected}</code></p>')
 
 
-def _cases(exercises: dict) -> str:
+def _cases(hardest: list) -> str:
     """For each exercise its cases; red where less than half of the points were earned."""
     cards = []
-    for items in exercises.values():
-        found = data.difficulty(items)
+    for part in hardest:
+        found = data.difficulty(part)
         several = len({function for function, *_ in found}) > 1
         rows = "".join(_difficulty(*one, several) for one in found)
         if rows:
-            cards.append(f'<div class="card"><h3>{escape(items[0].title)}</h3>'
+            cards.append(f'<div class="card"><h3>{escape(part.title)}</h3>'
                          f'<table class="cases">{rows}</table></div>')
     return parts.section("Difficulty", cards and f'<div class="grid">{"".join(cards)}</div>',
                          "The share of a case's points that the class earned.", "difficulty")

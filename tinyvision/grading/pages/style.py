@@ -97,6 +97,7 @@ th,td{padding:8px 14px 8px 0;border-bottom:1px solid var(--line);vertical-align:
 tr:last-child td{border-bottom:0}
 td .meter{min-width:90px}
 .about{min-width:190px}
+td.part{padding-left:28px}
 .matrix td,.matrix th{padding:4px 6px;text-align:center;border:0}
 .matrix th:first-child,.matrix td:first-child{text-align:left;padding-left:0;
 min-width:11em;overflow-wrap:anywhere}
