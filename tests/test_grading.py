@@ -808,6 +808,8 @@ def test_grade_command_prints_the_summary(tmp_path, capsys):
     assert command(["grade", str(folder / "nowhere"), "-o", str(out)]) == 2
     assert command(["grade", "maths", str(folder), "-o", str(out)]) == 2
     assert "there is no exercise 'maths'" in capsys.readouterr().err
+    assert command(["grade", str(folder), "mix", "-o", str(out)]) == 2
+    assert "comes last: tinyvision grade mix" in capsys.readouterr().err
 
 
 # ---- messages ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from tinyvision.grading.checking import EVERYTHING, check
 from tinyvision.grading.grader import IsolationError, grade
@@ -41,12 +42,16 @@ def run_grade(args) -> int:
     if len(args.where) > 2:
         print("grade: give one folder, and at most one exercise before it", file=sys.stderr)
         return 2
+    folder, exercise = args.where[-1], args.where[0] if len(args.where) == 2 else None
+    if exercise and Path(exercise).is_dir() and not Path(folder).is_dir():
+        print(f"grade: {exercise} is the folder, and it comes last: tinyvision grade {folder} "
+              f"{exercise} ...", file=sys.stderr)
+        return 2
     try:
         if args.pattern:
-            print(overview(find(args.where[-1], args.pattern)), flush=True)
-        summary = grade(args.where[-1], args.out, args.where[0] if len(args.where) == 2 else None,
-                        args.isolation, args.jobs, args.seed, pattern=args.pattern,
-                        fork_server=args.fork_server, **grade_options(args))
+            print(overview(find(folder, args.pattern)), flush=True)
+        summary = grade(folder, args.out, exercise, args.isolation, args.jobs, args.seed,
+                        pattern=args.pattern, fork_server=args.fork_server, **grade_options(args))
     except (ValueError, IsolationError) as error:
         print(error, file=sys.stderr)
         return 2
