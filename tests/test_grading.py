@@ -735,7 +735,7 @@ def test_the_report_escapes_everything_and_shows_pictures(tmp_path):
     assert not any("<script" in page or "<img src=x" in page for page in pages)
     assert any("&lt;script&gt;" in page for page in pages)
     page = (tmp_path / "out/students/b.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 6
+    assert page.count("data:image/svg+xml;base64,") == 8     # each of four panels
 
 
 def test_terminal_escapes_of_students_are_removed():

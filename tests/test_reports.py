@@ -642,6 +642,22 @@ def test_a_picture_of_anything_can_be_drawn():
     assert [title for title, *_ in other] == ["expected", "yours"]
 
 
+def test_a_frame_joins_the_first_wrong_number_to_what_it_comes_from(out):
+    path = next(path for path in (out / "results/Chidi Okafor").glob("*.json")
+                if json.loads(path.read_text()).get("exercise") == "conv2d")
+    case = next(case for case in json.loads(path.read_text())["cases"] if case["name"]
+                == "2x3 kernel")
+    picture = case["picture"]
+    assert picture["first"] == [[1, 0], [0, 0]] and picture["argument"] == "x[0, 0, :, :]"
+    assert picture["used"] == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
+    expected, yours, difference, comes = pictures.panels(picture)
+    assert comes[0] == "the framed one comes from x[0, 0, :, :]" and len(comes[1]) == 3
+    assert [kind for kind, _ in expected[-1] + yours[-1] + difference[-1] + comes[-1]] == [
+        "u", "w", "w", "u"]
+    assert "the framed one comes from x[0, 0, :, :]: 3 by 4 numbers" in (
+        out / "students/Chidi Okafor.html").read_text()
+
+
 @pytest.mark.parametrize("title, place", [
     ("[:, :]", ""), ("[:]", ""), ("[]", ""), ("answer 2 [:, :]", "answer 2"), ("", ""),
     ("[0, 1, :, :]", "[0, 1, :, :]"), ("answer 1 [3, :, :]", "answer 1 [3, :, :]")])

@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyvision.grading.receptive import Field
 from tinyvision.grading.verdict import DIGITS, Judgement, number, telling
 
 PICTURE_SIDE = 16                       # rows and columns at most
 
 
-def picture(answer, expected, judgement: Judgement) -> dict | None:
-    """The plane of numbers around the first wrong one: expected, received, and which are wrong."""
+def picture(answer, expected, judgement: Judgement, made_of: Field | None = None) -> dict:
+    """The plane of numbers around the first wrong one: expected, received, and which are wrong;
+    and, where it is known, the part of an argument that this number is made of."""
     got, want = answer.parts[judgement.part], expected.parts[judgement.part]
     index = judgement.index or (0,) * want.ndim
     windows, digits = {"expected": _window(want, index)}, DIGITS
@@ -19,8 +21,15 @@ def picture(answer, expected, judgement: Judgement) -> dict | None:
     if judgement.wrong is not None:
         windows["wrong"] = _window(judgement.wrong.astype(np.int64), index)
         digits = _telling(_window(got, index), windows["expected"], windows["wrong"])
+    if made_of is not None:
+        first, middle = np.zeros(want.shape, np.int64), np.argwhere(made_of.used).mean(axis=0)
+        first[index] = 1
+        windows["first"] = _window(first, index)
+        windows["input"], windows["used"] = (_window(plane, tuple(middle.astype(int))) for plane in
+                                             (made_of.plane, made_of.used.astype(np.int64)))
     planes = {name: [[_cell(value, digits) for value in row] for row in window]
               for name, window in windows.items()}
+    planes |= {"argument": made_of.argument} if made_of is not None else {}
     leading = [str(i) for i in index[:-2]] + [":"] * min(2, want.ndim)
     part = f"answer {judgement.part + 1} " if expected.several else ""
     return planes | {"title": f"{part}[{', '.join(leading)}]"}

@@ -11,12 +11,13 @@ from tinyvision.grading.diagnosis import MISTYPED, UNKNOWN, WRONG, Diagnosis, di
 from tinyvision.grading.follow import follows
 from tinyvision.grading.inside.submitted import PATIENCE
 from tinyvision.grading.pictures import picture
+from tinyvision.grading.receptive import field
 from tinyvision.grading.store import plain
 from tinyvision.grading.talking import Talk
 from tinyvision.grading.verdict import CREDIT, Verdict, credit, judge, received
 from tinyvision.grading.words import explain, frames_of
 
-PICTURES = 3                            # per submission
+PICTURES = 2                            # of each function
 KEPT_OUTPUT = 2000                      # characters of what a student printed
 AGAIN = "a second call with the same input gave another answer"
 TOGETHER = 0.25                         # seconds for all cases in one process
@@ -306,10 +307,11 @@ class Trials:
         cases = [self.case_record(i) for i in range(len(self.assignment.cases))]
         for i, forward in self.followed.items():
             cases[i] |= {"earned": cases[i]["points"], "follow_through": FOLLOWS.format(forward)}
-        pictured = [i for i in self.judgements if self.verdicts[i] in WRONG]
-        for i in smallest(pictured, self.assignment)[:PICTURES]:
-            cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i],
-                                          self.judgements[i])
+        for i in self.pictured():
+            found = self.judgements[i]
+            cases[i]["picture"] = picture(
+                self.answers[i], self.assignment.expected[i], found,
+                found.index and field(self.assignment, i, found.part, found.index))
         score, found = sum(case["earned"] for case in cases), list(map(asdict, self.diagnoses))
         for example in examples:
             function = example.pop("function")
@@ -317,6 +319,13 @@ class Trials:
             next(one for one in [*found, *failed] if one["function"] == function)[
                 "counterexample"] = example
         return {"score": round(score, 4), "cases": cases, "diagnoses": found}
+
+    def pictured(self) -> list[int]:
+        """The cases that pictures are made of: each function's smallest wrong ones."""
+        cases, wrong = self.assignment.cases, [i for i in self.judgements
+                                               if self.verdicts[i] in WRONG]
+        return [i for function in self.assignment.exercise.functions for i in smallest(
+            [i for i in wrong if cases[i].function == function], self.assignment)[:PICTURES]]
 
     def case_record(self, i: int) -> dict:
         """What is kept of one case."""

@@ -1,4 +1,5 @@
-"""A wrong answer as pictures: expected, yours, and the difference, wrong cells outlined.
+"""A wrong answer as pictures: expected, yours, and the difference, wrong cells outlined; and what
+the first wrong number is made of, framed like that number.
 
 Drawn as SVG by hand: sharp at any size, a few kilobytes, dark where the page is dark, and a
 thousand students' pages take seconds.
@@ -12,17 +13,19 @@ import math
 from html import escape
 
 NUMBERED = 10                           # planes up to this side have their numbers written in
-WIDE, HIGH, SMALL = 42, 32, 15          # pixels of a cell with a number, and of one without
+WIDE, HIGH, SMALL = 47, 32, 15          # pixels of a cell with a number, and of one without
 SHADES = 8
 MINUS = "\N{MINUS SIGN}"
 STYLE = """
 .g{fill:#fff;stroke:#d5dce4}.a{fill:#d9480f}.b{fill:#2f6fde}.c{fill:#b3720a}.d{fill:#7c4dd6}
 .x{fill:#c7ced6}.w{fill:none;stroke:#c81e3a;stroke-width:2.2}
+.u{fill:none;stroke:#0b57d0;stroke-width:2.6}
 text{font:12px Inter,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#16202b;
 text-anchor:middle;dominant-baseline:central}
 .l{stroke:#d5dce4;stroke-width:.6;fill:none}
 @media (prefers-color-scheme:dark){.g{fill:#18202a;stroke:#3a4756}.a{fill:#b3400f}.b{fill:#2458b8}
-.c{fill:#946312}.d{fill:#6a41b8}.x{fill:#4a5766}.w{stroke:#ff7a8c}text{fill:#eef2f6}
+.c{fill:#946312}.d{fill:#6a41b8}.x{fill:#4a5766}.w{stroke:#ff7a8c}.u{stroke:#8ab8ff}
+text{fill:#eef2f6}
 .l{stroke:#3a4756}}
 """
 
@@ -55,18 +58,25 @@ def drawings(picture: str) -> tuple:
 
 
 def panels(picture: dict) -> list[tuple]:
-    """(title, rows of numbers, largest magnitude, two colour classes, mask) of each panel."""
+    """(title, rows of numbers, largest magnitude, two colour classes, outlines) of each panel; an
+    outline is (its class, a mask)."""
     planes = {name: [[float(cell) for cell in row] for row in picture[name]]
               for name in ("expected", "received") if name in picture}
     wrong, limit = picture.get("wrong"), _largest(planes["expected"])
-    found = [("expected", planes["expected"], limit, "ab", None)]
+    first = [("u", picture["first"])] if "first" in picture else []
+    found = [("expected", planes["expected"], limit, "ab", first)]
     if "received" not in planes:
         return found
-    found.append(("yours", planes["received"], limit, "ab", wrong))
+    outlined = [("w", wrong)] if wrong else []
+    found.append(("yours", planes["received"], limit, "ab", outlined))
     if wrong and _shape(wrong) == _shape(planes["received"]) == _shape(planes["expected"]):
         difference = [[b - a for a, b in zip(*rows)]
                       for rows in zip(planes["expected"], planes["received"])]
-        found.append(("yours − expected", difference, _largest(difference), "cd", wrong))
+        found.append(("yours − expected", difference, _largest(difference), "cd", outlined))
+    if first:
+        plane = [[float(cell) for cell in row] for row in picture["input"]]
+        found.append((f"the framed one comes from {picture['argument']}", plane, _largest(plane),
+                      "ab", [("u", picture["used"])]))
     return found
 
 
@@ -78,7 +88,7 @@ def _largest(plane) -> float:
     return max((abs(v) for row in plane for v in row if math.isfinite(v)), default=0.0) or 1.0
 
 
-def _drawn(plane, limit: float, colors: str, wrong) -> tuple[int, int, str]:
+def _drawn(plane, limit: float, colors: str, outlines) -> tuple[int, int, str]:
     """(width, height, base64 SVG) of one plane of numbers."""
     rows, columns = _shape(plane)
     numbered = max(rows, columns) <= NUMBERED
@@ -86,7 +96,7 @@ def _drawn(plane, limit: float, colors: str, wrong) -> tuple[int, int, str]:
     width, height = max(1, columns) * wide + 3, max(1, rows) * high + 3
     text = "" if rows and columns else f'<text x="{width / 2}" y="{height / 2}">none</text>'
     parts = [_shaded(plane, limit, colors, wide, high), _lines(rows, columns, wide, high),
-             _outlined(wrong, wide, high), _written(plane) if numbered else "", text]
+             *(_outlined(mask, wide, high, kind) for kind, mask in outlines), _written(plane) if numbered else "", text]
     svg = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1.5 -1.5 {width} {height}">'
            f'<style>{STYLE}</style><path class="g" d="M0 0h{width - 3}v{height - 3}H0z"/>'
            f'{"".join(parts)}</svg>')
@@ -116,9 +126,9 @@ def _lines(rows: int, columns: int, wide: int, high: int) -> str:
     return f'<path class="l" d="{across}{down}"/>' if across or down else ""
 
 
-def _outlined(wrong, wide: int, high: int) -> str:
-    """The wrong cells; many that touch have one outline around them all."""
-    cells = {(row, column) for row, values in enumerate(wrong or ())
+def _outlined(mask, wide: int, high: int, kind: str = "w") -> str:
+    """The cells of a mask; many that touch have one outline around them all."""
+    cells = {(row, column) for row, values in enumerate(mask)
              for column, value in enumerate(values) if value}
     edges = []
     for row, column in sorted(cells):
@@ -129,7 +139,7 @@ def _outlined(wrong, wide: int, high: int) -> str:
                                 ((row, column + 1), f"M{x + wide} {y}v{high}")):
             if neighbour not in cells:
                 edges.append(edge)
-    return f'<path class="w" stroke-linecap="square" d="{"".join(edges)}"/>' if edges else ""
+    return f'<path class="{kind}" stroke-linecap="square" d="{"".join(edges)}"/>' if edges else ""
 
 
 def _written(plane) -> str:

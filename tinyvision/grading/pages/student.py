@@ -168,5 +168,6 @@ def _foot(items: list) -> str:
                        f"<code>{item.record['submission'][:12]}</code>" for item in items)
     return ("<footer><p>Each case was run twice with numbers of its own, in a sandbox, and judged "
             "outside of it; an answer within the rounding error of its own precision is right. In "
-            "the pictures the wrong numbers are outlined. Ask about a mark with these hashes of "
-            f"what you handed in: {hashes}.</p></footer>")
+            "the pictures the wrong numbers are outlined; a frame shows the first of them and the "
+            "numbers that it comes from. Ask about a mark with these hashes of what you handed in: "
+            f"{hashes}.</p></footer>")

@@ -1,0 +1,87 @@
+"""What a number of an answer is made of: what the formula says, of every kind of operation."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinyvision import exercises
+from tinyvision.grading import assignment, receptive
+
+NAMES = [e.name for e in map(exercises.load, exercises.names()) if not e.driver]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """An exercise with its public numbers, made once."""
+    kept = {}
+    return lambda name: kept.setdefault(name, assignment.prepare_public(exercises.load(name)))
+
+
+def cases_of(made, function):
+    return [(i, case) for i, case in enumerate(made.cases) if case.function == function]
+
+
+def test_of_a_convolution_it_is_the_window_where_the_weight_is_not_0(made):
+    seen = 0
+    for i, case in cases_of(made("conv2d"), "conv2d"):
+        x, weight, _, stride, padding = case.args
+        for index in np.ndindex(made("conv2d").expected[i].parts[0].shape):
+            n, o, row, column = index
+            padded = np.zeros((x.shape[2] + 2 * padding, x.shape[3] + 2 * padding), bool)
+            window = np.s_[row * stride:row * stride + weight.shape[2],
+                           column * stride:column * stride + weight.shape[3]]
+            padded[window] = weight[o, 0] != 0
+            used = padded[padding:padding + x.shape[2], padding:padding + x.shape[3]]
+            if n or o or row > 1 or column > 2 or not used.any() or used.all():
+                continue
+            found = receptive.field(made("conv2d"), i, 0, index)
+            assert found.argument == "x[0, 0, :, :]"
+            np.testing.assert_array_equal(found.plane, x[0, 0])
+            np.testing.assert_array_equal(found.used, used)
+            seen += 1
+    assert seen > 12
+
+
+def test_of_a_maximum_it_is_the_whole_window_though_one_number_decides(made):
+    i, case = next((i, case) for i, case in cases_of(made("max_pool2d"), "max_pool2d")
+                   if case.name == "the lecture's image")
+    found = receptive.field(made("max_pool2d"), i, 0, (0, 0, 0, 0))
+    np.testing.assert_array_equal(np.argwhere(found.used), [[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+def test_of_a_gradient_it_is_the_gradient_that_comes_from_above(made):
+    i, case = next((i, case) for i, case in cases_of(made("conv2d"), "conv2d_backward")
+                   if case.args[0].shape[2] * case.args[0].shape[3] > 4)
+    g, x, weight, _, stride, padding = case.args
+    found = receptive.field(made("conv2d"), i, 0, (0, 0, 0, 0))
+    assert found.argument == "g[0, 0, :, :]" and found.used[0, 0] and not found.used.all()
+
+
+def test_of_an_overlap_it_is_one_box(made):
+    i, case = cases_of(made("box_iou"), "box_iou")[-1]
+    found = receptive.field(made("box_iou"), i, 0, (2, 1))
+    assert found.argument == "boxes1"
+    np.testing.assert_array_equal(found.used, np.arange(len(found.plane))[:, None] == 2 * np.ones(4))
+
+
+def test_what_takes_everything_or_nothing_has_none(made):
+    i, _ = cases_of(made("anchors"), made("anchors").cases[0].function)[0]
+    assert receptive.field(made("anchors"), i, 0, (0, 0)) is None
+    i, case = cases_of(made("batch_norm"), made("batch_norm").cases[0].function)[0]
+    rank = made("batch_norm").expected[i].parts[0].ndim
+    assert receptive.field(made("batch_norm"), i, 0, (0,) * rank) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_exercise_is_asked_without_harm(made, name):
+    """A field takes some numbers of a plane and leaves others; the cases stay as they are."""
+    one = made(name)
+    for i, case in enumerate(one.cases):
+        before = [np.array(arg) for arg in case.args if isinstance(arg, np.ndarray)]
+        for part, right in enumerate(one.expected[i].parts):
+            if right.size and right.ndim:
+                found = receptive.field(one, i, part, (0,) * right.ndim)
+                assert found is None or 0 < found.used.sum() < found.used.size
+                assert found is None or found.plane.shape == found.used.shape
+        after = [arg for arg in case.args if isinstance(arg, np.ndarray)]
+        assert all(map(np.array_equal, before, after))
