@@ -15,7 +15,7 @@ from tinyvision.grading.verdict import Verdict, judge
 
 SHRUNK = (Verdict.WRONG_VALUE, Verdict.WRONG_SHAPE, Verdict.NONFINITE, Verdict.EXCEPTION)
 LONGEST = 400                           # characters of a call or an answer
-SEARCH = 3                              # seconds in which a smaller call is looked for
+SEARCH = 1                              # seconds in which a smaller call is looked for
 
 
 def counterexamples(trials, deep: bool) -> list[dict]:

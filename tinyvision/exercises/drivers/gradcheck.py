@@ -31,13 +31,18 @@ def formula(linear, square, waves, scale, unit, shape):
 
     It computes in the precision of x, and takes arrays of that shape only.
     """
+    rounded = {}                        # every number in each precision, made once
+
     def f(x):
-        if np.shape(x) != shape:
-            raise ValueError(f"f takes an array of shape {shape}, got {np.shape(x)}")
-        dtype = np.asarray(x).dtype
-        u = np.reshape(x, -1) / dtype.type(unit)
-        b, A, w = (part.astype(dtype) for part in (linear, square, waves))
-        return dtype.type(scale) * (b @ u + u @ A @ u + w @ np.sin(u))
+        x = np.asarray(x)
+        if x.shape != shape:
+            raise ValueError(f"f takes an array of shape {shape}, got {x.shape}")
+        if x.dtype not in rounded:
+            rounded[x.dtype] = [np.asarray(part).astype(x.dtype)[()]
+                                for part in (linear, square, waves, scale, unit)]
+        b, A, w, c, v = rounded[x.dtype]
+        u = x.reshape(-1) / v
+        return c * (b @ u + u @ A @ u + w @ np.sin(u))
     return f
 
 
