@@ -196,6 +196,20 @@ def test_right_kernels_of_another_kind_are_right(text, tmp_path):
     assert failed(record) == {} and record["score"] == 10
 
 
+@host
+@pytest.mark.parametrize("seed", range(4))
+def test_threads_that_share_a_word_meet_in_every_case_whatever_the_numbers_are(seed):
+    racing = KERNEL.library(re.sub(r"atomicOr\((.+), 1ull << t\);", r"*(\1) |= 1ull << t;",
+                                   OTHERS["atomics on the mask"]))
+    met = 0
+    for case in load("cuda_nms").cases(np.random.default_rng(seed)):
+        if case.args[-1] > 1:           # threads in a block
+            with pytest.raises(launches.KernelError, match="a race"):
+                getattr(launches, case.driver)(racing, *case.args)
+            met += 1
+    assert met == 10
+
+
 def test_nvcc_compiles_them_too(nvcc, tmp_path):
     (tmp_path / "kernels.cu").write_text(f"{KERNEL.types}\n" + "\n".join(
         f"namespace kernel_{k} {{\n{text.replace('#include <cuda_runtime.h>', '')}\n}}".replace(

@@ -313,26 +313,45 @@ def _two_heaps(rng, count):
     return place + [0, 0, 4, 3] + rng.uniform(-0.2, 0.2, (count, 4))
 
 
+def _crowded(draw, threshold, threads, order=slice(None)):
+    """Boxes drawn again until one suppresses two of the same block. There two threads meet that put
+    their bits into one word without an atomic, whatever the numbers are.
+
+    Arguments:
+        draw: makes boxes.
+        order: that of their scores.
+    """
+    while True:
+        boxes = draw()
+        hit = _after(len(boxes)) & (_iou(boxes[order]) > threshold)
+        if any(hit[:, i:i + threads].sum(axis=1).max() > 1 for i in range(0, len(hit), threads)):
+            return boxes
+
+
 def cases(rng):
     """Ten points; see `Exercise.cases`."""
     exactly = [(0, 0, 2, 2), (0, 0, 2, 1), (0, 0, 4, 1), (5, 5, 8, 7), (5, 5, 8, 9),
                (5, 5, 8, 8)]
     apart = [(0, 0, 3, 2), (3, 0, 6, 2), (0, 2, 3, 4), (5, 5, 9, 8), (-4, -5, -1, -2),
              (8, 1, 12, 7), (-2, -3, 0, 0), (11, 6, 13, 9)]
-    args = [
-        ("one block", 1, "pairs", (_again(rng, _of_two_objects, 0.5), 0.5, 4)),
-        ("exactly at the threshold", 1, "pairs", (_placed(rng, exactly), 0.5, 8)),
-        ("apart, and side by side", 1, "pairs", (_placed(rng, apart), 0.0, 8)),
-        ("one inside the other", 1, "pairs", (_again(rng, _nested, 0.4), 0.4, 8)),
-        ("four blocks", 1, "pairs", (_heaps(rng, 8, 0.3), 0.3, 4)),
-        ("a last block that is not full", 1, "pairs", (_heaps(rng, 11, 0.25), 0.25, 4)),
-        ("blocks of three threads", 1, "pairs", (_heaps(rng, 10, 0.2), 0.2, 3)),
+    equal, unequal = rng.permutation(np.repeat([0.9, 0.6, 0.3], 4)), rng.permutation(45) / 50.0
+    crowded = [                         # name, points, boxes, threshold, threads
+        ("one block", 1, lambda: _again(rng, _of_two_objects, 0.5), 0.5, 4),
+        ("exactly at the threshold", 1, lambda: _placed(rng, exactly), 0.5, 8),
+        ("apart, and side by side", 1, lambda: _placed(rng, apart), 0.0, 8),
+        ("one inside the other", 1, lambda: _again(rng, _nested, 0.4), 0.4, 8),
+        ("four blocks", 1, lambda: _heaps(rng, 8, 0.3), 0.3, 4),
+        ("a last block that is not full", 1, lambda: _heaps(rng, 11, 0.25), 0.25, 4),
+        ("blocks of three threads", 1, lambda: _heaps(rng, 10, 0.2), 0.2, 3),
+        ("64 threads a block", 1, lambda: _two_heaps(rng, 70), 0.5, 64)]
+    by_score = np.argsort(-equal, kind="stable")
+    args = [(name, points, "pairs", (_crowded(draw, threshold, threads), threshold, threads))
+            for name, points, draw, threshold, threads in crowded]
+    args += [
         ("one thread a block", 0.5, "pairs", (_heaps(rng, 6, 0.2), 0.2, 1)),
-        ("64 threads a block", 1, "pairs", (_two_heaps(rng, 70), 0.5, 64)),
         ("equal scores", 0.5, "survivors",
-         (_heaps(rng, 12, 0.3), rng.permutation(np.repeat([0.9, 0.6, 0.3], 4)), 0.3, 5)),
-        ("many boxes", 1, "survivors", (_heaps(rng, 45, 0.35), rng.permutation(45) / 50.0, 0.35,
-                                        24))]
+         (_crowded(lambda: _heaps(rng, 12, 0.3), 0.3, 5, by_score), equal, 0.3, 5)),
+        ("many boxes", 1, "survivors", (_heaps(rng, 45, 0.35), unequal, 0.35, 24))]
     return [Case("KERNEL", name, values, points, used) for name, points, used, values in args]
 
 
