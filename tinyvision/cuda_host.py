@@ -263,35 +263,36 @@ LEAST_REAL(float, float, float) LEAST_REAL(double, double, double)
 LEAST_REAL(double, float, double) LEAST_REAL(double, double, float)
 
 // One thread runs at a time, and it is never stopped within these: they are atomic as they are.
-// Each returns what was there before; integers wrap around.
+// Each returns what was there before; integers wrap around. Inline, so that those which a text does
+// not use cost its compilation nothing.
 template <class V> static void atomic(V *at, int line) {
   if (size_t(at) % sizeof(V)) fail("the address of an atomic is not aligned to its type", line);
   touch(at, sizeof(V), ATOMIC);
 }
 #define HERE int line = __builtin_LINE()
 #define ATOMIC(V, name, after) \
-  static V atomic##name(V *at, V value, HERE) { \
+  static inline V atomic##name(V *at, V value, HERE) { \
     atomic(at, line); \
     Watch nothing(false); \
     V old = *at; \
     *at = after; \
     return old; \
   } \
-  static V atomic##name##_block(V *at, V v, HERE) { return atomic##name(at, v, line); } \
-  static V atomic##name##_system(V *at, V v, HERE) { return atomic##name(at, v, line); }
+  static inline V atomic##name##_block(V *at, V v, HERE) { return atomic##name(at, v, line); } \
+  static inline V atomic##name##_system(V *at, V v, HERE) { return atomic##name(at, v, line); }
 #define ATOMIC_BITS(V) \
   ATOMIC(V, And, old & value) ATOMIC(V, Or, old | value) ATOMIC(V, Xor, old ^ value) \
   ATOMIC(V, Min, min(old, value)) ATOMIC(V, Max, max(old, value))
 #define ATOMIC_CAS(V) \
-  static V atomicCAS(V *at, V compare, V value, HERE) { \
+  static inline V atomicCAS(V *at, V compare, V value, HERE) { \
     atomic(at, line); \
     Watch nothing(false); \
     V old = *at; \
     if (old == compare) *at = value; \
     return old; \
   } \
-  static V atomicCAS_block(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); } \
-  static V atomicCAS_system(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); }
+  static inline V atomicCAS_block(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); } \
+  static inline V atomicCAS_system(V *at, V c, V v, HERE) { return atomicCAS(at, c, v, line); }
 typedef unsigned long long unsigned_long_long;
 ATOMIC_BITS(int) ATOMIC_BITS(unsigned) ATOMIC_BITS(long long) ATOMIC_BITS(unsigned_long_long)
 ATOMIC(int, Add, int(unsigned(old) + unsigned(value))) ATOMIC(unsigned, Add, old + value)
