@@ -46,12 +46,28 @@ class Relu(ReLU):
 
 
 # --- timing ---------------------------------------------------------------------------------------
-def test_the_slower_contender_takes_longer():
-    fast, slow = (timing.Contender(name, lambda s=s: time.sleep(s))
+class Clock:
+    """Time that passes by sleeping only."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_the_slower_contender_takes_longer(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    fast, slow = (timing.Contender(name, lambda s=s: clock.sleep(s))
                   for name, s in (("fast", 1e-3), ("slow", 4e-3)))
     runs = [timing.race([fast, slow], rounds=3, seconds=0.005) for _ in range(2)]
+    assert runs[0]["slow"] == pytest.approx([4e-3] * 3)
     ratio = timing.ratios(*([run[name] for run in runs] for name in ("slow", "fast")))
-    assert 2 < ratio.low <= ratio.median <= ratio.high < 6
+    assert (ratio.low, ratio.median, ratio.high) == pytest.approx((4, 4, 4))
 
 
 def test_ratios_are_taken_round_by_round():
