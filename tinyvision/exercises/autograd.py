@@ -375,6 +375,38 @@ def cases(rng):
         _case("sixty doublings, as many paths as 2 ** 60", [x], *doublings)]
 
 
+SMALL = tuple(_case("", leaves, *lines, calls=calls).args for leaves, lines, calls in (
+    ([1], [], (0,)), ([1], [], (0, 0)),
+    *(([2], [f"{name} 0"], (1,)) for name in ("neg", *driver.METHODS)), ([-1], ["relu 0"], (1,)),
+    *(([2, 3], [f"0 {operator} 1"], (2,)) for operator in "+-*/"), ([3], ["0 ** 2.0"], (1,)),
+    *(([2], [f"0 {operator} 3.0"], (1,)) for operator in "+-*/"),
+    *(([2], [f"3.0 {operator} 0"], (1,)) for operator in "+-*/"),
+    ([2], ["0 + 0"], (1,)), ([3], ["0 * 0"], (1,)), ([2], ["0 + 0"], (1, 1)),
+    ([2], ["0 * 3.0"], (1, 0)), ([2], ["0 * 3.0", "1 * 0"], (2,)), ([2], ["0 + 0", "1 + 1"], (2,)),
+    ([2], ["0 + 0", "1 * 1", "2 + 1"], (3,)), ([2], ["0 + 1.0", "1 * 2.0", "2 + 1"], (3, 3))))
+
+
+def _simpler(case):
+    """Small programs; then this one with fewer calls, calls of earlier values, and without what
+    comes after them. A case without a name is on its way to be small."""
+    if case.name:
+        yield from (replace(case, name="", args=args) for args in SMALL)
+    program, leaves, numbers, calls = case.args
+    count = len(leaves)
+    calls = calls % (count + len(program))
+    for k in range(len(calls) * (len(calls) > 1)):
+        yield replace(case, name="", args=(program, leaves, numbers, np.delete(calls, k)))
+    for k, call in enumerate(calls.tolist()):
+        if call >= count:               # an operand of the result that is called
+            _, kind, i, j = program[call - count].tolist()
+            for earlier in {driver.VALUES: (i, j), driver.NUMBER_RIGHT: (i,)}.get(kind, (j,)):
+                others = np.where(np.arange(len(calls)) == k, earlier, calls)
+                yield replace(case, name="", args=(program, leaves, numbers, others))
+    if calls.max() < count + len(program) - 1:
+        kept = program[:max(0, calls.max() + 1 - count)]
+        yield replace(case, name="", args=(kept, leaves, numbers, calls))
+
+
 def _magnitude(program, leaves, numbers, calls):
     """The largest number on the way, and the gradients with all slopes taken as positive."""
     scale = _with(("slope * total", "abs(slope) * total"))
@@ -386,5 +418,5 @@ EXERCISE = Exercise(
     name="autograd", title="Automatic differentiation, one number at a time",
     lecture="Kempten L 10.X, Recap Backpropagation", source="tinyvision/engine.py",
     functions={"Value": Value}, cases=cases, mistakes=MISTAKES, driver=driver,
-    magnitude={"Value": _magnitude},
+    magnitude={"Value": _magnitude}, simpler={"evaluate": _simpler},
     terms={"Value": lambda program, leaves, numbers, calls: max(40, len(program))})

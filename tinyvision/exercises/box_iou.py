@@ -245,12 +245,12 @@ MISTAKES = (
             "coefficient, a relative of the IoU.", _dice),
     Mistake("box_iou", "read-as-sizes", "The last two numbers of a box are its other corner, "
             "not its width and height.", _read_as_sizes),
-    Mistake("box_iou", "transposed", "The first set belongs to the rows of the result, the second "
-            "to the columns.", _transposed),
+    Mistake("box_iou", "transposed", "`boxes1` belongs to the rows of the result, `boxes2` to the "
+            "columns.", _transposed),
     Mistake("box_iou", "nan", "Two empty boxes have an empty union: what is 0 / 0, and what should "
             "it be here?", _nan),
-    Mistake("box_iou", "pairs-only", "Every box of the first set is compared with every box of "
-            "the second, not only with the one at the same position.", _pairs_only),
+    Mistake("box_iou", "pairs-only", "Every box of `boxes1` is compared with every box of "
+            "`boxes2`, not only with the one at the same position.", _pairs_only),
     Mistake("box_iou", "larger-area", "You divide by the larger box. What does a union of two "
             "boxes hold that stand across each other?",
             _over(lambda both, first, second: np.maximum(first, second))),

@@ -383,7 +383,7 @@ MISTAKES = (
               "in your dL/dbias. Each has a bias of its own.", _gbias(total))
       for total in (np.sum, lambda g: np.full(g.shape[1], g.sum()))),
     *(Mistake("conv2d_backward", "results-exchanged", "Your gradients come in another order. "
-              "Return those of x, weight and bias in the order of the arguments.", _in_order(*places))
+              "Return that of x first, then those of weight and bias.", _in_order(*places))
       for places in ((1, 0, 2), (1, 2, 0), (2, 1, 0), (0, 2, 1), (2, 0, 1))),
 )
 

@@ -300,8 +300,8 @@ MISTAKES = (
     Mistake("top_left_pool", "other-corner", "Your maxima look up and to the left: that is the "
             "pooling for lower right corners. Where is the object, seen from its upper left "
             "corner?", _other_corner),
-    Mistake("top_left_pool", "maps-exchanged", "The two maps are exchanged: the first one is "
-            "looked at downwards, the second to the right.", _maps_exchanged),
+    Mistake("top_left_pool", "maps-exchanged", "The two maps are exchanged: `top` is looked "
+            "at downwards, `left` to the right.", _maps_exchanged),
     Mistake("top_left_pool", "maximum-of-both", "You take the larger of t and l; they are added.",
             _maximum),
     Mistake("top_left_pool", "one-neighbour", "Your maximum sees only the next pixel. It should "
@@ -319,8 +319,8 @@ MISTAKES = (
             "the pooling for upper left corners.", _upper_corner),
     Mistake("bottom_right_pool", "right-not-turned", "`bottom` looks up, as it should, but `right` "
             "still looks to the right.", _half_turned),
-    Mistake("bottom_right_pool", "maps-exchanged", "The two maps are exchanged: the first one is "
-            "looked at upwards, the second to the left.", _turned(_maps_exchanged)),
+    Mistake("bottom_right_pool", "maps-exchanged", "The two maps are exchanged: `bottom` is "
+            "looked at upwards, `right` to the left.", _turned(_maps_exchanged)),
     Mistake("bottom_right_pool", "maximum-of-both", "You take the larger of both maxima; they are "
             "added.", _turned(_maximum)),
     Mistake("top_left_pool_backward", "nearest-of-equals", "Of equal values the nearest one gets "
@@ -391,8 +391,8 @@ MISTAKES = (
       for shared in (False, True)),
     Mistake("top_left_pool_backward", "whole-line", "You look for the maximum of the whole column "
             "or row. A pixel sees only what lies ahead of it.", _whole_lines),
-    Mistake("top_left_pool_backward", "maps-exchanged", "The two maps are exchanged: the first one "
-            "is looked at downwards, the second to the right.",
+    Mistake("top_left_pool_backward", "maps-exchanged", "The two maps are exchanged: `top` is "
+            "looked at downwards, `left` to the right.",
             lambda g, top, left: top_left_pool_backward(g, left, top)),
     Mistake("top_left_pool_backward", "one-neighbour", "You choose between a pixel and the next "
             "one only. The maximum reaches to the edge.", lambda *args: _moved(

@@ -360,8 +360,8 @@ MISTAKES = (
             "be 0.", _joined(_mean_of_any)),
     Mistake("ps_roi_pool", "scale-forgotten", "The boxes are given in image pixels. How large is "
             "the map?", _no_scale),
-    Mistake("ps_roi_pool", "xy-swapped", "x and y are exchanged: x counts columns, and comes first "
-            "in a box.", _swapped),
+    Mistake("ps_roi_pool", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _swapped),
     Mistake("ps_roi_pool_backward", "not-divided", "Each pixel has a share of its bin's mean. How "
             "large is it?", _not_divided),
     Mistake("ps_roi_pool_backward", "overwritten", "Where boxes overlap, only the last one's "
@@ -370,8 +370,8 @@ MISTAKES = (
             "counts (c P + p) Q + q.", _writes(_bin_first)),
     Mistake("ps_roi_pool_backward", "same-map-for-all-bins", "All bins of a channel give their "
             "gradient to its first map. Each read a map of its own.", _writes(_first_of_group)),
-    Mistake("ps_roi_pool_backward", "xy-swapped", "x and y are exchanged: x counts columns, and "
-            "comes first in a box.", _backward_swapped),
+    Mistake("ps_roi_pool_backward", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _backward_swapped),
     Mistake("ps_roi_pool_backward", "first-image", "All gradients go to the first image. What is "
             "the first number of a box's row?", _backward_first_image),
     *(Mistake("ps_roi_pool", name, hint, _cut(**how))
@@ -380,8 +380,8 @@ MISTAKES = (
             "number of a box's row?", given(ps_roi_pool, 1, lambda boxes: boxes * [0, 1, 1, 1, 1])),
     Mistake("ps_roi_pool", "corners-as-sizes", "You read x1 and y1 as a width and a height; they "
             "are the lower right corner.", given(ps_roi_pool, 1, _as_sizes)),
-    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
-              "two corners, not two intervals.",
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is the image's "
+              "number and two corners, not two intervals.",
               given(function, 1, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
       for function in (ps_roi_pool, ps_roi_pool_backward)),
     Mistake("ps_roi_pool", "height-for-width", "You count p P + q within a channel. How many bins "

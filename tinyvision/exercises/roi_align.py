@@ -438,8 +438,8 @@ MISTAKES = (
             "False.", _always_aligned),
     Mistake("roi_align", "scale-forgotten", "The boxes are given in image pixels. How large is "
             "the map?", _no_scale),
-    Mistake("roi_align", "xy-swapped", "x and y are exchanged: x counts columns, and comes first "
-            "in a box.", _swapped),
+    Mistake("roi_align", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _swapped),
     Mistake("roi_align", "rounded", "You round the box to whole pixels, as RoI Pool does. Not "
             "doing so is the point of RoI Align.", _rounded),
     Mistake("roi_align", "one-point-a-bin", "You read only the middle of each bin. What does the "
@@ -466,8 +466,8 @@ MISTAKES = (
             "large is the map?", _backward_no_scale),
     Mistake("roi_align_backward", "half-pixel-forgotten", "With aligned=True pixel i's value "
             "stands at i + 0.5, on the way back too.", _backward_never_aligned),
-    Mistake("roi_align_backward", "xy-swapped", "x and y are exchanged: x counts columns, and "
-            "comes first in a box.", _backward_swapped),
+    Mistake("roi_align_backward", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _backward_swapped),
     Mistake("roi_align_backward", "first-image", "All gradients go to the first image. What is "
             "the first number of a box's row?", _backward_first_image),
     Mistake("roi_align_backward", "nearest-pixel", "The whole gradient of a point goes to one "
@@ -477,8 +477,8 @@ MISTAKES = (
     *(Mistake("roi_align", "bins-exchanged", "The numbers of bins are exchanged: output_size is "
               "(down, across).", version)
       for version in (_bins_exchanged, then(_bins_exchanged, lambda y: y.swapaxes(2, 3)))),
-    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
-              "two corners, not two intervals.",
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is the image's "
+              "number and two corners, not two intervals.",
               given(function, 1, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
       for function in (roi_align, roi_align_backward)),
     Mistake("roi_align", "corners-as-sizes", "You read x1 and y1 as a width and a height; they are "

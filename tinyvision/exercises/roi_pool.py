@@ -375,8 +375,8 @@ MISTAKES = (
             "With what does your maximum begin?", _never_negative),
     Mistake("roi_pool", "scale-forgotten", "The boxes are given in image pixels. How large is the "
             "map?", _no_scale),
-    Mistake("roi_pool", "xy-swapped", "x and y are exchanged: x counts columns, and comes first in "
-            "a box.", _swapped),
+    Mistake("roi_pool", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _swapped),
     Mistake("roi_pool", "first-image", "All boxes read the first image. What is the first number "
             "of a box's row?", _first_image),
     Mistake("roi_pool_backward", "to-all-pixels", "Every pixel of a bin gets its g. Which of them "
@@ -389,8 +389,8 @@ MISTAKES = (
             "in your code; the first one was taken.", _turned),
     Mistake("roi_pool_backward", "first-image", "All gradients go to the first image. What is the "
             "first number of a box's row?", _backward_first_image),
-    Mistake("roi_pool_backward", "xy-swapped", "x and y are exchanged: x counts columns, and comes "
-            "first in a box.", _backward_swapped),
+    Mistake("roi_pool_backward", "xy-swapped", "x and y are exchanged: x counts "
+            "columns. Which of them comes first in a box here?", _backward_swapped),
     Mistake("roi_pool_backward", "scale-forgotten", "The boxes are given in image pixels. How "
             "large is the map?", _backward_no_scale),
     *(Mistake("roi_pool", name, hint, _cut(**how))
@@ -409,8 +409,8 @@ MISTAKES = (
     Mistake("roi_pool_backward", "offset-forgotten", "argmax counts from the beginning of the bin. "
             "Where in the map is that?",
             _back(place=lambda row, column, *where: (row, column))),
-    *(Mistake(function.__name__, "corners-misread", "A row of boxes is (image, x0, y0, x1, y1): "
-              "two corners, not two intervals.",
+    *(Mistake(function.__name__, "corners-misread", "A row of boxes is the image's "
+              "number and two corners, not two intervals.",
               given(function, at, lambda boxes: boxes[:, [0, 1, 3, 2, 4]]))
       for function, at in ((roi_pool, 1), (roi_pool_backward, 2))),
     Mistake("roi_pool_backward", "height-for-width", "You take an index of the bin apart with its "

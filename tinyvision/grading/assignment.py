@@ -67,6 +67,14 @@ class Assignment:
         """Whether these are those numbers."""
         return self.public.digest == self.digest
 
+    @functools.cached_property
+    def others(self) -> Assignment:
+        """The same exercise with other numbers: the public ones, or in their place a further draw,
+        of which nobody needs to know what mistakes answer."""
+        if not self.is_public:
+            return self.public
+        return prepare(self.exercise, np.random.default_rng(PUBLIC_SEED + 1), mistakes=())
+
 
 def generator(secret: bytes, exercise: str) -> np.random.Generator:
     """The exercise's numbers for one grading: HMAC-SHA256 of its name under the secret."""
@@ -74,9 +82,10 @@ def generator(secret: bytes, exercise: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def prepare(exercise, rng: np.random.Generator, wanted: float | None = None) -> Assignment:
-    """Run the solution and every known mistake on the cases that ``rng`` gives; ``wanted``: see
-    `Assignment`."""
+def prepare(exercise, rng: np.random.Generator, wanted: float | None = None,
+            mistakes=None) -> Assignment:
+    """Run the solution and every known mistake, or those given, on the cases that ``rng`` gives;
+    ``wanted``: see `Assignment`."""
     cases = list(exercise.cases(rng))
     expected, seconds = [], []
     for case in cases:
@@ -85,7 +94,8 @@ def prepare(exercise, rng: np.random.Generator, wanted: float | None = None) -> 
         took = time.thread_time() - start
         seconds.append(max(LEAST_SECONDS, TIMES_REFERENCE * took))
         expected.append(expected_of(exercise, case, answer))
-    bank = [(mistake, _answers(exercise, mistake, cases)) for mistake in exercise.mistakes]
+    bank = [(mistake, _answers(exercise, mistake, cases))
+            for mistake in (exercise.mistakes if mistakes is None else mistakes)]
     return Assignment(exercise, cases, expected, seconds, bank,
                       _digest(exercise, cases, expected), wanted)
 

@@ -30,20 +30,23 @@ def counterexamples(trials, deep: bool) -> list[dict]:
     """
     assignment, shown_ = trials.assignment, []
     for function in assignment.exercise.functions:
-        mistake = mistake_of(trials, function)
-        known = mistake and of_mistake(assignment.public, mistake)
-        verdict, example = of_call(trials, *known) if known else (None, None)
+        named, verdict, example = versions_of(trials, function), None, None
+        for mistake in named:
+            known = of_mistake(assignment.public, mistake)
+            verdict, example = of_call(trials, *known) if known else (None, None)
+            if verdict in SHRUNK:
+                break
         if verdict is Verdict.OK:
-            trials.refute(function, mistake.name)
-            mistake = None
-        if mistake is None and deep:
+            trials.refute(function, named[0].name)
+        if deep and (not named or verdict is Verdict.OK):
             example = of_student(trials, function)
         shown_.append(example)
     return [one for one in shown_ if one]
 
 
-def mistake_of(trials, function: str):
-    """The known mistake that was named, in the version that answers most cases as the student."""
+def versions_of(trials, function: str) -> list:
+    """The known mistake that was named: as the bank has it first, which is the plainest, and in the
+    version that answers most cases as the student."""
     names = {one.name for one in trials.diagnoses if one.function == function}
 
     def alike(entry):
@@ -52,7 +55,7 @@ def mistake_of(trials, function: str):
                    for i, answer in entry[1].items())
     mine = [entry for entry in trials.assignment.bank
             if entry[0].function == function and entry[0].name in names]
-    return max(mine, key=alike)[0] if mine else None
+    return list(dict.fromkeys((mine[0][0], max(mine, key=alike)[0]))) if mine else []
 
 
 @functools.cache

@@ -115,8 +115,6 @@ class Trials:
 
     def together(self) -> dict:
         """Case number -> (header, blobs), from one process; {} if any call did not just return."""
-        if self.assignment.is_public:   # then a second process would see the same calls
-            return {}
         cases = range(len(self.assignment.cases))
         asked = [(i, self.assignment) for i in cases]
         seconds = TOGETHER + (PATIENCE if self.runner.whole else 0)
@@ -175,18 +173,18 @@ class Trials:
     def repeat_all(self) -> None:
         """Every case that was answered once more; another answer is told, not judged.
 
-        All calls run in one new process, the last case first, before each one with the public
-        numbers, which have the same shapes: an answer that was kept by shape, a global that another
-        call has to set, or any other trace of an earlier call, shows. The very first call is the
-        last case, too: of the smallest nothing shows that is wrong once only. Functions of which a
-        case timed out are left out.
+        All calls run in one new process, the last case first, before each one with other numbers
+        of the same shapes, which are the public ones: an answer that was kept by shape, a global
+        that another call has to set, or any other trace of an earlier call, shows. The very first
+        call is the last case, too: of the smallest nothing shows that is wrong once only. Functions
+        of which a case timed out are left out.
         """
         if not self.repeatable():
             return
         if not self.remaining():
             self.remarks.append(USED_UP.format(self.assignment.in_all))
             return
-        again, public = self.sequence()
+        again, others = self.sequence()
         same = self.agreeing(again)
         if not self.alone and len(same) < len(self.answers):
             self.run_all()              # calls are not independent, or it is chance: one by one
@@ -202,7 +200,7 @@ class Trials:
                 self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, AGAIN
             elif i in again:
                 self.verdicts[i], self.messages[i] = Verdict.NONDETERMINISTIC, REMEMBERS
-        if public and self.only_public(public):
+        if others and not self.assignment.is_public and self.only_public(others):
             self.remarks.append("right with the public numbers only")
 
     def repeatable(self) -> list[int]:
@@ -211,17 +209,24 @@ class Trials:
                 if self.assignment.cases[i].function not in self.left]
 
     def sequence(self) -> tuple[dict, dict]:
-        """(answers again, answers to public numbers): case number -> [(header, blobs), ...]."""
-        known = self.assignment.public if not self.assignment.is_public else None
-        ours = self.repeatable()
+        """(answers again, answers to other numbers): case number -> [(header, blobs), ...]."""
+        others, ours = self.others(), self.repeatable()
         asked = [(ours[-1], self.assignment)] + [
             (i, source) for i in reversed(ours)
-            for source in ((known, self.assignment) if known else (self.assignment,))]
+            for source in ((others, self.assignment) if others else (self.assignment,))]
         found: dict = {}
         for one, answer in zip(asked, self.calls(asked, 2 + 4 * sum(self.times.values()))):
             found.setdefault(one, []).append(answer)
         return tuple({i: found[i, source] for i in ours} if source and found else {}
-                     for source in (self.assignment, known))
+                     for source in (self.assignment, others))
+
+    def others(self):
+        """Other numbers of the same shapes. A student who waits is spared those for a function that
+        asks for values: an answer that is kept by shape is not asked for, and so is none."""
+        exercise = self.assignment.exercise
+        if self.assignment.is_public and any(map(exercise.beside, self.assignment.cases)):
+            return None
+        return self.assignment.others
 
     def calls(self, asked: list, seconds: float, silent: bool = False) -> list:
         """(header, blobs) of each call of ``asked``, pairs (case number, assignment), all in one
@@ -309,9 +314,9 @@ class Trials:
             cases[i] |= {"earned": cases[i]["points"], "follow_through": FOLLOWS.format(forward)}
         for i in self.pictured():
             found = self.judgements[i]
-            cases[i]["picture"] = picture(
-                self.answers[i], self.assignment.expected[i], found,
-                found.index and field(self.assignment, i, found.part, found.index))
+            made_of = field(self.assignment, i, found.part, found.index) if found.index else None
+            cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i], found,
+                                          made_of)
         score, found = sum(case["earned"] for case in cases), list(map(asdict, self.diagnoses))
         for example in examples:
             function = example.pop("function")
