@@ -658,6 +658,8 @@ def test_two_exercises_in_one_file_are_told_and_the_first_is_checked(tmp_path, c
     record, = grade(tmp_path, tmp_path.with_name("out"), seed="s", progress=False).records
     assert record["exercise"] == "box_iou"
     assert "names nms, too: graded as box_iou only" in record["remarks"]
+    record, = grade(tmp_path, tmp_path.with_name("other"), "nms", seed="s", progress=False).records
+    assert "names box_iou, and is graded as nms" in record["remarks"]
 
 
 def test_examples_of_functions_that_are_not_written_are_not_run(tmp_path):

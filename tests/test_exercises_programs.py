@@ -19,7 +19,10 @@ from tinyvision.exercises.drivers import autograd as programs
 from tinyvision.exercises.drivers import text as texts
 from tinyvision.exercises.start import notebook_text, solution_text, stub
 from tinyvision.grading import inspecting
+from tinyvision.grading.assignment import prepare, prepare_public
+from tinyvision.grading.examine import examine
 from tinyvision.grading.inside import answering, messages
+from tinyvision.grading.submissions import Submission
 from tinyvision.grading.words import explain
 
 DRIVERS = [load(name).driver for name in names() if load(name).driver]
@@ -349,3 +352,90 @@ def test_every_kind_of_relu_is_asked_whatever_the_numbers(slope):
         assert any(not np.allclose(exercise.answer(case, space["Value"])[1],
                                    exercise.answer(case)[1]) for case in cases_of("autograd", seed)
                    if len(case.args[0]) < 30), seed
+
+
+# ---- what a student's program leaves, keeps and never writes --------------------------------------
+
+@fork
+@pytest.mark.parametrize("name", [name for name in names() if not load(name).driver])
+def test_every_functions_wrong_answer_is_pictured(name):
+    """Also a single number, of which there is no plane, and which comes from no place."""
+    exercise = load(name)
+    text = solution_text(exercise) + """
+def _more(value):
+    if isinstance(value, tuple):
+        return tuple(map(_more, value))
+    value = np.asarray(value)
+    return ~value if value.dtype == bool else value + 1
+def _wrong(function):
+    return lambda *args: _more(function(*args))
+""" + "".join(f"{name} = _wrong({name})\n" for name in exercise.functions)
+    record = graded(name, text)
+    pictured = {case["function"] for case in record["cases"] if case.get("picture")}
+    assert pictured == set(exercise.functions) and record["score"] < record["points"]
+
+
+@fork
+@pytest.mark.parametrize("body", ["threading.Thread(target=time.sleep, args=(99,)).start()",
+                                  "threading.Timer(30, print).start()"])
+def test_threads_left_by_every_call_cost_nothing(body):
+    """A process has room for so many; what the twentieth call is refused, the first was given."""
+    text = "import threading, time\n" + solution_text(load("box_iou")) + (
+        "\n_right = box_iou\ndef box_iou(boxes1, boxes2):\n    for _ in range(3):\n"
+        f"        {body}\n    return _right(boxes1, boxes2)\n")
+    record = graded("box_iou", text)
+    assert record["score"] == record["points"], failed(record)
+
+
+@fork
+@pytest.mark.parametrize("public", [True, False])
+def test_answers_kept_by_shape_are_caught_with_public_numbers_too(public):
+    text = solution_text(load("conv2d")) + (
+        "\n_right, KEPT = conv2d, {}\ndef conv2d(x, weight, bias, stride, padding):\n"
+        "    key = x.shape, weight.shape\n    if key not in KEPT:\n"
+        "        KEPT[key] = _right(x, weight, bias, stride, padding)\n    return KEPT[key]\n")
+    one = Submission("ada", "conv2d.py", text.encode())
+    made = prepare_public(load("conv2d")) if public else prepare(
+        load("conv2d"), np.random.default_rng(7))
+    record, _ = examine(one, made, "medium")
+    wrong = {case["function"]: case["verdict"] for case in record["cases"]
+             if case["verdict"] != "OK"}
+    assert wrong == {"conv2d": "NONDETERMINISTIC"} and record["score"] == 4
+
+
+@fork
+def test_memory_that_nobody_has_written_is_no_answer():
+    text = """import numpy as np
+def box_iou(boxes1, boxes2):
+    out = np.empty((len(boxes1), len(boxes2)))
+    for i, a in enumerate(boxes1):
+        for j, b in enumerate(boxes2):
+            w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+            if w > 0 and h > 0:
+                area, other = ((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b))
+                out[i, j] = w * h / (area + other - w * h)
+    return out
+"""
+    record = graded("box_iou", text)
+    assert [one["name"] for one in record["diagnoses"]] == ["never-written"]
+    assert 0 < record["score"] < 5
+
+
+@fork
+def test_the_smallest_program_shows_the_mistake_that_is_named():
+    """Two mistakes in one class: the call is of the one whose name stands below it."""
+    stale = "        self.grad = 1.0\n        for value in reversed(self.order()):\n" \
+        "            for parent, slope in zip(value.parents, value.slopes):\n" \
+        "                parent.grad += slope * value.grad\n"
+    whole = solution_text(load("autograd"))
+    body = whole[whole.index("        total = {"):]
+    text = whole.replace(body[:body.index("parent] += slope * total[value]\n") + 33], stale)
+    record = graded("autograd", text)
+    (found,) = record["diagnoses"]
+    assert found["name"] == "stale-gradients"
+    assert found["counterexample"]["call"] == "v0 = Value(1); v0.backward(); v0.backward()"
+    both = text.replace("return -self + number", "return self - number")
+    assert both != text
+    found = graded("autograd", both)["diagnoses"][0]
+    assert found["name"] == "number-minus-value"
+    assert found["counterexample"]["call"] == "v0 = Value(2); v1 = 3 - v0; v0.backward()"

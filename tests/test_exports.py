@@ -385,6 +385,7 @@ def test_one_file_of_a_group_is_not_copied_from_itself():
                 for group in similarity.in_class("lab1", members, {})]
     assert alike("submission_1/a.py", "submission_1/a.py") == []
     assert alike("submission_1/a.py", "submission_2/a.py") == [["0", "1"]]
+    assert alike("submission_1/a.py", "submission_2/a.py", "submission_2/a.py") == [["0", "1"]]
 
 
 # ---- the others ----------------------------------------------------------------------------------

@@ -312,7 +312,7 @@ def library(text: str, flags=FLAGS) -> pathlib.Path:
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
             at = pathlib.Path(folder)
             (at / "kernel.cpp").write_text(text)
-            _compile(cxx, *flags, "-c", "-o", at / "kernel.o", at / "kernel.cpp")
+            _compile(cxx, *flags, "-pipe", "-c", "-o", at / "kernel.o", at / "kernel.cpp")
             _compile(cxx, "-shared", "-o", at / "kernel.so", at / "kernel.o")
             os.replace(at / "kernel.so", built)
     return built

@@ -26,7 +26,9 @@ $$\text{VOC 2007:}\quad \frac{1}{11} \sum_{r \in \{0, 0.1, \dots, 1\}}
     2010: (1/4 - 0) * 1  +  0  +  (1/2 - 1/4) * 3/4  +  (3/4 - 1/2) * 3/4  =  5/8
 
 **Conventions.** Of equal scores the lower index comes first. A recall that is never reached has
-precision 0. Without detections both averages are 0. There is at least one true object.
+precision 0. Without detections both averages are 0. There is at least one true object. (Whether a
+recall of 3/10 reaches 0.3 is decided by rounding: `np.arange(0, 1.1, 0.1)` holds
+0.30000000000000004. Nothing here depends on it.)
 
 **Shapes.** scores (D,) and right (D,) (1 or 0) give recall (D,) and precision (D,); these give one
 number.

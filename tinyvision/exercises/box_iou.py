@@ -282,6 +282,7 @@ MISTAKES += versions(MISTAKES, {
         _overlap_but(_area_clipped, clip=-np.inf),
         *(_unless_empty(_overlap_but(sides)) for sides in (
             _area_clipped, _x_clipped, _y_clipped, _turned_positive)),
+        _unless_empty(_overlap_but(lambda sides: sides.prod(axis=-1), positive=True)),
         _unless_empty(_not_clipped), _plainly_divided(-np.inf, -np.inf),
         _plainly_divided(-np.inf, 0.0)),
     ("box_iou", "nan"): (_plainly_divided(0.0, -np.inf),),

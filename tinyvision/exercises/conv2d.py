@@ -97,6 +97,12 @@ def _flipped(x, weight, bias, stride, padding):
     return conv2d(x, weight[:, :, ::-1, ::-1], bias, stride, padding)
 
 
+def _first_image(x, weight, bias, stride, padding):
+    y = conv2d(x, weight, bias, stride, padding)
+    y[1:] = 0
+    return y
+
+
 def _no_bias(x, weight, bias, stride, padding):
     return conv2d(x, weight, 0 * bias, stride, padding)
 
@@ -306,6 +312,10 @@ MISTAKES = (
             "convolution of mathematics. Which kernel element meets the window's first pixel "
             "here?", _flipped),
     Mistake("conv2d", "bias-forgotten", "The bias is missing.", _no_bias),
+    Mistake("conv2d", "bias-subtracted", "The bias is subtracted; it is added.",
+            lambda x, weight, bias, *window: conv2d(x, weight, -bias, *window)),
+    Mistake("conv2d", "first-image-only", "Only the first image of the batch has a result in your "
+            "code.", _first_image),
     Mistake("conv2d", "bias-per-channel", "The bias is added once for every input channel. On "
             "which side of the sum does it stand in the formula?", _bias_per_channel),
     Mistake("conv2d", "edge-padding", "You repeat the border's pixels; the formula takes x to be "

@@ -119,6 +119,10 @@ def _maximum(top, left):
     return np.maximum(_run(top, 2, True), _run(left, 3, True))
 
 
+def _product(top, left):
+    return _run(top, 2, True) * _run(left, 3, True)
+
+
 def _one_neighbour(top, left):
     t, l = top.copy(), left.copy()
     t[:, :, :-1] = np.maximum(top[:, :, :-1], top[:, :, 1:])
@@ -304,6 +308,7 @@ MISTAKES = (
             "at downwards, `left` to the right.", _maps_exchanged),
     Mistake("top_left_pool", "maximum-of-both", "You take the larger of t and l; they are added.",
             _maximum),
+    Mistake("top_left_pool", "multiplied", "You multiply t and l; they are added.", _product),
     Mistake("top_left_pool", "one-neighbour", "Your maximum sees only the next pixel. It should "
             "reach to the edge: t is on both sides of its formula.", _one_neighbour),
     Mistake("top_left_pool", "whole-line", "Your maxima are those of whole columns and rows. A "
@@ -323,6 +328,8 @@ MISTAKES = (
             "looked at upwards, `right` to the left.", _turned(_maps_exchanged)),
     Mistake("bottom_right_pool", "maximum-of-both", "You take the larger of both maxima; they are "
             "added.", _turned(_maximum)),
+    Mistake("bottom_right_pool", "multiplied", "You multiply both maxima; they are added.",
+            _turned(_product)),
     Mistake("top_left_pool_backward", "nearest-of-equals", "Of equal values the nearest one gets "
             "the gradient in your code. The task credits the farthest.", _nearest_of_equals),
     Mistake("top_left_pool_backward", "to-itself", "Every pixel gets its own g. Whose value was "

@@ -349,9 +349,11 @@ def _tie(rng):
 
 
 def _lost(rng):
-    """One more centre, far too large for all boxes, among the others."""
-    sides, centres = _two_small_one_large(rng)
-    return sides, rng.permutation(np.concatenate([centres, _whole(rng, [(40, 50)], [(60, 70)])]))
+    """Two more centres, far too large for all boxes: more than boxes, of which one joins the
+    last."""
+    sides, (one, other) = _two_small_one_large(rng)
+    lost = _whole(rng, [(40, 50), (80, 30)], [(60, 70), (90, 38)])
+    return sides, np.concatenate([rng.permutation([*lost, one]), [other]])
 
 
 def cases(rng):

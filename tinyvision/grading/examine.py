@@ -101,9 +101,23 @@ def examine(submission, assignment, level: str, repeat: bool = True, stopped=lam
         {"whole": True} if runner.whole else {}), trials.times
 
 
+def unreadable(submission, level: str) -> dict | None:
+    """The record of a notebook that is none, of which nobody can say which exercise it is of."""
+    session = sandbox.Session("notebook.ipynb", submission.source, level)
+    try:
+        header, _ = session.ask({"do": "read"}, [], READ_SECONDS, 1 << 20)
+    finally:
+        session.close()
+    if header["status"] != "unreadable":
+        return None
+    return whole(submission, None, level, *explain(header, None, None))
+
+
 def _named_besides(submission, assignment) -> list[str]:
-    """A remark where a file names further exercises: nothing of them is graded."""
+    """A remark where a file names further exercises, of which nothing is graded, or only others."""
     name = assignment.exercise.name
+    if submission.exercise not in (None, name):
+        return [f"names {plain(submission.exercise, 60)}, and is graded as {name}"]
     others = " and ".join(submissions.named_besides(submission.source, name))
     return [f"names {others}, too: graded as {name} only"] if others else []
 

@@ -14,7 +14,7 @@ from tinyvision.exercises.files import source_of
 from tinyvision.grading import course, doctor, marks, sandbox, selection, submissions
 from tinyvision.grading.assignment import Assignment, generator, prepare
 from tinyvision.grading.engines import IsolationError, Threads
-from tinyvision.grading.examine import Stopped, examine, whole
+from tinyvision.grading.examine import Stopped, examine, unreadable, whole
 from tinyvision.grading.live import Live
 from tinyvision.grading.store import Store, one_line, plain, read_record
 from tinyvision.grading.summary import Summary
@@ -270,6 +270,9 @@ class Task:
         if one.problem:
             return whole(one, None, self.level, one.verdict, one.problem), {}
         if self.assignment is None:
+            record = one.file.lower().endswith(".ipynb") and unreadable(one, self.level)
+            if record:
+                return record, {}
             near = one.exercise and exercises.nearest(one.exercise)
             named = f"names {one.exercise!r}, which is none" if one.exercise else "names none"
             named += f" (did you mean {near}?)" if near else ""

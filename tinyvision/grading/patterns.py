@@ -19,6 +19,8 @@ SLACK = 8.0                             # times the bound, which was made for th
 SOME = 3                                # different numbers that are where they are not by chance
 NAN = ("0 / 0 is, and the mean of nothing, infinity less infinity, and the logarithm or root of a "
        "negative number.")
+NEVER_WRITTEN = ("There are numbers in your result that no line of yours has written: np.empty, and a "
+                 "ufunc with where= but without out=, give memory as it lies about.")
 EACH = {"factor": "Your result is a multiple of the right one, in each case another.",
         "offset": "Your result is the right one plus a number, in each case another."}
 
@@ -26,6 +28,8 @@ EACH = {"factor": "Your result is a multiple of the right one, in each case anot
 def pattern(wrong) -> tuple[str, str] | None:
     """(slug, sentence) of the first pattern that explains every wrong answer."""
     pairs = []
+    if any(stained(answer.parts[judgement.part]) for answer, _, judgement in wrong):
+        return "never-written", NEVER_WRITTEN
     for answer, expected, judgement in wrong:
         got, want = answer.parts[judgement.part], expected.parts[judgement.part]
         if got is None or got.dtype.kind not in "fiu" or want.size == 0 or never_written(got):
@@ -89,6 +93,13 @@ def never_written(got) -> bool:
     """Whether there are numbers as they lie about in memory: next to nothing, but not nothing."""
     return got.dtype.kind == "f" and bool(
         ((got != 0) & (np.abs(got) < np.finfo(got.dtype).tiny)).any())
+
+
+def stained(got) -> bool:
+    """Whether there are numbers with which a worker fills memory beforehand (`worker.stain`)."""
+    if got is None or got.dtype.kind not in "fiu" or got.dtype.itemsize < 4:
+        return False
+    return bool((got == np.frombuffer(b"\x7f" * got.dtype.itemsize, got.dtype)[0]).any())
 
 
 def unchanging(seen) -> tuple[str, str] | None:

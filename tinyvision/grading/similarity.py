@@ -77,6 +77,8 @@ def groups(store, records: list[tuple[str, dict]]) -> list[Group]:
 
 def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     """The groups of one exercise; ``about`` has its ``stub`` and ``solution`` as texts."""
+    by_file = {member.file or member.label: member for member in reversed(members)}
+    members = list(by_file.values())[::-1]      # a file that a group handed in is one
     stub = set(prepare(about.get("stub", "")).prints)
     own = [set(member.text.prints) - stub for member in members]
     twins = _identical(members, own)
@@ -92,8 +94,8 @@ def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
 
 
 def _together(one: Member, other: Member) -> bool:
-    """Whether two are of one student, or one file that a group handed in."""
-    return one.home == other.home or bool(one.file) and one.file == other.file
+    """Whether two are of one student."""
+    return one.home == other.home
 
 
 def _common(own: list[set], homes: list[str]) -> set:

@@ -216,8 +216,9 @@ class Trials:
             for source in ((others, self.assignment) if others else (self.assignment,))]
         found: dict = {}
         for one, answer in zip(asked, self.calls(asked, 2 + 4 * sum(self.times.values()))):
-            found.setdefault(one, []).append(answer)
-        return tuple({i: found[i, source] for i in ours} if source and found else {}
+            if not exhausted(answer[0]):
+                found.setdefault(one, []).append(answer)
+        return tuple({i: found[i, source] for i in ours if (i, source) in found}
                      for source in (self.assignment, others))
 
     def others(self):
@@ -427,6 +428,14 @@ def mutated(args, inputs: list[bytes]) -> list[int]:
     if len(arrays) != len(inputs):
         raise ValueError(f"{len(inputs)} inputs came back, {len(arrays)} were sent")
     return [i for (i, arg), after in zip(arrays, inputs) if arg.tobytes() != after]
+
+
+def exhausted(header: dict) -> bool:
+    """Whether a call had no memory or no thread left: calls before it in one process may hold
+    them, so this says nothing of the call."""
+    error = header.get("error")
+    return header.get("status") == "memory" or (
+        isinstance(error, dict) and error.get("message") == "can't start new thread")
 
 
 def smallest(numbers, assignment) -> list[int]:

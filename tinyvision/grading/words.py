@@ -43,7 +43,7 @@ def explain(header: dict, case, assignment) -> tuple[Verdict, str]:
     words = {Verdict.MEMORY: "asked for more memory than there is: ",
              Verdict.CRASHED: "the process crashed: ",
              Verdict.BAD_RESULT: "what came back was no answer: "}
-    return verdict, words.get(verdict, "") + said
+    return verdict, (words.get(verdict, "") + said).removesuffix(": ")
 
 
 def _exception(header: dict, error: dict, case, assignment) -> tuple[Verdict, str]:
@@ -67,7 +67,7 @@ def _raised(name: str, message: str) -> str:
         message += ": tinyvision is not there when your file is checked: take the import out"
     elif name == "ModuleNotFoundError":
         message += " (only numpy and the standard library are available here)"
-    if name == "EOFError":
+    if name in ("EOFError", "BdbQuit"):
         message += " (input() is not available here)"
     return f"{name}: {message}" if message else name
 

@@ -23,7 +23,8 @@ def add(subparsers) -> None:
                       help="the students' code in folders, for MOSS, JPlag or Dolos")
     out.add_argument("--column", metavar="NAME", help="of the exported file, as in its header")
     out.add_argument("--zeros", action="store_true",
-                     help="a zero for students of whom nothing was handed in; default: untouched")
+                     help="a zero for those of the roster of whom nothing was handed in; default: "
+                     "untouched")
     out.add_argument("-o", "--output", metavar="PATH", help="where to; default: beside OUT's files")
     out.set_defaults(run=run_export)
 

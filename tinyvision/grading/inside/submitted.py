@@ -59,18 +59,26 @@ def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
             raise
     try:
         book = json.loads(source.decode("utf-8-sig"))
-        if "worksheets" in book:
+        if isinstance(book, dict) and "worksheets" in book:
             raise Unreadable("a notebook of format 3 or older: open it in Jupyter and save it anew")
-        cells = book["cells"]
-        codes = [(i, cell["source"]) for i, cell in enumerate(cells, 1)
-                 if cell["cell_type"] == "code"]
-        return [(f"cell {i}", "".join(code or "")) for i, code in codes]
+        if not isinstance(book, dict) or not isinstance(book.get("cells"), list):
+            raise Unreadable("not a notebook: it has no list of cells")
+        return [(f"cell {i}", _text_of_cell(i, cell)) for i, cell in enumerate(book["cells"], 1)
+                if not isinstance(cell, dict) or cell.get("cell_type") == "code"]
     except json.JSONDecodeError as error:
         raise Unreadable(f"not a notebook: {error.msg} (byte {error.pos})") from None
     except RecursionError:
         raise Unreadable("not a notebook: nested too deeply") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"not a notebook: {type(error).__name__}: {error}") from None
+    except ValueError as error:
+        raise Unreadable(f"not a notebook: {error}") from None
+
+
+def _text_of_cell(i: int, cell) -> str:
+    source = cell.get("source") if isinstance(cell, dict) else 0
+    lines = [source or ""] if source is None or isinstance(source, str) else source
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise Unreadable(f"not a notebook: cell {i} holds no text")
+    return "".join(lines)
 
 
 def without_magics(code: str) -> str:

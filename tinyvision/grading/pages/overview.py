@@ -10,7 +10,7 @@ from tinyvision.grading.pages.parts import number, percent, tag
 
 MISTAKES, NAMES = 6, 12                 # shown per function, and names per mistake
 BRIEF = 160                             # characters of an example that the class page shows
-TENTHS = ["0 %", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
+TENTHS = ["0+", *(f"{10 * i}+" for i in range(1, 10)), "100 %"]
 TONES = ["bad", *[""] * 9, "good"]
 
 
@@ -68,7 +68,7 @@ def _tiles(items, groups, missing) -> str:
     open_ = len(missing) + sum(item.mark.score is None for item in items)
     return parts.tiles([
         (percent(data.mean(shares)), "mean"), (percent(data.median(shares)), "median"),
-        (str(right), "everything right"), (str(named), "with a mistake that has a name"),
+        (str(right), "full marks"), (str(named), "with a mistake that has a name"),
         (str(len(groups)), "similar groups"), (str(open_), "not graded")])
 
 
