@@ -471,6 +471,17 @@ def test_a_cell_that_does_not_parse_is_named(assignment):
 def test_a_broken_notebook_is_unreadable(assignment, source):
     record = run(assignment, source, "student.ipynb")
     assert record["verdict"] == "UNREADABLE" and record["message"]
+    assert not re.search(r"\w+Error", record["message"])
+
+
+def test_a_broken_notebook_that_names_no_exercise_is_unreadable_too(tmp_path):
+    """And one that is none of ours, but a notebook, is of no exercise."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/ada.ipynb").write_text('{"cells": [')
+    (tmp_path / "in/bob.ipynb").write_bytes(notebook("x = 1"))
+    records = graded(tmp_path / "in", tmp_path / "out").records
+    assert [record["verdict"] for record in records] == ["UNREADABLE", "MISSING"]
+    assert "byte 11" in records[0]["message"]
 
 
 # ---- diagnosis -----------------------------------------------------------------------------------
@@ -777,7 +788,7 @@ def test_check_explains_what_it_cannot_check(tmp_path, capsys):
 
 def test_check_says_of_a_broken_notebook_that_it_is_none(tmp_path, capsys):
     path = tmp_path / "homework.ipynb"
-    for source, words in (('{"cells": [', "Expecting value"), ("[]", "TypeError"), ("", "Expecting"),
+    for source, words in (('{"cells": [', "Expecting value"), ("[]", "it has no list of cells"), ("", "Expecting"),
                           ('{"cells": [{"x": "# tinyvision exercise: hw_1"', "Expecting")):
         path.write_text(source)
         assert command(["check", str(path)]) == 2

@@ -74,7 +74,7 @@ def cells_of(name: str, source: bytes) -> list[tuple[str, str]]:
 
 
 def _text_of_cell(i: int, cell) -> str:
-    source = cell.get("source") if isinstance(cell, dict) else 0
+    source = cell.get("source", 0) if isinstance(cell, dict) else 0
     lines = [source or ""] if source is None or isinstance(source, str) else source
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise Unreadable(f"not a notebook: cell {i} holds no text")
