@@ -13,13 +13,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
 
 
-@pytest.hookimpl(optionalhook=True)     # without pytest-xdist there is no such hook
-def pytest_xdist_auto_num_workers():
-    """One worker more than processors: a fifth of the time tests wait for time limits to pass."""
-    from tinyvision.grading.engines import processors
-    return processors() + 1
-
-
 def pytest_collection_modifyitems(items):
     if gpu_available():
         return

@@ -326,7 +326,8 @@ WEIGHTS = (                             # wrong in the weights, and so in what i
       for guarded in (True, False)),
     *(("not-normalised", "These are the exponentials. Their sum is not 1 yet.",
        _not_normalised(subtracted)) for subtracted in (True, False)),
-    ("no-softmax", "These are the scores. What makes weights of them?", _no_softmax),
+    ("no-softmax", "Your weights are scores, not their softmax: in a row they should be positive "
+     "and sum to 1.", _no_softmax),
 )
 
 THROUGH = ("softmax-over-queries", "mask-reversed", "mask-after-softmax", "hidden-score-zero",

@@ -489,10 +489,10 @@ MISTAKES = (
             _moved(lambda r, s, momentum, x: r + momentum * s)),
     Mistake("batch_norm_backward", "statistics-constant", "Your gradient treats mean and variance "
             "as constants. Every pixel moves both.", _fixed_statistics),
-    Mistake("batch_norm_backward", "variance-constant", "A pixel also changes the variance; that "
-            "part of the gradient is missing.", _var_constant),
-    Mistake("batch_norm_backward", "mean-constant", "A pixel also changes the mean; that part of "
-            "the gradient is missing.", _mean_constant),
+    Mistake("batch_norm_backward", "variance-constant", "A pixel also changes the variance; nothing "
+            "of that reaches your gradient.", _var_constant),
+    Mistake("batch_norm_backward", "mean-constant", "A pixel also changes the mean; nothing of "
+            "that reaches your gradient.", _mean_constant),
     *(Mistake("batch_norm_backward", "not-divided-by-count", "A pixel is one of M: what is its "
               "share in the mean and in the variance?", wrong)
       for wrong in (_not_divided_by_count, _all_times_count,
