@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from tinyvision import exercises
-from tinyvision.grading import assignment, receptive
+from tinyvision.exercises import vary
+from tinyvision.grading import assignment, receptive, verdict
+from tinyvision.grading.pictures import picture
 
 NAMES = [e.name for e in map(exercises.load, exercises.names()) if not e.driver]
 
@@ -40,6 +42,32 @@ def test_of_a_convolution_it_is_the_window_where_the_weight_is_not_0(made):
             np.testing.assert_array_equal(found.used, used)
             seen += 1
     assert seen > 12
+
+
+def test_with_channels_last_it_is_a_window_of_rows_and_columns_too(made):
+    """As in the usual conventions, and so is the picture."""
+    usual, other = made("conv2d"), assignment.prepare_public(vary.varied(
+        exercises.load("conv2d"), 3))
+    for i, case in cases_of(usual, "conv2d"):
+        index = (0, 1 % case.args[1].shape[0], 0, 1)
+        mine, theirs = (receptive.field(one, i, 0, at) for one, at in (
+            (usual, index), (other, (0, *index[2:], index[1]))))
+        if mine is None:                # as of one pixel
+            assert theirs is None
+            continue
+        assert theirs.argument == "x[0, :, :, 0]"
+        np.testing.assert_array_equal(theirs.used, mine.used)
+        np.testing.assert_array_equal(theirs.plane, mine.plane)
+        pictures = []
+        for one, place, last in ((usual, index, False), (other, (0, *index[2:], index[1]), True)):
+            right = one.expected[i]
+            wrong = np.array(right.parts[0])
+            wrong[place] += 1
+            answer = verdict.Answer((wrong,), ("ndarray of",), "", (wrong.shape,))
+            pictures.append(picture(answer, right, verdict.judge(answer, right), None, last))
+        titles = [one.pop("title") for one in pictures]
+        assert pictures[0] == pictures[1] and titles[1] == f"[0, :, :, {index[1]}]"
+        assert titles[0] == f"[0, {index[1]}, :, :]"
 
 
 def test_of_a_maximum_it_is_the_whole_window_though_one_number_decides(made):

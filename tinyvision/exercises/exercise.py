@@ -132,6 +132,8 @@ class Exercise:
         simpler: driver's function -> function of a `Case` that gives simpler ones, the simplest
             first, to be tried as counter-examples: what may be changed in a driver's numbers only
             the exercise knows. By default its failing cases are shown as they are.
+        channels_last: (function, an argument's name or an answer's number) of images that are
+            (N, H, W, C), so that pictures show rows and columns; others are (N, C, H, W).
         forwards: backward's name -> its `forwards.Forward`, where it takes anything but g and then
             what the function without ``_backward`` takes.
     """
@@ -150,6 +152,7 @@ class Exercise:
     stepwise: bool = False
     domain: dict[str, Callable] = field(default_factory=dict)
     simpler: dict[str, Callable] = field(default_factory=dict)
+    channels_last: tuple = ()
     forwards: dict[str, Forward] = field(default_factory=dict)
 
     @property

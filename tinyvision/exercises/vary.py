@@ -163,6 +163,8 @@ def varied(exercise: Exercise, seed: int) -> Exercise:
         exercise, cases=cases,
         functions={v.name: v.adapted(exercise.functions[f]) for f, v in table.items()},
         mistakes=tuple(_mistake(m, table[m.function]) for m in exercise.mistakes),
+        channels_last=tuple((v.name, what) for v in table.values() for what, kind in
+                            (*v.turned.items(), *enumerate(v.answers)) if kind == IMAGES),
         magnitude={table[f].name: _magnitude(table[f], exercise.functions[f], bound)
                    for f, bound in exercise.magnitude.items()},
         terms={table[f].name: table[f].adapted(bound, answers=False)

@@ -3,23 +3,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.grading.receptive import Field
+from tinyvision.grading.receptive import Field, planes, written
 from tinyvision.grading.verdict import DIGITS, Judgement, number, telling
 
 PICTURE_SIDE = 16                       # rows and columns at most
 
 
-def picture(answer, expected, judgement: Judgement, made_of: Field | None = None) -> dict:
+def picture(answer, expected, judgement: Judgement, made_of: Field | None = None,
+            last: bool = False) -> dict:
     """The plane of numbers around the first wrong one: expected, received, and which are wrong;
-    and, where it is known, the part of an argument that this number is made of."""
-    got, want = answer.parts[judgement.part], expected.parts[judgement.part]
+    and, where it is known, the part of an argument that this number is made of. ``last``: images
+    have their channels at the end."""
+    got, want = (part if part is None else planes(part, last) for part in (
+        answer.parts[judgement.part], expected.parts[judgement.part]))
     index = judgement.index or (0,) * want.ndim
+    if last and want.ndim == 4:
+        index = (index[0], index[3], *index[1:3])
     windows, digits = {"expected": _window(want, index)}, DIGITS
     if got is not None and got.ndim:
         at = index if got.shape == want.shape else (0,) * got.ndim
         windows["received"] = _window(got, at)
     if judgement.wrong is not None:
-        windows["wrong"] = _window(judgement.wrong.astype(np.int64), index)
+        windows["wrong"] = _window(planes(judgement.wrong, last).astype(np.int64), index)
         digits = _telling(_window(got, index), windows["expected"], windows["wrong"])
     if made_of is not None:
         first, middle = np.zeros(want.shape, np.int64), np.argwhere(made_of.used).mean(axis=0)
@@ -27,12 +32,11 @@ def picture(answer, expected, judgement: Judgement, made_of: Field | None = None
         windows["first"] = _window(first, index)
         windows["input"], windows["used"] = (_window(plane, tuple(middle.astype(int))) for plane in
                                              (made_of.plane, made_of.used.astype(np.int64)))
-    planes = {name: [[_cell(value, digits) for value in row] for row in window]
-              for name, window in windows.items()}
-    planes |= {"argument": made_of.argument} if made_of is not None else {}
-    leading = [str(i) for i in index[:-2]] + [":"] * min(2, want.ndim)
+    found = {name: [[_cell(value, digits) for value in row] for row in window]
+             for name, window in windows.items()}
+    found |= {"argument": made_of.argument} if made_of is not None else {}
     part = f"answer {judgement.part + 1} " if expected.several else ""
-    return planes | {"title": f"{part}[{', '.join(leading)}]"}
+    return found | {"title": f"{part}[{written(index[:-2], last, min(2, want.ndim))}]"}
 
 
 def _telling(got, want, wrong) -> int:

@@ -38,27 +38,45 @@ def field(assignment, i: int, part: int, index: tuple) -> Field | None:
     """What the number at ``index`` of a part of the right answer to case ``i`` is made of, worked
     out once for everybody: of the first image or matrix among the arguments, the first plane that
     it takes some numbers of and leaves others. None where it takes none, or all."""
-    case = assignment.cases[i]
-    names = () if case.driver else assignment.exercise.parameters(case)
+    case, exercise = assignment.cases[i], assignment.exercise
+    names = () if case.driver else exercise.parameters(case)
     for k, (name, array) in enumerate(zip(names, case.args)):
-        if not _is_image(array):
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim < 2:
+            continue
+        last = (case.function, name) in exercise.channels_last
+        image = planes(array, last)
+        if not _is_small(image):
             continue
         depends = functools.partial(_depends, assignment, i, k, part, index)
-        at = next((at for at in np.ndindex(array.shape[:-2]) if depends((*at, ...))), None)
+        at = next((at for at in np.ndindex(image.shape[:-2])
+                   if depends(place(at, np.s_[:, :], last))), None)
         if at is None:
             continue
-        used = np.array([[depends((*at, row, column)) for column in range(array.shape[-1])]
-                         for row in range(array.shape[-2])])
+        used = np.array([[depends(place(at, (row, column), last))
+                          for column in range(image.shape[-1])] for row in range(image.shape[-2])])
         if used.any() and not used.all():
-            place = ", ".join([*map(str, at), ":", ":"])
-            return Field(f"{name}[{place}]" if at else name, array[at], used)
+            return Field(name + (f"[{written(at, last)}]" if at else ""), image[at], used)
     return None
 
 
-def _is_image(value) -> bool:
-    return (isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim >= 2
-            and value.size > 0 and math.prod(value.shape[-2:]) <= NUMBERS
-            and math.prod(value.shape[:-2]) <= PLANES)
+def planes(array: np.ndarray, last: bool) -> np.ndarray:
+    """The array with the rows and columns of its planes at the end; ``last``: channels are there."""
+    return np.moveaxis(array, -1, 1) if last and array.ndim == 4 else array
+
+
+def place(at: tuple, inside: tuple, last: bool) -> tuple:
+    """The index of what stands ``inside`` plane ``at`` of `planes`, in the array itself."""
+    return (at[0], *inside, at[1]) if last and len(at) == 2 else (*at, *inside)
+
+
+def written(at: tuple, last: bool, axes: int = 2) -> str:
+    """Which plane it is, as a person would index the array."""
+    return ", ".join(map(str, place(at, (":",) * axes, last)))
+
+
+def _is_small(image) -> bool:
+    return (image.size > 0 and math.prod(image.shape[-2:]) <= NUMBERS
+            and math.prod(image.shape[:-2]) <= PLANES)
 
 
 def _depends(assignment, i: int, k: int, part: int, index: tuple, where: tuple) -> bool:

@@ -316,8 +316,9 @@ class Trials:
         for i in self.pictured():
             found = self.judgements[i]
             made_of = field(self.assignment, i, found.part, found.index) if found.index else None
+            last = (cases[i]["function"], found.part) in self.assignment.exercise.channels_last
             cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i], found,
-                                          made_of)
+                                          made_of, last)
         score, found = sum(case["earned"] for case in cases), list(map(asdict, self.diagnoses))
         for example in examples:
             function = example.pop("function")
