@@ -102,7 +102,9 @@ def test_mistakes_in_numpy_answer_as_their_kernels_do(mistake, twin):
 @fork
 @host
 @pytest.mark.parametrize("mistake, twin", BANK, ids=lambda one: getattr(one, "name", ""))
-def test_kernels_are_named(mistake, twin):
+def test_kernels_are_named(monkeypatch, mistake, twin):
+    """With the libraries of the test before: the compiler's jail has tests of its own."""
+    monkeypatch.setattr(compile, "library", lambda kind, text, level, name: kind.library(text))
     record = graded("cuda_nms", program(kernel(*twin)))
     assert record["score"] < 10
     assert [one["name"] for one in record["diagnoses"]] in ([mistake.name], [])
