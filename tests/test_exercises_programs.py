@@ -354,7 +354,7 @@ def test_every_kind_of_relu_is_asked_whatever_the_numbers(slope):
                    if len(case.args[0]) < 30), seed
 
 
-# ---- what a student's program leaves, keeps and never writes --------------------------------------
+# ---- what a student's program leaves, keeps and never writes -------------------------------------
 
 @fork
 @pytest.mark.parametrize("name", [name for name in names() if not load(name).driver])

@@ -489,8 +489,8 @@ MISTAKES = (
             _moved(lambda r, s, momentum, x: r + momentum * s)),
     Mistake("batch_norm_backward", "statistics-constant", "Your gradient treats mean and variance "
             "as constants. Every pixel moves both.", _fixed_statistics),
-    Mistake("batch_norm_backward", "variance-constant", "A pixel also changes the variance; nothing "
-            "of that reaches your gradient.", _var_constant),
+    Mistake("batch_norm_backward", "variance-constant", "A pixel also changes the variance; "
+            "nothing of that reaches your gradient.", _var_constant),
     Mistake("batch_norm_backward", "mean-constant", "A pixel also changes the mean; nothing of "
             "that reaches your gradient.", _mean_constant),
     *(Mistake("batch_norm_backward", "not-divided-by-count", "A pixel is one of M: what is its "

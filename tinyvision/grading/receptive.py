@@ -60,7 +60,7 @@ def field(assignment, i: int, part: int, index: tuple) -> Field | None:
 
 
 def planes(array: np.ndarray, last: bool) -> np.ndarray:
-    """The array with the rows and columns of its planes at the end; ``last``: channels are there."""
+    """The array with rows and columns of its planes at the end; ``last``: channels are there."""
     return np.moveaxis(array, -1, 1) if last and array.ndim == 4 else array
 
 

@@ -96,7 +96,8 @@ def _drawn(plane, limit: float, colors: str, outlines) -> tuple[int, int, str]:
     width, height = max(1, columns) * wide + 3, max(1, rows) * high + 3
     text = "" if rows and columns else f'<text x="{width / 2}" y="{height / 2}">none</text>'
     parts = [_shaded(plane, limit, colors, wide, high), _lines(rows, columns, wide, high),
-             *(_outlined(mask, wide, high, kind) for kind, mask in outlines), _written(plane) if numbered else "", text]
+             *(_outlined(mask, wide, high, kind) for kind, mask in outlines),
+             _written(plane) if numbered else "", text]
     svg = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1.5 -1.5 {width} {height}">'
            f'<style>{STYLE}</style><path class="g" d="M0 0h{width - 3}v{height - 3}H0z"/>'
            f'{"".join(parts)}</svg>')
