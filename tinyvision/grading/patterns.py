@@ -19,8 +19,8 @@ SLACK = 8.0                             # times the bound, which was made for th
 SOME = 3                                # different numbers that are where they are not by chance
 NAN = ("0 / 0 is, and the mean of nothing, infinity less infinity, and the logarithm or root of a "
        "negative number.")
-NEVER_WRITTEN = ("There are numbers in your result that no line of yours has written: np.empty, and "
-                 "a ufunc with where= but without out=, give memory as it lies about.")
+NEVER_WRITTEN = ("There are numbers in your result that no line of yours has written: np.empty, "
+                 "and a ufunc with where= but without out=, give memory as it lies about.")
 EACH = {"factor": "Your result is a multiple of the right one, in each case another.",
         "offset": "Your result is the right one plus a number, in each case another."}
 
