@@ -36,7 +36,7 @@ def test_of_a_convolution_it_is_the_window_where_the_weight_is_not_0(made):
             used = padded[padding:padding + x.shape[2], padding:padding + x.shape[3]]
             if n or o or row > 1 or column > 2 or not used.any() or used.all():
                 continue
-            found = receptive.field(made("conv2d"), i, 0, index)
+            found = receptive.receptive_field(made("conv2d"), i, 0, index)
             assert found.argument == "x[0, 0, :, :]"
             np.testing.assert_array_equal(found.plane, x[0, 0])
             np.testing.assert_array_equal(found.used, used)
@@ -50,7 +50,7 @@ def test_with_channels_last_it_is_a_window_of_rows_and_columns_too(made):
         exercises.load("conv2d"), 3))
     for i, case in cases_of(usual, "conv2d"):
         index = (0, 1 % case.args[1].shape[0], 0, 1)
-        mine, theirs = (receptive.field(one, i, 0, at) for one, at in (
+        mine, theirs = (receptive.receptive_field(one, i, 0, at) for one, at in (
             (usual, index), (other, (0, *index[2:], index[1]))))
         if mine is None:                # as of one pixel
             assert theirs is None
@@ -73,7 +73,7 @@ def test_with_channels_last_it_is_a_window_of_rows_and_columns_too(made):
 def test_of_a_maximum_it_is_the_whole_window_though_one_number_decides(made):
     i, case = next((i, case) for i, case in cases_of(made("max_pool2d"), "max_pool2d")
                    if case.name == "the lecture's image")
-    found = receptive.field(made("max_pool2d"), i, 0, (0, 0, 0, 0))
+    found = receptive.receptive_field(made("max_pool2d"), i, 0, (0, 0, 0, 0))
     np.testing.assert_array_equal(np.argwhere(found.used), [[0, 0], [0, 1], [1, 0], [1, 1]])
 
 
@@ -81,13 +81,13 @@ def test_of_a_gradient_it_is_the_gradient_that_comes_from_above(made):
     i, case = next((i, case) for i, case in cases_of(made("conv2d"), "conv2d_backward")
                    if case.args[0].shape[2] * case.args[0].shape[3] > 4)
     g, x, weight, _, stride, padding = case.args
-    found = receptive.field(made("conv2d"), i, 0, (0, 0, 0, 0))
+    found = receptive.receptive_field(made("conv2d"), i, 0, (0, 0, 0, 0))
     assert found.argument == "g[0, 0, :, :]" and found.used[0, 0] and not found.used.all()
 
 
 def test_of_an_overlap_it_is_one_box(made):
     i, case = cases_of(made("box_iou"), "box_iou")[-1]
-    found = receptive.field(made("box_iou"), i, 0, (2, 1))
+    found = receptive.receptive_field(made("box_iou"), i, 0, (2, 1))
     assert found.argument == "boxes1"
     third = np.arange(len(found.plane)) == 2
     np.testing.assert_array_equal(found.used, np.repeat(third[:, None], 4, axis=1))
@@ -95,10 +95,10 @@ def test_of_an_overlap_it_is_one_box(made):
 
 def test_what_takes_everything_or_nothing_has_none(made):
     i, _ = cases_of(made("anchors"), made("anchors").cases[0].function)[0]
-    assert receptive.field(made("anchors"), i, 0, (0, 0)) is None
+    assert receptive.receptive_field(made("anchors"), i, 0, (0, 0)) is None
     i, case = cases_of(made("batch_norm"), made("batch_norm").cases[0].function)[0]
     rank = made("batch_norm").expected[i].parts[0].ndim
-    assert receptive.field(made("batch_norm"), i, 0, (0,) * rank) is None
+    assert receptive.receptive_field(made("batch_norm"), i, 0, (0,) * rank) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,7 +109,7 @@ def test_every_exercise_is_asked_without_harm(made, name):
         before = [np.array(arg) for arg in case.args if isinstance(arg, np.ndarray)]
         for part, right in enumerate(one.expected[i].parts):
             if right.size and right.ndim:
-                found = receptive.field(one, i, part, (0,) * right.ndim)
+                found = receptive.receptive_field(one, i, part, (0,) * right.ndim)
                 assert found is None or 0 < found.used.sum() < found.used.size
                 assert found is None or found.plane.shape == found.used.shape
         after = [arg for arg in case.args if isinstance(arg, np.ndarray)]

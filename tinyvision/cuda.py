@@ -311,7 +311,7 @@ def library(text: str, flags=FLAGS) -> pathlib.Path:
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
             at = pathlib.Path(folder)
-            (at / "kernel.cpp").write_text(text)
+            (at / "kernel.cpp").write_text(text)        # -pipe: no files left where it is killed
             _compile(cxx, *flags, "-pipe", "-c", "-o", at / "kernel.o", at / "kernel.cpp")
             _compile(cxx, "-shared", "-o", at / "kernel.so", at / "kernel.o")
             os.replace(at / "kernel.so", built)

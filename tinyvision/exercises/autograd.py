@@ -394,8 +394,9 @@ def _simpler(case):
     program, leaves, numbers, calls = case.args
     count = len(leaves)
     calls = calls % (count + len(program))
-    for k in range(len(calls) * (len(calls) > 1)):
-        yield replace(case, name="", args=(program, leaves, numbers, np.delete(calls, k)))
+    if len(calls) > 1:
+        for k in range(len(calls)):
+            yield replace(case, name="", args=(program, leaves, numbers, np.delete(calls, k)))
     for k, call in enumerate(calls.tolist()):
         if call >= count:               # an operand of the result that is called
             _, kind, i, j = program[call - count].tolist()

@@ -349,8 +349,8 @@ def _tie(rng):
 
 
 def _lost(rng):
-    """Two more centres, far too large for all boxes: more than boxes, of which one joins the
-    last."""
+    """Two more centres, far too large for all boxes, so that there are more centres than boxes; of
+    the two that boxes join one is the last."""
     sides, (one, other) = _two_small_one_large(rng)
     lost = _whole(rng, [(40, 50), (80, 30)], [(60, 70), (90, 38)])
     return sides, np.concatenate([rng.permutation([*lost, one]), [other]])

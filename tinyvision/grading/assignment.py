@@ -68,11 +68,15 @@ class Assignment:
         return self.public.digest == self.digest
 
     @functools.cached_property
-    def others(self) -> Assignment:
+    def others(self) -> Assignment | None:
         """The same exercise with other numbers: the public ones, or in their place a further draw,
-        of which nobody needs to know what mistakes answer."""
+        of which nobody needs to know what mistakes answer. A student who waits is spared it for a
+        function that asks for values: an answer that is kept by shape asks for none, and so is
+        none."""
         if not self.is_public:
             return self.public
+        if any(map(self.exercise.beside, self.cases)):
+            return None
         return prepare(self.exercise, np.random.default_rng(PUBLIC_SEED + 1), mistakes=())
 
 

@@ -26,7 +26,8 @@ def counterexamples(trials, deep: bool) -> list[dict]:
     Arguments:
         trials: the `Trials` of a submission. A known mistake's call is worked out from the mistake
             itself, with public numbers, once for everybody.
-        deep: look for the smallest call of what nobody knows, too: a hundred and sixty answers.
+        deep: look for the smallest call of what nobody knows, too: a hundred and sixty answers, or
+            a second.
     """
     assignment, shown_ = trials.assignment, []
     for function in assignment.exercise.functions:

@@ -34,9 +34,9 @@ from tinyvision.grading.inside import landlock, seccomp, worker
 LEVELS = ("strong", "medium", "none")
 NOBODY = "65534"
 SETTINGS = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-# Memory that nobody has written is never 0 by chance (glibc): np.empty holds 1.4e306. And a thread
-# reserves no memory for arrays of its own, or a few of them would have all that there is.
-SETTINGS |= {"MALLOC_PERTURB_": str(0x7f ^ 0xff), "MALLOC_ARENA_MAX": "1"}
+# Memory that nobody has written is never 0 by chance (glibc fills it with the byte's complement).
+# And a thread reserves no memory for arrays of its own: a few of them would have all there is.
+SETTINGS |= {"MALLOC_PERTURB_": str(worker.STAIN ^ 0xff), "MALLOC_ARENA_MAX": "1"}
 SETTINGS["PYTHONHASHSEED"] = "0"        # the order of a set of words is the same in every run
 INSIDE = {"TMPDIR": "/tmp", "HOME": "/tmp"}
 PARTS = Path(__file__).with_name("inside")              # the files of ours that stand inside

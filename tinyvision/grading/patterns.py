@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinyvision.grading.inside.worker import STAIN
 from tinyvision.grading.verdict import differs, number
 
 NEARLY = 1e-4                           # relative difference: what is written alike, or almost
@@ -99,7 +100,7 @@ def stained(got) -> bool:
     """Whether there are numbers with which a worker fills memory beforehand (`worker.stain`)."""
     if got is None or got.dtype.kind not in "fiu" or got.dtype.itemsize < 4:
         return False
-    return bool((got == np.frombuffer(b"\x7f" * got.dtype.itemsize, got.dtype)[0]).any())
+    return bool((got == np.frombuffer(bytes([STAIN]) * got.dtype.itemsize, got.dtype)[0]).any())
 
 
 def unchanging(seen) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyvision.grading.receptive import Field, planes, written
+from tinyvision.grading.receptive import Field, in_planes, planes, written
 from tinyvision.grading.verdict import DIGITS, Judgement, number, telling
 
 PICTURE_SIDE = 16                       # rows and columns at most
@@ -16,9 +16,7 @@ def picture(answer, expected, judgement: Judgement, made_of: Field | None = None
     have their channels at the end."""
     got, want = (part if part is None else planes(part, last) for part in (
         answer.parts[judgement.part], expected.parts[judgement.part]))
-    index = judgement.index or (0,) * want.ndim
-    if last and want.ndim == 4:
-        index = (index[0], index[3], *index[1:3])
+    index = in_planes(judgement.index or (0,) * want.ndim, last)
     windows, digits = {"expected": _window(want, index)}, DIGITS
     if got is not None and got.ndim:
         at = index if got.shape == want.shape else (0,) * got.ndim

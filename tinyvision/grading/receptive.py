@@ -34,7 +34,7 @@ class Field:
 
 
 @functools.cache
-def field(assignment, i: int, part: int, index: tuple) -> Field | None:
+def receptive_field(assignment, i: int, part: int, index: tuple) -> Field | None:
     """What the number at ``index`` of a part of the right answer to case ``i`` is made of, worked
     out once for everybody: of the first image or matrix among the arguments, the first plane that
     it takes some numbers of and leaves others. None where it takes none, or all."""
@@ -62,6 +62,11 @@ def field(assignment, i: int, part: int, index: tuple) -> Field | None:
 def planes(array: np.ndarray, last: bool) -> np.ndarray:
     """The array with rows and columns of its planes at the end; ``last``: channels are there."""
     return np.moveaxis(array, -1, 1) if last and array.ndim == 4 else array
+
+
+def in_planes(index: tuple, last: bool) -> tuple:
+    """An index of the array as one of its `planes`."""
+    return (index[0], index[3], *index[1:3]) if last and len(index) == 4 else index
 
 
 def place(at: tuple, inside: tuple, last: bool) -> tuple:

@@ -77,8 +77,10 @@ def groups(store, records: list[tuple[str, dict]]) -> list[Group]:
 
 def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     """The groups of one exercise; ``about`` has its ``stub`` and ``solution`` as texts."""
-    by_file = {member.file or member.label: member for member in reversed(members)}
-    members = list(by_file.values())[::-1]      # a file that a group handed in is one
+    files: dict[str, Member] = {}
+    for member in members:              # a file that a group handed in is one
+        files.setdefault(member.file or member.label, member)
+    members = list(files.values())
     stub = set(prepare(about.get("stub", "")).prints)
     own = [set(member.text.prints) - stub for member in members]
     twins = _identical(members, own)
@@ -86,16 +88,11 @@ def in_class(exercise: str, members: list[Member], about: dict) -> list[Group]:
     counting = anything - _common(own, [member.home for member in members])
     own = [prints & counting for prints in own]
     links = [(i, j, share) for i, j, share in [*_links(own), *((i, j, 1.0) for i, j in twins)]
-             if not _together(members[i], members[j])]
+             if members[i].home != members[j].home]
     made = [_group(exercise, [members[i] for i in component],
                    max(share for i, _, share in links if i in component), counting, anything)
             for component in _components(links)]
     return made + _shipped(exercise, members, own, about.get("solution", ""), counting)
-
-
-def _together(one: Member, other: Member) -> bool:
-    """Whether two are of one student."""
-    return one.home == other.home
 
 
 def _common(own: list[set], homes: list[str]) -> set:

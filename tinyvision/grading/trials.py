@@ -11,7 +11,7 @@ from tinyvision.grading.diagnosis import MISTYPED, UNKNOWN, WRONG, Diagnosis, di
 from tinyvision.grading.follow import follows
 from tinyvision.grading.inside.submitted import PATIENCE
 from tinyvision.grading.pictures import picture
-from tinyvision.grading.receptive import field
+from tinyvision.grading.receptive import receptive_field
 from tinyvision.grading.store import plain
 from tinyvision.grading.talking import Talk
 from tinyvision.grading.verdict import CREDIT, Verdict, credit, judge, received
@@ -210,24 +210,16 @@ class Trials:
 
     def sequence(self) -> tuple[dict, dict]:
         """(answers again, answers to other numbers): case number -> [(header, blobs), ...]."""
-        others, ours = self.others(), self.repeatable()
+        others, ours = self.assignment.others, self.repeatable()
         asked = [(ours[-1], self.assignment)] + [
             (i, source) for i in reversed(ours)
-            for source in ((others, self.assignment) if others else (self.assignment,))]
+            for source in filter(None, (others, self.assignment))]
         found: dict = {}
         for one, answer in zip(asked, self.calls(asked, 2 + 4 * sum(self.times.values()))):
             if not exhausted(answer[0]):
                 found.setdefault(one, []).append(answer)
         return tuple({i: found[i, source] for i in ours if (i, source) in found}
                      for source in (self.assignment, others))
-
-    def others(self):
-        """Other numbers of the same shapes. A student who waits is spared those for a function that
-        asks for values: an answer that is kept by shape is not asked for, and so is none."""
-        exercise = self.assignment.exercise
-        if self.assignment.is_public and any(map(exercise.beside, self.assignment.cases)):
-            return None
-        return self.assignment.others
 
     def calls(self, asked: list, seconds: float, silent: bool = False) -> list:
         """(header, blobs) of each call of ``asked``, pairs (case number, assignment), all in one
@@ -314,11 +306,7 @@ class Trials:
         for i, forward in self.followed.items():
             cases[i] |= {"earned": cases[i]["points"], "follow_through": FOLLOWS.format(forward)}
         for i in self.pictured():
-            found = self.judgements[i]
-            made_of = field(self.assignment, i, found.part, found.index) if found.index else None
-            last = (cases[i]["function"], found.part) in self.assignment.exercise.channels_last
-            cases[i]["picture"] = picture(self.answers[i], self.assignment.expected[i], found,
-                                          made_of, last)
+            cases[i]["picture"] = self.picture(i)
         score, found = sum(case["earned"] for case in cases), list(map(asdict, self.diagnoses))
         for example in examples:
             function = example.pop("function")
@@ -333,6 +321,15 @@ class Trials:
                                                if self.verdicts[i] in WRONG]
         return [i for function in self.assignment.exercise.functions for i in smallest(
             [i for i in wrong if cases[i].function == function], self.assignment)[:PICTURES]]
+
+    def picture(self, i: int) -> dict:
+        """Of a case's wrong answer, and of what its first wrong number comes from."""
+        assignment, found = self.assignment, self.judgements[i]
+        last = (assignment.cases[i].function, found.part) in assignment.exercise.channels_last
+        made_of = None                  # a number by itself, or an answer of another shape
+        if found.index:
+            made_of = receptive_field(assignment, i, found.part, found.index)
+        return picture(self.answers[i], assignment.expected[i], found, made_of, last)
 
     def case_record(self, i: int) -> dict:
         """What is kept of one case."""

@@ -31,6 +31,7 @@ from .forks import captured, in_fork
 from .messages import encode, pack, read_frame, unpack, write_frame
 
 CAN_FORK = hasattr(os, "fork")
+STAIN = 0x7f                            # the byte of memory that nobody has written: 1.4e306
 SMALL = 1 << 16                         # bytes of a source that is read without a fork
 WARM = b"import numpy as np\ndef f(x):\n    return np.einsum('i,i->', x, x) + np.zeros(2)\n"
 
@@ -117,7 +118,7 @@ def stain() -> None:
     seven of each size: what is not written is not 0 by chance. (Larger ones: see `jail.SETTINGS`.)
     """
     for size in range(8, 1024, 8):
-        _ = [np.full(size, 0x7f, np.uint8) for _ in range(7)]
+        _ = [np.full(size, STAIN, np.uint8) for _ in range(7)]
 
 
 def become(user) -> None:
